@@ -1,0 +1,325 @@
+//! What a user may tune: one table of defaults, checked once.
+
+use std::{fmt, ops::RangeInclusive, time::Duration};
+
+use zeroize::Zeroizing;
+
+/// Every limit and delay of a manager.
+///
+/// ```
+/// use quicpool_core::Config;
+/// use std::time::Duration;
+///
+/// let mut config = Config::default();
+/// config.pool_ttl = Duration::from_secs(60);
+/// config.connections_max = 64;
+/// assert!(config.check().is_ok());
+///
+/// config.connections_max = 0;
+/// let error = config.check().unwrap_err();
+/// assert_eq!(error.field(), "connections_max");
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// Peers that may be connected at one time. Own dials hold at most three quarters of them.
+    /// 1 to 1,000,000; default 1,024.
+    pub connections_max: usize,
+    /// Handshakes in progress at one time that others began. 1 to 65,536; default 64.
+    pub handshakes_max: usize,
+    /// Peers known at one time, connected or not. 1 to 16,777,216; default 65,536.
+    pub peers_max: usize,
+    /// Messages in a batch. 1 to 65,536; default 128.
+    pub batch_messages_max: usize,
+    /// Bytes in a batch, framing included. 1 KiB to 1 MiB; default 64 KiB.
+    /// A larger message travels as a record of its own.
+    pub batch_bytes_max: usize,
+    /// How long a message may wait for company, counted from the first of its batch.
+    /// 0 to 10 s; default 50 ms.
+    pub batch_delay_max: Duration,
+    /// When a batch leaves. Default [`Flush::Adaptive`].
+    pub flush: Flush,
+    /// Bytes of one message. 1 B to 16 MiB; default 1 MiB.
+    pub message_bytes_max: usize,
+    /// Bytes of messages that one peer has not yet taken. At least one largest record, at most
+    /// half of `memory_max`; default 4 MiB.
+    pub outbox_bytes_max: usize,
+    /// Bytes of messages of one peer that this application has not yet taken, beyond which its
+    /// stream is not read. 1 KiB to 1 GiB; default 1 MiB; never under one largest record.
+    pub inbox_bytes_max: usize,
+    /// Bytes for queues and connections together. 1 MiB to 1 TiB; default 256 MiB.
+    pub memory_max: usize,
+    /// Part of the connection's credit that data leaves free for acknowledgements.
+    /// 4 KiB to 1 MiB; default 16 KiB.
+    pub control_reserve: usize,
+    /// How long a connection may be idle before it leaves the pool. The specification calls it
+    /// `pool_timeout`. 100 ms to 24 h; default 300 s.
+    pub pool_ttl: Duration,
+    /// How long a session outlives its last connection. More than the largest backoff and one
+    /// handshake together, at most 24 h; default 300 s.
+    pub session_timeout: Duration,
+    /// How long the other end may be silent before its connection counts as dead.
+    /// 1 s to 10 min; default 15 s. Keep-alives are sent at a third of it.
+    pub liveness_timeout: Duration,
+    /// How long a dial may take until the other end has confirmed it. 100 ms to 60 s; default 5 s.
+    pub handshake_timeout: Duration,
+    /// The delays between dials that fail.
+    pub backoff: Backoff,
+    /// How long a connection must live before it clears the backoff. 0 to 1 h; default 10 s.
+    pub stable_after: Duration,
+    /// Dials per second over all peers. 1 to 1,000,000; default 100.
+    pub dial_rate: u32,
+    /// Failures in a row after which `send` fails at once. 1 to 1,000; default 5.
+    pub breaker_failures: u32,
+    /// How long a connection is safe from eviction while it is busy. 0 to 1 h; default 1 s.
+    pub tenure_min: Duration,
+    /// How long a dial waits for an idle slot before a busy one is evicted. 0 to 1 h; default 200 ms.
+    pub slot_wait: Duration,
+    /// How long after an eviction we dial a peer that cannot dial us. 1 s to 24 h; default 30 s.
+    pub revisit: Duration,
+    /// How long `close` may flush. 0 to 1 h; default 5 s.
+    pub close_timeout: Duration,
+    /// How long `taken` may stand still before the peer is reported as stalled.
+    /// 1 s to 24 h; default 60 s.
+    pub stall_timeout: Duration,
+    /// Whether messages are sealed below TLS too. Default [`Sealing::On`].
+    pub sealing: Sealing,
+    /// A secret shared by all peers of a mesh, mixed into the sealing keys. Default none.
+    pub mesh_key: Option<MeshKey>,
+    /// What becomes of sent but unacknowledged messages when a peer has lost its state.
+    pub on_peer_restart: OnPeerRestart,
+    /// Which strangers may connect. Default [`Accept::Anyone`].
+    pub accept: Accept,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            connections_max: 1_024,
+            handshakes_max: 64,
+            peers_max: 65_536,
+            batch_messages_max: 128,
+            batch_bytes_max: 64 * KIB,
+            batch_delay_max: Duration::from_millis(50),
+            flush: Flush::Adaptive,
+            message_bytes_max: MIB,
+            outbox_bytes_max: 4 * MIB,
+            inbox_bytes_max: MIB,
+            memory_max: 256 * MIB,
+            control_reserve: 16 * KIB,
+            pool_ttl: Duration::from_secs(300),
+            session_timeout: Duration::from_secs(300),
+            liveness_timeout: Duration::from_secs(15),
+            handshake_timeout: Duration::from_secs(5),
+            backoff: Backoff::default(),
+            stable_after: Duration::from_secs(10),
+            dial_rate: 100,
+            breaker_failures: 5,
+            tenure_min: Duration::from_secs(1),
+            slot_wait: Duration::from_millis(200),
+            revisit: Duration::from_secs(30),
+            close_timeout: Duration::from_secs(5),
+            stall_timeout: Duration::from_secs(60),
+            sealing: Sealing::On,
+            mesh_key: None,
+            on_peer_restart: OnPeerRestart::Report,
+            accept: Accept::Anyone,
+        }
+    }
+}
+
+impl Config {
+    /// Checks every value against its range, and the values against each other.
+    ///
+    /// # Errors
+    ///
+    /// A [`ConfigError`] names the first field that is out of range, its value and the range.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        count("connections_max", self.connections_max, 1..=1_000_000)?;
+        count("handshakes_max", self.handshakes_max, 1..=65_536)?;
+        count("peers_max", self.peers_max, 1..=16_777_216)?;
+        count("batch_messages_max", self.batch_messages_max, 1..=65_536)?;
+        count("batch_bytes_max", self.batch_bytes_max, KIB..=MIB)?;
+        count("message_bytes_max", self.message_bytes_max, 1..=16 * MIB)?;
+        count("memory_max", self.memory_max, MIB..=1024 * GIB)?;
+        count("control_reserve", self.control_reserve, 4 * KIB..=MIB)?;
+        count("dial_rate", self.dial_rate as usize, 1..=1_000_000)?;
+        count("breaker_failures", self.breaker_failures as usize, 1..=1_000)?;
+        let record = self.record_bytes_max();
+        count("outbox_bytes_max", self.outbox_bytes_max, record..=self.memory_max / 2)?;
+        count("inbox_bytes_max", self.inbox_bytes_max, KIB..=GIB)?;
+
+        delay("batch_delay_max", self.batch_delay_max, ZERO..=secs(10))?;
+        delay("pool_ttl", self.pool_ttl, millis(100)..=DAY)?;
+        delay("liveness_timeout", self.liveness_timeout, secs(1)..=secs(600))?;
+        delay("handshake_timeout", self.handshake_timeout, millis(100)..=secs(60))?;
+        delay("backoff.initial", self.backoff.initial, millis(1)..=HOUR)?;
+        delay("backoff.max", self.backoff.max, self.backoff.initial..=HOUR)?;
+        factor("backoff.factor", self.backoff.factor, 1.0..=10.0)?;
+        delay("stable_after", self.stable_after, ZERO..=HOUR)?;
+        delay("tenure_min", self.tenure_min, ZERO..=HOUR)?;
+        delay("slot_wait", self.slot_wait, ZERO..=HOUR)?;
+        delay("revisit", self.revisit, secs(1)..=DAY)?;
+        delay("close_timeout", self.close_timeout, ZERO..=HOUR)?;
+        delay("stall_timeout", self.stall_timeout, secs(1)..=DAY)?;
+        let longest_dial = self.backoff.max + self.handshake_timeout + millis(1);
+        delay("session_timeout", self.session_timeout, longest_dial..=DAY)
+    }
+
+    /// The longest record that this configuration can send or accept, in bytes.
+    pub(crate) fn record_bytes_max(&self) -> usize {
+        crate::wire::record::bytes_max(self.batch_bytes_max, self.message_bytes_max)
+    }
+}
+
+/// When a batch leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flush {
+    /// As soon as the connection asks for a packet to fill; what gathers meanwhile goes together.
+    /// `batch_messages_max`, `batch_bytes_max` and `batch_delay_max` are ceilings.
+    Adaptive,
+    /// When the batch is full, or `batch_delay_max` after its first message.
+    Fixed,
+}
+
+/// Whether each batch is sealed with ChaCha20-Poly1305 (RFC 8439) inside the QUIC connection.
+///
+/// QUIC already encrypts. The second layer protects messages from whoever sees the plaintext of
+/// the QUIC layer but not of this process (a TLS key log, an offloading network card), and with a
+/// [`MeshKey`] from a peer whose identity key was stolen. Both ends must agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sealing {
+    /// Seal each batch.
+    On,
+    /// Trust QUIC alone.
+    Off,
+}
+
+/// What becomes of messages that were sent, but not acknowledged, to a peer that lost its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnPeerRestart {
+    /// Report them as undelivered: their fate is unknown. The default.
+    Report,
+    /// Send them again: the peer's earlier incarnation may have taken some of them.
+    Resend,
+}
+
+/// Which strangers may connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accept {
+    /// Anyone who proves an identity, up to the limits.
+    Anyone,
+    /// Only peers that were added before.
+    Known,
+}
+
+/// Exponential backoff with full jitter: dial *n* waits a random part of
+/// `initial * factor^(n-1)`, at most `max`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Backoff {
+    /// The longest delay after the first failure. 1 ms to 1 h; default 1 s.
+    pub initial: Duration,
+    /// Growth per failure. 1 to 10; default 1.6.
+    pub factor: f64,
+    /// The longest delay. `initial` to 1 h; default 120 s.
+    pub max: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            initial: Duration::from_secs(1),
+            factor: 1.6,
+            max: Duration::from_secs(120),
+        }
+    }
+}
+
+/// A secret that all peers of a mesh share. Zeroized on drop and never printed.
+#[derive(Clone)]
+pub struct MeshKey(Zeroizing<Box<[u8; 32]>>);
+
+impl MeshKey {
+    /// A key with these bytes, which should come from a cryptographic random generator.
+    pub fn new(bytes: &[u8; 32]) -> Self {
+        let mut key = Zeroizing::new(Box::new([0; 32]));
+        key.copy_from_slice(bytes);
+        Self(key)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for MeshKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MeshKey(..)")
+    }
+}
+
+/// A configuration value is out of its range.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} is {value}, allowed is {allowed}")]
+pub struct ConfigError {
+    field: &'static str,
+    value: String,
+    allowed: String,
+}
+
+impl ConfigError {
+    /// The name of the field that is out of range.
+    pub fn field(&self) -> &'static str {
+        self.field
+    }
+
+    fn new(field: &'static str, value: impl fmt::Debug, allowed: impl fmt::Debug) -> Self {
+        Self {
+            field,
+            value: format!("{value:?}"),
+            allowed: format!("{allowed:?}"),
+        }
+    }
+}
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+const GIB: usize = 1024 * MIB;
+const ZERO: Duration = Duration::ZERO;
+const HOUR: Duration = secs(3_600);
+const DAY: Duration = secs(86_400);
+
+const fn secs(value: u64) -> Duration {
+    Duration::from_secs(value)
+}
+
+const fn millis(value: u64) -> Duration {
+    Duration::from_millis(value)
+}
+
+fn count(field: &'static str, value: usize, allowed: RangeInclusive<usize>) -> Result<(), ConfigError> {
+    within(field, value, allowed)
+}
+
+fn delay(
+    field: &'static str,
+    value: Duration,
+    allowed: RangeInclusive<Duration>,
+) -> Result<(), ConfigError> {
+    within(field, value, allowed)
+}
+
+fn factor(field: &'static str, value: f64, allowed: RangeInclusive<f64>) -> Result<(), ConfigError> {
+    within(field, value, allowed)
+}
+
+fn within<T: PartialOrd + fmt::Debug>(
+    field: &'static str,
+    value: T,
+    allowed: RangeInclusive<T>,
+) -> Result<(), ConfigError> {
+    if allowed.contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError::new(field, value, allowed))
+}

@@ -1,0 +1,57 @@
+//! One small error per operation.
+
+use std::time::Instant;
+
+use crate::{PeerId, Reason};
+
+/// Why a message was not accepted. In every case the session is unchanged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The message is longer than `message_bytes_max`.
+    #[error("the message has {size} bytes, allowed are {max}")]
+    TooLarge {
+        /// Bytes of the message.
+        size: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// The outbox has no room; [`Event::Writable`](crate::Event::Writable) follows `want_room`.
+    #[error("the outbox is full")]
+    Full,
+    /// See [`PeerError`].
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+}
+
+/// Why nothing can be done for a peer. In every case the state is unchanged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PeerError {
+    /// The peer is ourselves.
+    #[error("{0} is our own id")]
+    OwnId(PeerId),
+    /// The peer is not connected and no address is known for it.
+    #[error("no address is known for {0}; add one with add_address")]
+    NoAddress(PeerId),
+    /// `peers_max` peers are known already.
+    #[error("{max} peers are known already, which is peers_max")]
+    TooManyPeers {
+        /// The limit.
+        max: usize,
+    },
+    /// The peer has failed `breaker_failures` times in a row.
+    #[error("the peer has failed too often; it is tried again by itself")]
+    CircuitOpen {
+        /// When the next attempt is made.
+        retry_at: Instant,
+        /// Why the last attempt failed.
+        reason: Reason,
+    },
+    /// The peer was blocked.
+    #[error("{0} is blocked")]
+    Blocked(PeerId),
+    /// The manager is closed.
+    #[error("the manager is closed")]
+    Closed,
+}

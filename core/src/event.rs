@@ -1,0 +1,278 @@
+//! What the machine says: events for the application, packets for the network.
+
+use std::{fmt, net::IpAddr, net::SocketAddr, ops::Range, time::Duration, time::Instant};
+
+use bytes::{Bytes, BytesMut};
+pub use quinn_proto::EcnCodepoint;
+
+use crate::PeerId;
+
+/// One thing for the driver to do.
+#[derive(Debug)]
+pub enum Action {
+    /// Tell the application.
+    Notify(Event),
+    /// Send the bytes that `poll_action` left in the caller's buffer.
+    Transmit(Transmit),
+}
+
+/// Where the bytes in the caller's buffer go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transmit {
+    /// The receiver.
+    pub destination: SocketAddr,
+    /// Congestion marks to set (RFC 3168).
+    pub ecn: Option<EcnCodepoint>,
+    /// Bytes in the buffer, all datagrams together.
+    pub size: usize,
+    /// The length of each datagram but the last, if there is more than one (GSO).
+    pub segment_size: Option<usize>,
+    /// The local address to send from, if the packet must not leave from another.
+    pub src_ip: Option<IpAddr>,
+}
+
+/// A datagram that has arrived.
+#[derive(Debug)]
+pub struct Datagram {
+    /// Who sent it.
+    pub remote: SocketAddr,
+    /// The local address it was sent to, if the socket knows.
+    pub local_ip: Option<IpAddr>,
+    /// Congestion marks (RFC 3168).
+    pub ecn: Option<EcnCodepoint>,
+    /// Its bytes.
+    pub payload: BytesMut,
+}
+
+/// A message that a peer has sent us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Who sent it.
+    pub from: PeerId,
+    /// Its bytes. They share the memory of the record they came in: copy what is kept for long.
+    pub payload: Bytes,
+}
+
+/// The state of a peer's connection, as the specification names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConnectionStatus {
+    /// Known, and never connected.
+    New,
+    /// A dial or a handshake is under way.
+    Connecting,
+    /// A connection is confirmed by both ends.
+    Connected,
+    /// The last connection ended as intended: idle, evicted, called off, goodbye.
+    Disconnected,
+    /// The last connection or dial ended with an error.
+    Failed,
+}
+
+/// Something the application may want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A peer's connection has moved along an edge of the lifecycle.
+    StatusChanged {
+        /// Whose connection.
+        peer: PeerId,
+        /// The state it left.
+        from: ConnectionStatus,
+        /// The state it is in.
+        to: ConnectionStatus,
+        /// Why.
+        reason: Reason,
+    },
+    /// Messages of a peer wait for `receive`.
+    Readable {
+        /// Who sent them.
+        peer: PeerId,
+    },
+    /// An outbox that had no room for what `want_room` asked for has room.
+    Writable {
+        /// Whose outbox.
+        peer: PeerId,
+    },
+    /// A `flush` has ended.
+    Flushed {
+        /// Whose outbox was flushed.
+        peer: PeerId,
+        /// What the caller of `flush` named it.
+        token: u64,
+        /// Whether the peer's application has taken every message that was accepted before.
+        result: Result<(), Undeliverable>,
+    },
+    /// Messages have left the outbox, and whether the peer's application took them is unknown.
+    Undelivered {
+        /// To whom they were sent.
+        peer: PeerId,
+        /// Their numbers: the first message ever accepted for this peer has number 0.
+        messages: Range<u64>,
+        /// Why.
+        reason: Undeliverable,
+    },
+    /// The peer has lost its state: it is a new process, or it has forgotten us.
+    PeerRestarted {
+        /// Who.
+        peer: PeerId,
+        /// How many unacknowledged messages are sent again.
+        resent: u64,
+        /// How many are reported as undelivered.
+        undelivered: u64,
+    },
+    /// The peer has not taken a message for `stall_timeout` although it is connected.
+    Stalled {
+        /// Who.
+        peer: PeerId,
+    },
+    /// Another process with our identity has started after us; we no longer dial this peer.
+    IdentityInUse {
+        /// Who told us.
+        peer: PeerId,
+    },
+    /// The machine has ended: everything is flushed or its time was up.
+    Closed {
+        /// Messages that were accepted and not taken.
+        undelivered: u64,
+    },
+}
+
+/// Why messages were not delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum Undeliverable {
+    /// We ended the session with `disconnect`, `forget` or `block`.
+    #[error("we disconnected")]
+    Disconnected,
+    /// The peer ended the session.
+    #[error("the peer said goodbye")]
+    Goodbye,
+    /// The peer has lost its state.
+    #[error("the peer has restarted")]
+    PeerRestarted,
+    /// The peer could not be reached for `session_timeout`.
+    #[error("the session has expired")]
+    SessionExpired,
+    /// The manager was closed before the peer had taken them.
+    #[error("the manager was closed")]
+    Closed,
+}
+
+/// Why a connection has changed its state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// We dial, because of `connect` or because messages wait.
+    Dialling,
+    /// The peer has dialled us and proved who it is.
+    Arriving,
+    /// Both ends have confirmed the connection.
+    Confirmed,
+    /// A dial that is no longer wanted.
+    CalledOff,
+    /// No message for `pool_ttl`.
+    Idle,
+    /// Another peer needed the slot.
+    Evicted,
+    /// `disconnect`, at this end or the other, or a manager that closes.
+    Goodbye,
+    /// The connection was replaced by another one to the same peer.
+    Replaced,
+    /// The peer has no slot for us; it may have one after `retry_after`.
+    Busy {
+        /// How long the peer asked us to wait, capped at the largest backoff.
+        retry_after: Option<Duration>,
+    },
+    /// Somebody else answered at the address we dialled.
+    WrongPeer {
+        /// Who answered, if it proved an identity at all.
+        found: Option<PeerId>,
+    },
+    /// The other end speaks another protocol or wire version.
+    VersionMismatch,
+    /// One end seals and the other does not, or their mesh keys differ.
+    SealingMismatch,
+    /// The peer does not accept us.
+    NotAccepted,
+    /// Another process with our identity is alive there.
+    IdentityInUse,
+    /// No answer within `handshake_timeout`.
+    HandshakeTimeout,
+    /// The peer was silent for `liveness_timeout`.
+    Unresponsive,
+    /// The peer has lost the connection's state (stateless reset, RFC 9000 section 10.3).
+    Reset,
+    /// The peer broke the protocol, and this is how.
+    Violation(&'static str),
+    /// The transport failed, and this is what it says.
+    Transport(String),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dialling => f.write_str("dialling"),
+            Self::Arriving => f.write_str("the peer has dialled us"),
+            Self::Confirmed => f.write_str("confirmed by both ends"),
+            Self::CalledOff => f.write_str("the dial was called off"),
+            Self::Idle => f.write_str("idle for pool_ttl"),
+            Self::Evicted => f.write_str("another peer needed the slot"),
+            Self::Goodbye => f.write_str("goodbye"),
+            Self::Replaced => f.write_str("replaced by another connection"),
+            Self::Busy { retry_after: None } => f.write_str("the peer is busy"),
+            Self::Busy { retry_after: Some(delay) } => {
+                write!(f, "the peer is busy, and asks to wait {delay:?}")
+            }
+            Self::WrongPeer { found: Some(id) } => write!(f, "peer {id} answered instead"),
+            Self::WrongPeer { found: None } => f.write_str("whoever answered proved no identity"),
+            Self::VersionMismatch => f.write_str("the other end speaks another protocol version"),
+            Self::SealingMismatch => f.write_str("sealing or mesh key differ between the ends"),
+            Self::NotAccepted => f.write_str("the peer does not accept us"),
+            Self::IdentityInUse => f.write_str("another process uses our identity"),
+            Self::HandshakeTimeout => f.write_str("no answer within handshake_timeout"),
+            Self::Unresponsive => f.write_str("silent for liveness_timeout"),
+            Self::Reset => f.write_str("the peer has lost the connection's state"),
+            Self::Violation(what) => write!(f, "protocol violation: {what}"),
+            Self::Transport(what) => write!(f, "transport error: {what}"),
+        }
+    }
+}
+
+/// The next moment at which the machine wants to be called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadline {
+    /// When to call `handle_timeout`.
+    pub at: Instant,
+    /// What is due then.
+    pub reason: DeadlineReason,
+}
+
+/// What is due at a [`Deadline`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeadlineReason {
+    /// Actions wait in `poll_action`.
+    Undrained,
+    /// A timer of QUIC: loss detection, pacing, acknowledgement, idle.
+    Transport,
+    /// A batch reaches `batch_delay_max`.
+    Flush,
+    /// An acknowledgement is due.
+    Acknowledge,
+    /// A backoff ends, or a dial waits for its turn.
+    Dial,
+    /// A dial or handshake reaches `handshake_timeout`.
+    Handshake,
+    /// An idle connection reaches `pool_ttl`.
+    Expiry,
+    /// A session reaches `session_timeout`.
+    Session,
+    /// A connection has proved stable.
+    Stable,
+    /// A peer that takes nothing reaches `stall_timeout`.
+    Stall,
+    /// A dial has waited `slot_wait` for a slot.
+    Slot,
+    /// `close` reaches `close_timeout`.
+    Close,
+}

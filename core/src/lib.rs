@@ -1,0 +1,21 @@
+//! The pure machine of quicpool.
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
+mod config;
+mod credentials;
+mod error;
+mod event;
+mod metrics;
+mod peer_id;
+mod peer;
+mod wire;
+
+pub use config::{Accept, Backoff, Config, ConfigError, Flush, MeshKey, OnPeerRestart, Sealing};
+pub use credentials::Credentials;
+pub use error::{PeerError, SendError};
+pub use event::{
+    Action, ConnectionStatus, Datagram, Deadline, DeadlineReason, EcnCodepoint, Event, Message,
+    Reason, Transmit, Undeliverable,
+};
+pub use metrics::{Counters, NetworkMetrics, PeerMetrics};
+pub use peer_id::{PeerAddr, PeerId};

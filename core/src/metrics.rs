@@ -1,0 +1,109 @@
+//! What the machine counts.
+
+use std::time::Duration;
+
+use crate::ConnectionStatus;
+
+/// A manager's state in numbers. Counters run from its start.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct NetworkMetrics {
+    /// Messages sent to and taken from peers per second, over the last ten seconds.
+    pub messages_per_second: f64,
+    /// Peers connected at this moment.
+    pub connections: usize,
+    /// The mean time from `send` until the peer's application has taken the message, as an
+    /// exponential average over acknowledgements; zero until there is one.
+    pub avg_latency: Duration,
+    /// Bytes held in queues, and an estimate of what connections hold.
+    pub memory_usage: usize,
+    /// Every counter.
+    pub counters: Counters,
+}
+
+/// What has happened since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Messages accepted by `send`.
+    pub messages_accepted: u64,
+    /// Messages that the other end's application has taken.
+    pub messages_delivered: u64,
+    /// Messages reported as undelivered.
+    pub messages_undelivered: u64,
+    /// Messages that arrived in our inboxes.
+    pub messages_received: u64,
+    /// Messages that our application has taken.
+    pub messages_taken: u64,
+    /// Batches written, repeated ones included.
+    pub batches_sent: u64,
+    /// Messages written again after their connection was lost.
+    pub messages_resent: u64,
+    /// `send` or `connect` found a live connection.
+    pub pool_hits: u64,
+    /// `send` or `connect` had to dial, or to join a dial.
+    pub pool_misses: u64,
+    /// Dials begun.
+    pub dials: u64,
+    /// Dials that failed.
+    pub dials_failed: u64,
+    /// Connections confirmed.
+    pub connections_confirmed: u64,
+    /// Connections confirmed to a peer that had been connected before.
+    pub reconnects: u64,
+    /// Connections lost to an error.
+    pub connections_lost: u64,
+    /// Connections closed because they were idle for `pool_ttl`.
+    pub expirations: u64,
+    /// Connections closed to make room for another peer.
+    pub evictions: u64,
+    /// Peers connected at one time, at most.
+    pub connections_peak: u64,
+    /// Handshakes refused because a limit was reached.
+    pub handshakes_refused: u64,
+    /// Handshakes of others that failed or timed out.
+    pub handshakes_failed: u64,
+    /// Datagrams that belong to no connection and begin none.
+    pub datagrams_ignored: u64,
+    /// Replies without a connection (Retry, version negotiation, refusals, stateless reset) that
+    /// found their queue full.
+    pub replies_dropped: u64,
+    /// Connections closed because the other end broke the protocol.
+    pub violations: u64,
+    /// Connections closed because somebody else answered.
+    pub wrong_peers: u64,
+}
+
+/// One peer's state in numbers. Counters run from the moment it became known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerMetrics {
+    /// The state of its connection.
+    pub status: ConnectionStatus,
+    /// Smoothed round-trip time of the live connection.
+    pub rtt: Option<Duration>,
+    /// The mean time from `send` until taken; zero until there is one.
+    pub avg_latency: Duration,
+    /// Messages accepted for it.
+    pub messages_accepted: u64,
+    /// Messages that its application has taken.
+    pub messages_delivered: u64,
+    /// Messages that arrived from it.
+    pub messages_received: u64,
+    /// Messages of it that our application has taken.
+    pub messages_taken: u64,
+    /// Bytes of messages that it has not taken.
+    pub outbox_bytes: usize,
+    /// Bytes of its messages that our application has not taken.
+    pub inbox_bytes: usize,
+    /// Dials begun.
+    pub dials: u64,
+    /// Connections confirmed.
+    pub connections: u64,
+    /// Dials and connections that ended with an error.
+    pub failures: u64,
+    /// `send` or `connect` found a live connection.
+    pub pool_hits: u64,
+    /// `send` or `connect` had to dial, or to join a dial.
+    pub pool_misses: u64,
+}
