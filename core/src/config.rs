@@ -144,15 +144,31 @@ impl Config {
         count("memory_max", self.memory_max, MIB..=1024 * GIB)?;
         count("control_reserve", self.control_reserve, 4 * KIB..=MIB)?;
         count("dial_rate", self.dial_rate as usize, 1..=1_000_000)?;
-        count("breaker_failures", self.breaker_failures as usize, 1..=1_000)?;
+        count(
+            "breaker_failures",
+            self.breaker_failures as usize,
+            1..=1_000,
+        )?;
         let record = self.record_bytes_max();
-        count("outbox_bytes_max", self.outbox_bytes_max, record..=self.memory_max / 2)?;
+        count(
+            "outbox_bytes_max",
+            self.outbox_bytes_max,
+            record..=self.memory_max / 2,
+        )?;
         count("inbox_bytes_max", self.inbox_bytes_max, KIB..=GIB)?;
 
         delay("batch_delay_max", self.batch_delay_max, ZERO..=secs(10))?;
         delay("pool_ttl", self.pool_ttl, millis(100)..=DAY)?;
-        delay("liveness_timeout", self.liveness_timeout, secs(1)..=secs(600))?;
-        delay("handshake_timeout", self.handshake_timeout, millis(100)..=secs(60))?;
+        delay(
+            "liveness_timeout",
+            self.liveness_timeout,
+            secs(1)..=secs(600),
+        )?;
+        delay(
+            "handshake_timeout",
+            self.handshake_timeout,
+            millis(100)..=secs(60),
+        )?;
         delay("backoff.initial", self.backoff.initial, millis(1)..=HOUR)?;
         delay("backoff.max", self.backoff.max, self.backoff.initial..=HOUR)?;
         factor("backoff.factor", self.backoff.factor, 1.0..=10.0)?;
@@ -237,12 +253,12 @@ impl Default for Backoff {
 
 /// A secret that all peers of a mesh share. Zeroized on drop and never printed.
 #[derive(Clone)]
-pub struct MeshKey(Zeroizing<Box<[u8; 32]>>);
+pub struct MeshKey(Box<Zeroizing<[u8; 32]>>);
 
 impl MeshKey {
     /// A key with these bytes, which should come from a cryptographic random generator.
     pub fn new(bytes: &[u8; 32]) -> Self {
-        let mut key = Zeroizing::new(Box::new([0; 32]));
+        let mut key = Box::new(Zeroizing::new([0; 32]));
         key.copy_from_slice(bytes);
         Self(key)
     }
@@ -297,7 +313,11 @@ const fn millis(value: u64) -> Duration {
     Duration::from_millis(value)
 }
 
-fn count(field: &'static str, value: usize, allowed: RangeInclusive<usize>) -> Result<(), ConfigError> {
+fn count(
+    field: &'static str,
+    value: usize,
+    allowed: RangeInclusive<usize>,
+) -> Result<(), ConfigError> {
     within(field, value, allowed)
 }
 
@@ -309,7 +329,11 @@ fn delay(
     within(field, value, allowed)
 }
 
-fn factor(field: &'static str, value: f64, allowed: RangeInclusive<f64>) -> Result<(), ConfigError> {
+fn factor(
+    field: &'static str,
+    value: f64,
+    allowed: RangeInclusive<f64>,
+) -> Result<(), ConfigError> {
     within(field, value, allowed)
 }
 

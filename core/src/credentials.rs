@@ -8,7 +8,7 @@ use crate::PeerId;
 
 /// Everything the machine needs to know about cryptography.
 ///
-/// [`Identity::credentials`](crate::Identity::credentials) makes one for TLS 1.3 with a pinned
+/// [`Identity::credentials` makes one for TLS 1.3 with a pinned
 /// Ed25519 key. A simulator makes its own with deterministic sessions, and a deployment with its
 /// own public key infrastructure may implement this trait over its certificates.
 ///

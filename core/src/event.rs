@@ -220,7 +220,9 @@ impl fmt::Display for Reason {
             Self::Goodbye => f.write_str("goodbye"),
             Self::Replaced => f.write_str("replaced by another connection"),
             Self::Busy { retry_after: None } => f.write_str("the peer is busy"),
-            Self::Busy { retry_after: Some(delay) } => {
+            Self::Busy {
+                retry_after: Some(delay),
+            } => {
                 write!(f, "the peer is busy, and asks to wait {delay:?}")
             }
             Self::WrongPeer { found: Some(id) } => write!(f, "peer {id} answered instead"),

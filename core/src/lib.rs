@@ -5,9 +5,10 @@ mod config;
 mod credentials;
 mod error;
 mod event;
+mod manager;
 mod metrics;
-mod peer_id;
 mod peer;
+mod peer_id;
 mod wire;
 
 pub use config::{Accept, Backoff, Config, ConfigError, Flush, MeshKey, OnPeerRestart, Sealing};
@@ -17,5 +18,7 @@ pub use event::{
     Action, ConnectionStatus, Datagram, Deadline, DeadlineReason, EcnCodepoint, Event, Message,
     Reason, Transmit, Undeliverable,
 };
+pub use manager::{Incarnation, Manager};
 pub use metrics::{Counters, NetworkMetrics, PeerMetrics};
+pub use peer::batch::OpenBatch;
 pub use peer_id::{PeerAddr, PeerId};

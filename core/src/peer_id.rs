@@ -35,3 +35,9 @@ pub struct PeerAddr {
     /// Where to dial.
     pub addr: SocketAddr,
 }
+
+impl fmt::Display for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02x?}", self.0)
+    }
+}

@@ -1,0 +1,3 @@
+//! Policy: what to do about a peer. Knows nothing of QUIC.
+
+pub(crate) mod batch;
