@@ -1,3 +1,10 @@
-//! What is on the wire.
+//! What is on the wire; `docs/wire.md` describes it for other implementations.
 
+pub(crate) mod code;
+pub(crate) mod frame;
 pub(crate) mod record;
+pub(crate) mod seal;
+mod varint;
+
+/// The version that hello states. It changes with any change that an older peer would misread.
+pub(crate) const WIRE_VERSION: u16 = 1;
