@@ -9,6 +9,10 @@ mod manager;
 mod metrics;
 mod peer;
 mod peer_id;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the manager does not use it all yet")
+)]
 mod wire;
 
 pub use config::{Accept, Backoff, Config, ConfigError, Flush, MeshKey, OnPeerRestart, Sealing};

@@ -131,7 +131,11 @@ mod tests {
             .iter()
             .map(|code| format!("{:#04x} {}\n", *code as u64, code.name()))
             .collect();
-        assert_eq!(table, include_str!("code.snapshot.txt"), "codes never change their meaning");
+        assert_eq!(
+            table,
+            include_str!("code.snapshot.txt"),
+            "codes never change their meaning"
+        );
     }
 
     #[test]
@@ -144,7 +148,11 @@ mod tests {
 
     #[test]
     fn reasons_survive_the_wire() {
-        let ack = Ack { received: 7, taken: 3, held: 1 << 40 };
+        let ack = Ack {
+            received: 7,
+            taken: 3,
+            held: 1 << 40,
+        };
         assert_eq!(read_ack_reason(&ack_reason(&ack)), Some(ack));
         assert_eq!(read_ack_reason(b""), None);
         let delay = Duration::from_millis(1_500);

@@ -108,7 +108,11 @@ impl Hello {
         out.extend_from_slice(&self.mine.first.to_be_bytes());
         out.extend_from_slice(&self.mine.next.to_be_bytes());
         out.push(u8::from(self.yours.is_some()));
-        let yours = self.yours.unwrap_or(Known { id: LineId([0; 16]), received: 0, taken: 0 });
+        let yours = self.yours.unwrap_or(Known {
+            id: LineId([0; 16]),
+            received: 0,
+            taken: 0,
+        });
         out.extend_from_slice(&yours.id.0);
         out.extend_from_slice(&yours.received.to_be_bytes());
         out.extend_from_slice(&yours.taken.to_be_bytes());
@@ -119,19 +123,40 @@ impl Hello {
         if u16::from_be_bytes(body.take()?) != WIRE_VERSION {
             return Err(CloseCode::VersionMismatch);
         }
-        let incarnation = Incarnation { started_ms: body.number()?, random: body.number()? };
+        let incarnation = Incarnation {
+            started_ms: body.number()?,
+            random: body.number()?,
+        };
         let dial = body.number()?;
         let [mode] = body.take()?;
-        let sealed = Sealed { mode, check: body.take()? };
+        let sealed = Sealed {
+            mode,
+            check: body.take()?,
+        };
         let session_timeout = Duration::from_millis(body.number()?);
-        let mine = Line { id: LineId(body.take()?), first: body.number()?, next: body.number()? };
+        let mine = Line {
+            id: LineId(body.take()?),
+            first: body.number()?,
+            next: body.number()?,
+        };
         let [known] = body.take()?;
-        let yours = Known { id: LineId(body.take()?), received: body.number()?, taken: body.number()? };
+        let yours = Known {
+            id: LineId(body.take()?),
+            received: body.number()?,
+            taken: body.number()?,
+        };
         if mine.first > mine.next || yours.taken > yours.received || known > 1 {
             return Err(CloseCode::MalformedFrame);
         }
         let yours = (known == 1).then_some(yours);
-        Ok(Self { incarnation, dial, sealed, session_timeout, mine, yours })
+        Ok(Self {
+            incarnation,
+            dial,
+            sealed,
+            session_timeout,
+            mine,
+            yours,
+        })
     }
 }
 
@@ -144,7 +169,11 @@ impl Ack {
 
     pub(crate) fn decode_body(body: &[u8]) -> Result<Self, CloseCode> {
         let mut body = Fields(body);
-        let ack = Self { received: body.varint()?, taken: body.varint()?, held: body.varint()? };
+        let ack = Self {
+            received: body.varint()?,
+            taken: body.varint()?,
+            held: body.varint()?,
+        };
         if ack.taken > ack.received {
             return Err(CloseCode::BadAcknowledgement);
         }
@@ -157,7 +186,10 @@ struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N], CloseCode> {
-        let (field, rest) = self.0.split_first_chunk().ok_or(CloseCode::MalformedFrame)?;
+        let (field, rest) = self
+            .0
+            .split_first_chunk()
+            .ok_or(CloseCode::MalformedFrame)?;
         self.0 = rest;
         Ok(*field)
     }
@@ -232,12 +264,26 @@ mod tests {
 
     fn hello() -> Hello {
         Hello {
-            incarnation: Incarnation { started_ms: 1, random: 2 },
+            incarnation: Incarnation {
+                started_ms: 1,
+                random: 2,
+            },
             dial: 3,
-            sealed: Sealed { mode: 1, check: [4; 8] },
+            sealed: Sealed {
+                mode: 1,
+                check: [4; 8],
+            },
             session_timeout: Duration::from_secs(300),
-            mine: Line { id: LineId([5; 16]), first: 6, next: 7 },
-            yours: Some(Known { id: LineId([8; 16]), received: 10, taken: 9 }),
+            mine: Line {
+                id: LineId([5; 16]),
+                first: 6,
+                next: 7,
+            },
+            yours: Some(Known {
+                id: LineId([8; 16]),
+                received: 10,
+                taken: 9,
+            }),
         }
     }
 
@@ -261,11 +307,17 @@ mod tests {
 
     #[test]
     fn hello_comes_out_as_it_went_in() {
-        let unknown = Hello { yours: None, ..hello() };
+        let unknown = Hello {
+            yours: None,
+            ..hello()
+        };
         let mut bytes = Vec::new();
         Frame::Hello(hello()).encode(&mut bytes);
         Frame::Hello(unknown).encode(&mut bytes);
-        assert_eq!(read(&bytes), Ok(vec![Frame::Hello(hello()), Frame::Hello(unknown)]));
+        assert_eq!(
+            read(&bytes),
+            Ok(vec![Frame::Hello(hello()), Frame::Hello(unknown)])
+        );
     }
 
     #[test]
@@ -274,7 +326,10 @@ mod tests {
         hello().encode_body(&mut body);
         assert_eq!(body.len(), 116);
         for short in 2..body.len() {
-            assert_eq!(read(&raw(HELLO, &body[..short])), Err(CloseCode::MalformedFrame));
+            assert_eq!(
+                read(&raw(HELLO, &body[..short])),
+                Err(CloseCode::MalformedFrame)
+            );
         }
         body.extend_from_slice(b"more");
         assert_eq!(read(&raw(HELLO, &body)), Ok(vec![Frame::Hello(hello())]));
@@ -291,14 +346,23 @@ mod tests {
         assert_eq!(read(&bytes), Err(CloseCode::MalformedFrame));
 
         let mut bytes = Vec::new();
-        Frame::Ack(Ack { received: 1, taken: 2, held: 0 }).encode(&mut bytes);
+        Frame::Ack(Ack {
+            received: 1,
+            taken: 2,
+            held: 0,
+        })
+        .encode(&mut bytes);
         assert_eq!(read(&bytes), Err(CloseCode::BadAcknowledgement));
     }
 
     #[test]
     fn unknown_frames_are_refused_and_reserved_ones_skipped() {
         assert_eq!(read(&raw(3, b"")), Err(CloseCode::UnknownFrame));
-        let ack = Ack { received: 2, taken: 1, held: 0 };
+        let ack = Ack {
+            received: 2,
+            taken: 1,
+            held: 0,
+        };
         let mut bytes = raw(0x21 + 0x1f * 5, b"grease");
         Frame::Ack(ack).encode(&mut bytes);
         assert_eq!(read(&bytes), Ok(vec![Frame::Ack(ack)]));

@@ -30,9 +30,9 @@ pub(crate) fn get(bytes: &[u8]) -> Option<(u64, usize)> {
     let first = *bytes.first()?;
     let length = 1 << (first >> 6);
     let rest = bytes.get(1..length)?;
-    let value = rest
-        .iter()
-        .fold(u64::from(first & 0x3f), |value, byte| value << 8 | u64::from(*byte));
+    let value = rest.iter().fold(u64::from(first & 0x3f), |value, byte| {
+        value << 8 | u64::from(*byte)
+    });
     Some((value, length))
 }
 
