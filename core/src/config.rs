@@ -4,6 +4,8 @@ use std::{fmt, ops::RangeInclusive, time::Duration};
 
 use zeroize::Zeroizing;
 
+use crate::peer::batch::BatchLimits;
+
 /// Every limit and delay of a manager.
 ///
 /// ```
@@ -180,6 +182,15 @@ impl Config {
         delay("stall_timeout", self.stall_timeout, secs(1)..=DAY)?;
         let longest_dial = self.backoff.max + self.handshake_timeout + millis(1);
         delay("session_timeout", self.session_timeout, longest_dial..=DAY)
+    }
+
+    /// What one batch may hold.
+    #[must_use]
+    pub const fn batch_limits(&self) -> BatchLimits {
+        BatchLimits {
+            messages_max: self.batch_messages_max,
+            bytes_max: self.batch_bytes_max,
+        }
     }
 
     /// The longest record that this configuration can send or accept, in bytes.

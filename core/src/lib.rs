@@ -5,8 +5,12 @@ mod config;
 mod credentials;
 mod error;
 mod event;
-mod manager;
+mod incarnation;
 mod metrics;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the manager does not use it all yet")
+)]
 mod peer;
 mod peer_id;
 #[cfg_attr(
@@ -22,7 +26,7 @@ pub use event::{
     Action, ConnectionStatus, Datagram, Deadline, DeadlineReason, EcnCodepoint, Event, Message,
     Reason, Transmit, Undeliverable,
 };
-pub use manager::{Incarnation, Manager};
+pub use incarnation::Incarnation;
 pub use metrics::{Counters, NetworkMetrics, PeerMetrics};
-pub use peer::batch::OpenBatch;
+pub use peer::batch::{BatchLimits, OpenBatch};
 pub use peer_id::{PeerAddr, PeerId};

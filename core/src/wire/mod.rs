@@ -4,7 +4,7 @@ pub(crate) mod code;
 pub(crate) mod frame;
 pub(crate) mod record;
 pub(crate) mod seal;
-mod varint;
+pub(crate) mod varint;
 
 /// The version that hello states. It changes with any change that an older peer would misread.
 pub(crate) const WIRE_VERSION: u16 = 1;
