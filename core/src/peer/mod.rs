@@ -1,3 +1,5 @@
 //! Policy: what to do about a peer. Knows nothing of QUIC.
 
 pub(crate) mod batch;
+pub(crate) mod inbox;
+pub(crate) mod outbox;

@@ -183,6 +183,11 @@ impl Messages {
     pub(crate) const fn new(body: Bytes) -> Self {
         Self(body)
     }
+
+    /// Whether no message is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl Iterator for Messages {

@@ -1,0 +1,549 @@
+//! What a peer has sent and the application has not yet taken.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::{
+    Message, PeerId,
+    wire::{
+        code::CloseCode,
+        frame::{Ack, Known, Line, LineId},
+        record::{Header, Messages},
+    },
+};
+
+/// A peer's line as we know it, and the messages that wait.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    bytes_max: usize,
+    line: Option<Progress>,
+    /// Raised with each new line, so that what an older one left behind is not counted for it.
+    generation: u32,
+    queue: VecDeque<Waiting>,
+    /// Read, and not yet taken.
+    handed: VecDeque<Handed>,
+    bytes: usize,
+    reported: Option<Progress>,
+    unreported_bytes: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Progress {
+    id: LineId,
+    received: u64,
+    taken: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    generation: u32,
+    messages: Messages,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Handed {
+    generation: u32,
+    bytes: usize,
+}
+
+/// How far one connection's data stream has come: contiguous, whatever others carry.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Stretch {
+    next: Option<u64>,
+}
+
+impl Inbox {
+    pub(crate) const fn new(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            line: None,
+            generation: 0,
+            queue: VecDeque::new(),
+            handed: VecDeque::new(),
+            bytes: 0,
+            reported: None,
+            unreported_bytes: 0,
+        }
+    }
+
+    /// The peer's line as our hello states it.
+    pub(crate) fn known(&self) -> Option<Known> {
+        self.line.map(|line| Known {
+            id: line.id,
+            received: line.received,
+            taken: line.taken,
+        })
+    }
+
+    /// The acknowledgement that is true at this moment; `held` is what our outbox holds.
+    pub(crate) fn acknowledgement(&self, held: u64) -> Option<Ack> {
+        self.line.map(|line| Ack {
+            received: line.received,
+            taken: line.taken,
+            held,
+        })
+    }
+
+    /// The acknowledgement was sent.
+    pub(crate) fn reported(&mut self) {
+        self.reported = self.line;
+        self.unreported_bytes = 0;
+    }
+
+    /// Whether the peer does not know how far we are.
+    pub(crate) fn is_unreported(&self) -> bool {
+        self.reported != self.line
+    }
+
+    /// Bytes that were received or taken since the last report.
+    pub(crate) const fn unreported_bytes(&self) -> usize {
+        self.unreported_bytes
+    }
+
+    /// Bytes of messages that the application has not taken.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether another record may be read.
+    pub(crate) const fn has_room(&self) -> bool {
+        self.bytes < self.bytes_max
+    }
+
+    /// Whether messages wait to be read.
+    pub(crate) fn is_readable(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// A connection begins, on which the peer describes its line.
+    pub(crate) fn begin(&mut self, theirs: Line) -> Result<Stretch, CloseCode> {
+        match &self.line {
+            Some(line) if line.id == theirs.id => {
+                if theirs.first > line.taken || theirs.next < line.received {
+                    return Err(CloseCode::Gap);
+                }
+            }
+            Some(_) | None => {
+                self.generation += 1;
+                self.line = Some(Progress {
+                    id: theirs.id,
+                    received: theirs.first,
+                    taken: theirs.first,
+                });
+            }
+        }
+        Ok(Stretch::default())
+    }
+
+    /// Takes over a record whose body was validated; says how many of its messages are new.
+    pub(crate) fn accept(
+        &mut self,
+        stretch: &mut Stretch,
+        header: &Header,
+        body: Bytes,
+    ) -> Result<u64, CloseCode> {
+        let Some(line) = &mut self.line else {
+            return Err(CloseCode::Gap);
+        };
+        let expected = match stretch.next {
+            Some(next) => header.first == next,
+            None => header.first <= line.received,
+        };
+        if !expected || header.first > line.received {
+            return Err(CloseCode::Gap);
+        }
+        stretch.next = Some(header.next());
+        let known = line.received - header.first;
+        let new = u64::from(header.count).saturating_sub(known);
+        if new == 0 {
+            return Ok(0);
+        }
+        line.received += new;
+        let mut messages = Messages::new(body);
+        for _ in 0..known {
+            messages.next();
+        }
+        let bytes: usize = messages.clone().map(|message| cost(&message)).sum();
+        self.bytes += bytes;
+        self.unreported_bytes += bytes;
+        self.queue.push_back(Waiting {
+            generation: self.generation,
+            messages,
+        });
+        Ok(new)
+    }
+
+    /// Hands out up to `max` messages, which stay untaken.
+    pub(crate) fn read(&mut self, from: PeerId, max: usize, out: &mut Vec<Message>) -> usize {
+        let mut count = 0;
+        while count < max {
+            let Some(front) = self.queue.front_mut() else {
+                break;
+            };
+            let Some(payload) = front.messages.next() else {
+                self.queue.pop_front();
+                continue;
+            };
+            self.handed.push_back(Handed {
+                generation: front.generation,
+                bytes: cost(&payload),
+            });
+            out.push(Message { from, payload });
+            count += 1;
+        }
+        if self
+            .queue
+            .front()
+            .is_some_and(|front| front.messages.is_empty())
+        {
+            self.queue.pop_front();
+        }
+        count
+    }
+
+    /// The application has taken the next `count` of the messages handed out.
+    pub(crate) fn mark_taken(&mut self, count: usize) {
+        debug_assert!(
+            count <= self.handed.len(),
+            "only what was read can be taken"
+        );
+        for handed in self.handed.drain(..count.min(self.handed.len())) {
+            self.bytes -= handed.bytes;
+            self.unreported_bytes += handed.bytes;
+            if let Some(line) = &mut self.line
+                && handed.generation == self.generation
+            {
+                line.taken += 1;
+            }
+        }
+    }
+}
+
+/// What a waiting message is counted as: an empty one is not free.
+fn cost(message: &Bytes) -> usize {
+    crate::OpenBatch::cost(message.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        BatchLimits, OnPeerRestart, OpenBatch,
+        peer::outbox::{Continuity, Outbox},
+        wire::record::HEADER_LEN,
+    };
+    use proptest::prelude::*;
+    use std::time::Instant;
+
+    const FROM: PeerId = PeerId::from_bytes([1; 32]);
+    const LIMITS: BatchLimits = BatchLimits {
+        messages_max: 5,
+        bytes_max: 60,
+    };
+    const OUTBOX_BYTES: usize = 400;
+    const INBOX_BYTES: usize = 200;
+
+    /// One sender, one receiver, and at most one connection between them that delivers in order
+    /// until it breaks.
+    struct Pair {
+        now: Instant,
+        outbox: Outbox,
+        inbox: Inbox,
+        stretch: Option<Stretch>,
+        wire: VecDeque<(Header, Bytes)>,
+        acks: VecDeque<Ack>,
+        sent: u64,
+        read: Vec<u64>,
+        marked: usize,
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Send(usize),
+        Stage(usize),
+        Connect,
+        Break,
+        Write,
+        Close,
+        Deliver,
+        Read(usize),
+        Take,
+        Report,
+        Learn,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0usize..80).prop_map(Step::Send),
+            2 => (0usize..6).prop_map(Step::Stage),
+            3 => Just(Step::Connect),
+            1 => Just(Step::Break),
+            5 => Just(Step::Write),
+            3 => Just(Step::Close),
+            5 => Just(Step::Deliver),
+            4 => (1usize..9).prop_map(Step::Read),
+            4 => Just(Step::Take),
+            4 => Just(Step::Report),
+            4 => Just(Step::Learn),
+        ]
+    }
+
+    impl Pair {
+        fn new() -> Self {
+            Self {
+                now: Instant::now(),
+                outbox: Outbox::new(LineId([9; 16]), LIMITS, OUTBOX_BYTES),
+                inbox: Inbox::new(INBOX_BYTES),
+                stretch: None,
+                wire: VecDeque::new(),
+                acks: VecDeque::new(),
+                sent: 0,
+                read: Vec::new(),
+                marked: 0,
+            }
+        }
+
+        fn message(&mut self, extra: usize) -> Vec<u8> {
+            let mut message = self.sent.to_be_bytes().to_vec();
+            message.resize(8 + extra, 0);
+            self.sent += 1;
+            message
+        }
+
+        fn run(&mut self, step: &Step) {
+            match *step {
+                Step::Send(extra) => {
+                    if OpenBatch::cost(8 + extra) <= self.outbox.room() {
+                        let message = self.message(extra);
+                        self.outbox.accept(self.now, &message);
+                    }
+                }
+                Step::Stage(count) => {
+                    let mut staged = OpenBatch::new(LIMITS);
+                    while staged.messages() < count && staged.bytes() + 9 <= self.outbox.room() {
+                        let message = self.message(0);
+                        staged.append(self.now, &message);
+                    }
+                    self.outbox.absorb(&mut staged);
+                }
+                Step::Connect => {
+                    self.wire.clear();
+                    self.acks.clear();
+                    let known = self.inbox.known();
+                    let stretch = self.inbox.begin(self.outbox.line()).expect("honest hello");
+                    let verdict = self.outbox.begin(self.now, known).expect("honest hello");
+                    assert_eq!(verdict, Continuity::Continues);
+                    self.stretch = Some(stretch);
+                }
+                Step::Break => self.stretch = None,
+                Step::Write if self.stretch.is_some() => {
+                    if let Some(outgoing) = self.outbox.next_batch() {
+                        let body = outgoing.record.slice(HEADER_LEN..);
+                        self.wire.push_back((outgoing.header, body));
+                    }
+                }
+                Step::Close => self.outbox.close_tail(),
+                Step::Deliver => {
+                    if let Some(stretch) = &mut self.stretch
+                        && self.inbox.has_room()
+                        && let Some((header, body)) = self.wire.pop_front()
+                    {
+                        self.inbox
+                            .accept(stretch, &header, body)
+                            .expect("contiguous");
+                    }
+                }
+                Step::Read(max) => {
+                    let mut out = Vec::new();
+                    self.inbox.read(FROM, max, &mut out);
+                    self.read.extend(out.iter().map(|message| {
+                        u64::from_be_bytes(message.payload[..8].try_into().expect("eight bytes"))
+                    }));
+                }
+                Step::Take => {
+                    let count = (self.read.len() - self.marked).min(3);
+                    self.inbox.mark_taken(count);
+                    self.marked += count;
+                }
+                Step::Report if self.stretch.is_some() => {
+                    self.acks.extend(self.inbox.acknowledgement(0));
+                    self.inbox.reported();
+                }
+                Step::Learn if self.stretch.is_some() => {
+                    if let Some(ack) = self.acks.pop_front() {
+                        self.outbox
+                            .acknowledge(self.now, ack.received, ack.taken)
+                            .expect("honest");
+                    }
+                }
+                Step::Write | Step::Report | Step::Learn => {}
+            }
+            assert!(
+                self.outbox.bytes() <= OUTBOX_BYTES,
+                "the room is never exceeded"
+            );
+            assert!(
+                self.inbox.bytes() <= INBOX_BYTES + 90,
+                "one record beyond the limit at most"
+            );
+        }
+
+        fn settle(&mut self) {
+            self.run(&Step::Connect);
+            while !self.outbox.outstanding().is_empty() {
+                for step in [
+                    Step::Close,
+                    Step::Write,
+                    Step::Deliver,
+                    Step::Read(99),
+                    Step::Take,
+                    Step::Report,
+                    Step::Learn,
+                ] {
+                    self.run(&step);
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #[test]
+        fn every_message_is_read_once_and_in_order(steps in prop::collection::vec(step(), 0..150)) {
+            let mut pair = Pair::new();
+            steps.iter().for_each(|step| pair.run(step));
+            pair.settle();
+            prop_assert_eq!(pair.read, (0..pair.sent).collect::<Vec<_>>());
+            prop_assert_eq!(pair.outbox.bytes(), 0);
+            prop_assert_eq!(pair.inbox.bytes(), 0);
+            prop_assert!(!pair.inbox.is_readable());
+        }
+    }
+
+    #[test]
+    fn failure_02_accounting_is_in_one_unit_and_returns_to_zero() {
+        let mut pair = Pair::new();
+        for _ in 0..1_000 {
+            pair.run(&Step::Send(40));
+            pair.settle();
+            assert_eq!(pair.outbox.room(), OUTBOX_BYTES);
+        }
+        assert_eq!(pair.read.len(), 1_000);
+    }
+
+    #[test]
+    fn forged_acknowledgements_change_nothing() {
+        let mut pair = Pair::new();
+        pair.run(&Step::Connect);
+        pair.run(&Step::Stage(5));
+        let forged = pair.outbox.acknowledge(pair.now, 1, 0);
+        assert_eq!(
+            forged,
+            Err(CloseCode::BadAcknowledgement),
+            "nothing was written yet"
+        );
+        pair.run(&Step::Write);
+        let forged = pair.outbox.acknowledge(pair.now, 2, 3);
+        assert_eq!(
+            forged,
+            Err(CloseCode::BadAcknowledgement),
+            "taken before received"
+        );
+        assert_eq!(pair.outbox.outstanding(), 0..5);
+    }
+
+    #[test]
+    fn a_gap_is_refused_within_a_connection_and_at_its_start() {
+        let mut inbox = Inbox::new(INBOX_BYTES);
+        let line = Line {
+            id: LineId([9; 16]),
+            first: 4,
+            next: 9,
+        };
+        let one = |first| Header {
+            len: 2,
+            count: 1,
+            first,
+        };
+        let body = || Bytes::from_static(&[1, 0]);
+
+        let mut stretch = inbox.begin(line).expect("new line");
+        assert_eq!(
+            inbox.accept(&mut stretch, &one(5), body()),
+            Err(CloseCode::Gap)
+        );
+        assert_eq!(inbox.accept(&mut stretch, &one(4), body()), Ok(1));
+        assert_eq!(
+            inbox.accept(&mut stretch, &one(6), body()),
+            Err(CloseCode::Gap)
+        );
+        assert_eq!(
+            inbox.accept(&mut stretch, &one(4), body()),
+            Err(CloseCode::Gap)
+        );
+        assert_eq!(inbox.known().map(|known| known.received), Some(5));
+
+        let mut again = inbox.begin(line).expect("known line");
+        assert_eq!(
+            inbox.accept(&mut again, &one(4), body()),
+            Ok(0),
+            "seen before"
+        );
+        let forgetful = Line { first: 5, ..line };
+        assert!(
+            inbox.begin(forgetful).is_err(),
+            "we have not taken number 4"
+        );
+    }
+
+    #[test]
+    fn a_peer_that_lost_its_state_gets_what_the_policy_says() {
+        for (policy, undelivered, resent) in [
+            (OnPeerRestart::Report, 0..5, 0),
+            (OnPeerRestart::Resend, 0..0, 5),
+        ] {
+            let mut pair = Pair::new();
+            pair.run(&Step::Connect);
+            pair.run(&Step::Stage(5));
+            pair.run(&Step::Write);
+            pair.run(&Step::Stage(5));
+            pair.inbox = Inbox::new(INBOX_BYTES);
+            assert_eq!(pair.outbox.begin(pair.now, None), Ok(Continuity::Lost));
+            let restarted = pair.outbox.restart(LineId([8; 16]), policy);
+            assert_eq!(
+                (restarted.undelivered, restarted.resent),
+                (undelivered.clone(), resent)
+            );
+            pair.settle();
+            assert_eq!(pair.read, (undelivered.end..10).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn what_an_old_line_left_is_read_and_not_counted_for_the_new_one() {
+        let mut inbox = Inbox::new(INBOX_BYTES);
+        let body = || Bytes::from_static(&[1, 0]);
+        let header = Header {
+            len: 2,
+            count: 1,
+            first: 0,
+        };
+        for id in [8, 9] {
+            let mut stretch = inbox
+                .begin(Line {
+                    id: LineId([id; 16]),
+                    first: 0,
+                    next: 1,
+                })
+                .expect("new line");
+            assert_eq!(inbox.accept(&mut stretch, &header, body()), Ok(1));
+        }
+        let mut out = Vec::new();
+        assert_eq!(inbox.read(FROM, 9, &mut out), 2);
+        inbox.mark_taken(1);
+        assert_eq!(inbox.known().map(|known| known.taken), Some(0));
+        inbox.mark_taken(1);
+        assert_eq!(inbox.known().map(|known| known.taken), Some(1));
+    }
+}

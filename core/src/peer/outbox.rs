@@ -1,0 +1,332 @@
+//! What is queued for a peer: its line, from `send` accepted until taken.
+//!
+//! Messages are numbered from 0 in the order in which they were accepted, and keep their numbers
+//! for ever: across batches, connections and restarts of the peer.
+
+use std::{collections::VecDeque, ops::Range, time::Duration, time::Instant};
+
+use bytes::Bytes;
+
+use super::batch::{BatchLimits, OpenBatch};
+use crate::{
+    OnPeerRestart,
+    wire::{
+        code::CloseCode,
+        frame::{Known, Line, LineId},
+        record::{HEADER_LEN, Header},
+        varint,
+    },
+};
+
+/// A line and what it holds.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    line: LineId,
+    bytes_max: usize,
+    /// Accepted, and not yet numbered.
+    open: OpenBatch,
+    /// Numbered, contiguous, up to `numbered`; all of it untaken at least in part.
+    batches: VecDeque<Batch>,
+    /// Bytes of the bodies of `batches`.
+    bytes: usize,
+    taken: u64,
+    received: u64,
+    /// The next number to write on the current connection.
+    cursor: u64,
+    /// The number after the last one that was ever written on this line.
+    written: u64,
+    /// The number after the last one in `batches`.
+    numbered: u64,
+}
+
+#[derive(Debug)]
+struct Batch {
+    header: Header,
+    /// Header and plain body.
+    record: Bytes,
+    queued_at: Instant,
+}
+
+/// A batch to write.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) header: Header,
+    /// Header and plain body, one piece.
+    pub(crate) record: Bytes,
+    /// How many of its messages were written before.
+    pub(crate) again: u64,
+    /// When its first message was accepted.
+    pub(crate) queued_at: Instant,
+}
+
+/// How the peer's hello fits our line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Continuity {
+    /// It knows the line, or there was nothing that it could know.
+    Continues,
+    /// Something was written, and the peer knows nothing of it: it has lost its state.
+    Lost,
+}
+
+/// What an acknowledgement has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Acknowledged {
+    /// Messages that the peer's application has newly taken.
+    pub(crate) taken: u64,
+    /// From accepted until taken, of the first message in the newest batch that is wholly taken.
+    pub(crate) latency: Option<Duration>,
+}
+
+/// What became of a line whose peer has lost its state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Restarted {
+    /// Written, unacknowledged, and no longer held.
+    pub(crate) undelivered: Range<u64>,
+    /// Written, unacknowledged, and to be written again.
+    pub(crate) resent: u64,
+}
+
+impl Outbox {
+    pub(crate) const fn new(line: LineId, limits: BatchLimits, bytes_max: usize) -> Self {
+        Self {
+            line,
+            bytes_max,
+            open: OpenBatch::new(limits),
+            batches: VecDeque::new(),
+            bytes: 0,
+            taken: 0,
+            received: 0,
+            cursor: 0,
+            written: 0,
+            numbered: 0,
+        }
+    }
+
+    /// The line as hello states it.
+    pub(crate) fn line(&self) -> Line {
+        Line {
+            id: self.line,
+            first: self.taken,
+            next: self.next(),
+        }
+    }
+
+    /// The number that the next accepted message will have.
+    pub(crate) fn next(&self) -> u64 {
+        self.numbered + self.open.messages() as u64
+    }
+
+    /// The numbers of messages that were accepted and are not known to be taken.
+    pub(crate) fn outstanding(&self) -> Range<u64> {
+        self.taken..self.next()
+    }
+
+    /// Bytes held, framing included.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes + self.open.bytes()
+    }
+
+    /// Bytes that may be accepted, in terms of [`OpenBatch::cost`].
+    pub(crate) const fn room(&self) -> usize {
+        self.bytes_max.saturating_sub(self.bytes())
+    }
+
+    /// Accepts a message, which must fit into [`room`](Self::room).
+    pub(crate) fn accept(&mut self, now: Instant, message: &[u8]) {
+        debug_assert!(
+            OpenBatch::cost(message.len()) <= self.room(),
+            "the caller checks the room"
+        );
+        self.open.append(now, message);
+    }
+
+    /// Accepts what other threads have staged within the room they were granted.
+    pub(crate) fn absorb(&mut self, staged: &mut OpenBatch) {
+        self.open.absorb(staged);
+    }
+
+    /// Lets the batch that is not full leave too.
+    pub(crate) fn close_tail(&mut self) {
+        self.open.close_tail();
+    }
+
+    /// When the first message of the batch that is not full was accepted.
+    pub(crate) fn tail_queued_at(&self) -> Option<Instant> {
+        self.open.tail_queued_at()
+    }
+
+    /// Whether [`next_batch`](Self::next_batch) has one.
+    pub(crate) fn has_batch(&self) -> bool {
+        self.cursor < self.numbered || self.open.has_closed()
+    }
+
+    /// Whether anything is held that the current connection has not been given.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.cursor < self.next()
+    }
+
+    /// The next batch to write on the current connection: closed ones only, so that what is open
+    /// goes on gathering.
+    pub(crate) fn next_batch(&mut self) -> Option<Outgoing> {
+        if self.cursor == self.numbered {
+            self.number_one()?;
+        }
+        let index = self
+            .batches
+            .partition_point(|batch| batch.header.next() <= self.cursor);
+        let batch = &self.batches[index];
+        let (header, record) = match self.cursor - batch.header.first {
+            0 => (batch.header, batch.record.clone()),
+            skipped => cut(&batch.header, &batch.record, skipped),
+        };
+        let again = self.written.min(header.next()).saturating_sub(header.first);
+        self.cursor = header.next();
+        self.written = self.written.max(self.cursor);
+        Some(Outgoing {
+            header,
+            record,
+            again,
+            queued_at: batch.queued_at,
+        })
+    }
+
+    fn number_one(&mut self) -> Option<()> {
+        let framed = self.open.pop_closed()?;
+        let queued_at = framed.first_queued_at();
+        let (header, record) = framed.into_record(self.numbered);
+        self.numbered = header.next();
+        self.bytes += header.len as usize;
+        self.batches.push_back(Batch {
+            header,
+            record: record.into(),
+            queued_at,
+        });
+        Some(())
+    }
+
+    /// A connection begins on which the peer's hello says that it knows `yours`.
+    ///
+    /// After [`Continuity::Lost`] the caller must [`restart`](Self::restart) the line.
+    pub(crate) fn begin(
+        &mut self,
+        now: Instant,
+        yours: Option<Known>,
+    ) -> Result<Continuity, CloseCode> {
+        match yours {
+            Some(known) if known.id == self.line => {
+                self.acknowledge(now, known.received, known.taken)?;
+                self.cursor = self.received;
+                Ok(Continuity::Continues)
+            }
+            Some(_) | None if self.written == self.taken && self.received == self.taken => {
+                // Nothing of this line was ever lost on the way: what was written is taken.
+                self.cursor = self.taken;
+                Ok(Continuity::Continues)
+            }
+            Some(_) | None => Ok(Continuity::Lost),
+        }
+    }
+
+    /// The peer says how far it has come. Numbers that were overtaken by later ones change
+    /// nothing.
+    pub(crate) fn acknowledge(
+        &mut self,
+        now: Instant,
+        received: u64,
+        taken: u64,
+    ) -> Result<Acknowledged, CloseCode> {
+        if taken > received || received > self.written {
+            return Err(CloseCode::BadAcknowledgement);
+        }
+        let before = self.taken;
+        self.received = self.received.max(received);
+        self.taken = self.taken.max(taken);
+        self.cursor = self.cursor.max(self.taken);
+        let mut latency = None;
+        while self
+            .batches
+            .front()
+            .is_some_and(|batch| batch.header.next() <= self.taken)
+        {
+            let batch = self
+                .batches
+                .pop_front()
+                .expect("invariant: it was at the front");
+            self.bytes -= batch.header.len as usize;
+            latency = Some(now.saturating_duration_since(batch.queued_at));
+        }
+        Ok(Acknowledged {
+            taken: self.taken - before,
+            latency,
+        })
+    }
+
+    /// The peer has lost its state: the line goes on under another name.
+    pub(crate) fn restart(&mut self, line: LineId, policy: OnPeerRestart) -> Restarted {
+        let written = self.taken..self.written;
+        self.line = line;
+        let restarted = match policy {
+            OnPeerRestart::Resend => Restarted {
+                resent: written.end - written.start,
+                undelivered: 0..0,
+            },
+            OnPeerRestart::Report => {
+                while self
+                    .batches
+                    .front()
+                    .is_some_and(|batch| batch.header.first < written.end)
+                {
+                    let batch = self
+                        .batches
+                        .pop_front()
+                        .expect("invariant: it was at the front");
+                    debug_assert!(
+                        batch.header.next() <= written.end,
+                        "batches are written whole"
+                    );
+                    self.bytes -= batch.header.len as usize;
+                }
+                self.taken = written.end;
+                Restarted {
+                    resent: 0,
+                    undelivered: written,
+                }
+            }
+        };
+        self.received = self.taken;
+        self.cursor = self.taken;
+        self.written = self.taken;
+        restarted
+    }
+
+    /// The session ends: everything held is given up, and the line goes on under another name.
+    pub(crate) fn give_up(&mut self, line: LineId) -> Range<u64> {
+        let outstanding = self.outstanding();
+        self.open.close_tail();
+        while self.open.pop_closed().is_some() {}
+        self.batches.clear();
+        self.bytes = 0;
+        self.line = line;
+        self.numbered = outstanding.end;
+        self.taken = outstanding.end;
+        self.received = outstanding.end;
+        self.cursor = outstanding.end;
+        self.written = outstanding.end;
+        outstanding
+    }
+}
+
+/// The record without its first messages.
+fn cut(header: &Header, record: &Bytes, skipped: u64) -> (Header, Bytes) {
+    let mut rest = &record[HEADER_LEN..];
+    for _ in 0..skipped {
+        let (length, at) = varint::get(rest).expect("invariant: we framed it");
+        rest = &rest[at + length as usize..];
+    }
+    let header = Header {
+        len: rest.len() as u32,
+        count: header.count - skipped as u32,
+        first: header.first + skipped,
+    };
+    (header, [&header.encode()[..], rest].concat().into())
+}
