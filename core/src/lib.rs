@@ -6,6 +6,7 @@ mod credentials;
 mod error;
 mod event;
 mod incarnation;
+mod manager;
 mod metrics;
 #[cfg_attr(
     not(test),
@@ -27,6 +28,7 @@ pub use event::{
     Reason, Transmit, Undeliverable,
 };
 pub use incarnation::Incarnation;
-pub use metrics::{Counters, NetworkMetrics, PeerMetrics};
+pub use manager::Manager;
+pub use metrics::{Counters, NetworkMetrics, Occupancy, PeerMetrics};
 pub use peer::batch::{BatchLimits, OpenBatch};
 pub use peer_id::{PeerAddr, PeerId};

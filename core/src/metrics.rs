@@ -107,3 +107,26 @@ pub struct PeerMetrics {
     /// `send` or `connect` had to dial, or to join a dial.
     pub pool_misses: u64,
 }
+
+/// How much the machine's maps and queues hold. All zero once every peer is forgotten and every
+/// connection has drained.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Occupancy {
+    /// Peers known.
+    pub peers: usize,
+    /// Connections, those that are closing included.
+    pub connections: usize,
+    /// Slots of `connections_max` in use.
+    pub slots: usize,
+    /// Handshakes of others in progress.
+    pub handshakes: usize,
+    /// Deadlines armed.
+    pub deadlines: usize,
+    /// Dials that wait for their turn.
+    pub waiting_dials: usize,
+    /// Actions that wait to be polled.
+    pub actions: usize,
+    /// Bytes in outboxes and inboxes.
+    pub queued_bytes: usize,
+}
