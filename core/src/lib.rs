@@ -6,18 +6,15 @@ mod credentials;
 mod error;
 mod event;
 mod incarnation;
+mod index;
 mod manager;
 mod metrics;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the manager does not use it all yet")
-)]
 mod peer;
 mod peer_id;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the manager does not use it all yet")
-)]
+mod rng;
+#[cfg(test)]
+mod testing;
+mod transport;
 mod wire;
 
 pub use config::{Accept, Backoff, Config, ConfigError, Flush, MeshKey, OnPeerRestart, Sealing};
