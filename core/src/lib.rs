@@ -31,4 +31,4 @@ pub use incarnation::Incarnation;
 pub use manager::Manager;
 pub use metrics::{Counters, NetworkMetrics, Occupancy, PeerMetrics};
 pub use peer::batch::{BatchLimits, OpenBatch};
-pub use peer_id::{PeerAddr, PeerId};
+pub use peer_id::{ParsePeerAddrError, ParsePeerIdError, PeerAddr, PeerId};
