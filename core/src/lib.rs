@@ -14,6 +14,8 @@ mod metrics;
 )]
 mod peer;
 mod peer_id;
+#[cfg(test)]
+mod testing;
 #[cfg_attr(
     not(test),
     expect(dead_code, reason = "the manager does not use it all yet")

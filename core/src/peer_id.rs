@@ -155,8 +155,7 @@ impl ParsePeerIdError {
         match error {
             CharError::InvalidChar(found) => Self::Character { found },
             CharError::MixedCase => Self::MixedCase,
-            // bech32 keeps the right to add more; none of them names another peer.
-            _ => Self::Prefix,
+            CharError::MissingSeparator | CharError::NothingAfterSeparator | _ => Self::Prefix,
         }
     }
 }

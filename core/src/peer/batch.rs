@@ -238,7 +238,10 @@ impl Framed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::record::{Messages, validate};
+    use crate::{
+        testing::epoch,
+        wire::record::{Messages, validate},
+    };
     use proptest::prelude::*;
 
     const LIMITS: BatchLimits = BatchLimits {
@@ -264,7 +267,7 @@ mod tests {
 
     #[test]
     fn failure_04_a_batch_counts_messages_and_not_bytes() {
-        let now = Instant::now();
+        let now = epoch();
         let mut open = OpenBatch::new(LIMITS);
         for _ in 0..127 {
             open.append(now, b"x");
@@ -277,7 +280,7 @@ mod tests {
 
     #[test]
     fn express_closes_what_is_there() {
-        let now = Instant::now();
+        let now = epoch();
         let mut open = OpenBatch::new(LIMITS);
         open.append(now, b"now");
         assert!(!open.has_closed());
@@ -295,7 +298,7 @@ mod tests {
             messages_max in 1usize..12,
             bytes_max in 1usize..200,
         ) {
-            let now = Instant::now();
+            let now = epoch();
             let limits = BatchLimits { messages_max, bytes_max };
             let mut all = OpenBatch::new(limits);
             let mut staged = OpenBatch::new(limits);

@@ -231,6 +231,7 @@ mod tests {
     use crate::{
         BatchLimits, OnPeerRestart, OpenBatch,
         peer::outbox::{Continuity, Outbox},
+        testing::epoch,
         wire::record::HEADER_LEN,
     };
     use proptest::prelude::*;
@@ -292,7 +293,7 @@ mod tests {
     impl Pair {
         fn new() -> Self {
             Self {
-                now: Instant::now(),
+                now: epoch(),
                 outbox: Outbox::new(LineId([9; 16]), LIMITS, OUTBOX_BYTES),
                 inbox: Inbox::new(INBOX_BYTES),
                 stretch: None,
