@@ -1,6 +1,8 @@
 //! The default identity: an Ed25519 key, pinned by no authority.
 
 mod certificate;
+#[cfg(test)]
+mod handshake_tests;
 mod keys;
 mod provider;
 mod tls;
@@ -163,6 +165,23 @@ mod tests {
             Identity::from_seed(&SEED).peer_id().to_string(),
             "qp1qm3lmr769xakp26e2477v8kmptkdkgc3xjlrpe6mg40cuxme975s5nqyuw"
         );
+    }
+
+    #[test]
+    fn the_certificate_of_a_seed_never_changes() {
+        // Ed25519 is deterministic, so the signature tells whether what is signed has changed.
+        let certificate = Identity::from_seed(&SEED).certificate;
+        let signature = &certificate[certificate.len() - 64..];
+        assert_eq!(
+            signature[..8],
+            [0xec, 0x8e, 0xd6, 0x7d, 0x2f, 0x89, 0xa2, 0xbf]
+        );
+    }
+
+    #[test]
+    fn an_identity_may_be_shared_by_threads() {
+        fn is_shared<T: Send + Sync>() {}
+        is_shared::<Identity>();
     }
 
     #[test]
