@@ -5,6 +5,8 @@ mod config;
 mod credentials;
 mod error;
 mod event;
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+mod identity;
 mod incarnation;
 mod index;
 mod manager;
@@ -24,8 +26,10 @@ pub use event::{
     Action, ConnectionStatus, Datagram, Deadline, DeadlineReason, EcnCodepoint, Event, Message,
     Reason, Transmit, Undeliverable,
 };
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+pub use identity::Identity;
 pub use incarnation::Incarnation;
 pub use manager::Manager;
 pub use metrics::{Counters, NetworkMetrics, Occupancy, PeerMetrics};
 pub use peer::batch::{BatchLimits, OpenBatch};
-pub use peer_id::{PeerAddr, PeerId};
+pub use peer_id::{ParsePeerAddrError, ParsePeerIdError, PeerAddr, PeerId};
