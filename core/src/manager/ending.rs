@@ -19,7 +19,9 @@ use crate::{
 pub(super) enum Closing {
     No,
     /// These peers have not taken everything.
-    Flushing { owing: Vec<PeerKey> },
+    Flushing {
+        owing: Vec<PeerKey>,
+    },
     Done,
 }
 

@@ -9,6 +9,7 @@ use super::{
     dialling::Urgency,
     peer::{Announced, Dialling, Expiry, Peer, Redial, Standing},
 };
+use crate::Datagram;
 use crate::{
     Accept, Event, PeerId, Reason, Undeliverable,
     peer::{
@@ -25,7 +26,6 @@ use crate::{
         record::Header,
     },
 };
-use crate::Datagram;
 
 /// How a connection left a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -373,13 +373,7 @@ impl Manager {
 
     /// Whether the process that says hello is the one to talk to. If it is a later one, the
     /// connections of the earlier one end here; if it is an earlier one, it ends.
-    fn check_incarnation(
-        &mut self,
-        now: Instant,
-        id: LinkId,
-        key: PeerKey,
-        hello: &Hello,
-    ) -> bool {
+    fn check_incarnation(&mut self, now: Instant, id: LinkId, key: PeerKey, hello: &Hello) -> bool {
         let Some(peer) = self.peers.get(key) else {
             return false;
         };

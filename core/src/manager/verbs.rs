@@ -39,7 +39,11 @@ impl Manager {
     /// Removes an address of a peer. Connections stay as they are.
     pub fn remove_address(&mut self, now: Instant, peer: PeerAddr) {
         self.now = now;
-        if let Some(known) = self.peers.key(peer.id).and_then(|key| self.peers.get_mut(key)) {
+        if let Some(known) = self
+            .peers
+            .key(peer.id)
+            .and_then(|key| self.peers.get_mut(key))
+        {
             known.addresses.retain(|address| *address != peer.addr);
         }
     }
@@ -355,7 +359,9 @@ impl Manager {
         self.rate.add(now, count as u64);
         if was_full && known.session.inbox.has_room() {
             let links: Vec<_> = known.chooser.links().collect();
-            links.into_iter().for_each(|link| self.transport.mark_dirty(link));
+            links
+                .into_iter()
+                .for_each(|link| self.transport.mark_dirty(link));
         }
         self.schedule_acknowledgement(now, key);
         self.refresh(now, key);

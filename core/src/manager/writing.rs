@@ -2,6 +2,7 @@
 
 use std::{time::Duration, time::Instant};
 
+use super::dialling::Urgency;
 use super::{Manager, Timer, peer::Flush};
 use crate::{
     Event, Flush as FlushPolicy, Undeliverable,
@@ -13,7 +14,6 @@ use crate::{
         varint,
     },
 };
-use super::dialling::Urgency;
 
 /// How long an acknowledgement may wait for company. Short beside a human's patience with
 /// `flush`, long beside the time between two packets.
@@ -195,8 +195,7 @@ impl Manager {
             return Ok(());
         };
         let outbox = &mut peer.session.outbox;
-        let Acknowledged { taken, latency } =
-            outbox.acknowledge(now, ack.received, ack.taken)?;
+        let Acknowledged { taken, latency } = outbox.acknowledge(now, ack.received, ack.taken)?;
         peer.session.their_held = ack.held;
         peer.counts.messages_delivered += taken;
         self.counters.messages_delivered += taken;

@@ -115,7 +115,11 @@ impl Inbox {
         let forgotten = self
             .line
             .is_some_and(|line| line.id == theirs.id && theirs.first > line.taken);
-        if forgotten { Err(CloseCode::Gap) } else { Ok(()) }
+        if forgotten {
+            Err(CloseCode::Gap)
+        } else {
+            Ok(())
+        }
     }
 
     /// The session has ended at this end: the peer's line is forgotten. What waits can be read.
@@ -228,8 +232,8 @@ mod tests {
     use super::*;
     use crate::{
         BatchLimits, OnPeerRestart, OpenBatch,
-        testing::epoch,
         peer::outbox::{Continuity, Memory, Outbox},
+        testing::epoch,
         wire::record::HEADER_LEN,
     };
     use proptest::prelude::*;
@@ -353,9 +357,7 @@ mod tests {
                         && self.inbox.has_room()
                         && let Some((header, body)) = self.wire.pop_front()
                     {
-                        self.inbox
-                            .accept(line, &header, body)
-                            .expect("contiguous");
+                        self.inbox.accept(line, &header, body).expect("contiguous");
                     }
                 }
                 Step::Read(max) => {
@@ -468,7 +470,11 @@ mod tests {
         };
         let body = || Bytes::from_static(&[1, 0]);
 
-        assert_eq!(inbox.accept(id, &one(4), body()), Ok(1), "a line of its own");
+        assert_eq!(
+            inbox.accept(id, &one(4), body()),
+            Ok(1),
+            "a line of its own"
+        );
         assert_eq!(inbox.accept(id, &one(6), body()), Err(CloseCode::Gap));
         assert_eq!(inbox.accept(id, &one(4), body()), Ok(0), "seen before");
         assert_eq!(inbox.accept(id, &one(5), body()), Ok(1));
@@ -480,7 +486,13 @@ mod tests {
             Err(CloseCode::Gap),
             "we have not taken number 4"
         );
-        assert_eq!(inbox.check(&Line { first: 4, ..forgetful }), Ok(()));
+        assert_eq!(
+            inbox.check(&Line {
+                first: 4,
+                ..forgetful
+            }),
+            Ok(())
+        );
     }
 
     #[test]
@@ -495,7 +507,10 @@ mod tests {
             pair.run(&Step::Write);
             pair.run(&Step::Stage(5));
             pair.inbox = Inbox::new(INBOX_BYTES);
-            assert_eq!(pair.outbox.greeted(pair.now, None, Memory::Unknown), Ok(Continuity::Lost));
+            assert_eq!(
+                pair.outbox.greeted(pair.now, None, Memory::Unknown),
+                Ok(Continuity::Lost)
+            );
             let restarted = pair.outbox.restart(LineId([8; 16]), policy);
             assert_eq!(
                 (restarted.undelivered, restarted.resent),

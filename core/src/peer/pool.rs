@@ -151,7 +151,11 @@ impl Pool {
 
     /// The peer that has held its slot longest, idle or not, if that is `tenure_min` ago; or when
     /// there will be one.
-    pub(crate) fn busy_victim(&self, now: Instant, tenure_min: Duration) -> Result<PeerKey, Option<Instant>> {
+    pub(crate) fn busy_victim(
+        &self,
+        now: Instant,
+        tenure_min: Duration,
+    ) -> Result<PeerKey, Option<Instant>> {
         let key = self.victim(&self.held).ok_or(None)?;
         let since = self.holder(key).map_or(now, |holder| holder.since);
         if since + tenure_min <= now {
@@ -161,10 +165,10 @@ impl Pool {
     }
 
     fn victim(&self, order: &BTreeSet<(Instant, PeerKey)>) -> Option<PeerKey> {
-        order
-            .iter()
-            .map(|(_, key)| *key)
-            .find(|key| self.holder(*key).is_some_and(|holder| holder.evictable == Evictable::Yes))
+        order.iter().map(|(_, key)| *key).find(|key| {
+            self.holder(*key)
+                .is_some_and(|holder| holder.evictable == Evictable::Yes)
+        })
     }
 
     fn holder(&self, key: PeerKey) -> Option<Holder> {
@@ -267,7 +271,10 @@ mod tests {
         let [a, b, c] = [0, 1, 2].map(PeerKey::new);
         let mut pool = Pool::new(3);
         for key in [a, b, c] {
-            assert_eq!(pool.acquire(start, key, Purpose::Peer, Evictable::Yes), Ok(()));
+            assert_eq!(
+                pool.acquire(start, key, Purpose::Peer, Evictable::Yes),
+                Ok(())
+            );
         }
         assert_eq!(pool.idle_victim(), None, "nobody is idle");
         pool.set_idle(a, Some(at(30)));
@@ -287,7 +294,10 @@ mod tests {
         let mut pool = Pool::new(1);
         let key = PeerKey::new(0);
         assert_eq!(pool.busy_victim(start, tenure), Err(None));
-        assert_eq!(pool.acquire(start, key, Purpose::Dial, Evictable::Yes), Ok(()));
+        assert_eq!(
+            pool.acquire(start, key, Purpose::Dial, Evictable::Yes),
+            Ok(())
+        );
         assert_eq!(pool.busy_victim(start, tenure), Err(Some(start + tenure)));
         assert_eq!(pool.busy_victim(start + tenure, tenure), Ok(key));
     }

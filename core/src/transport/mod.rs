@@ -520,10 +520,9 @@ fn remote_reason(raw: u64, code: Option<CloseCode>, reason: &[u8]) -> Reason {
         | CloseCode::RecordTooLong
         | CloseCode::SealBroken
         | CloseCode::Gap
-        | CloseCode::BadAcknowledgement => Reason::Transport(format!(
-            "the peer closed the connection: {}",
-            code.name()
-        )),
+        | CloseCode::BadAcknowledgement => {
+            Reason::Transport(format!("the peer closed the connection: {}", code.name()))
+        }
     }
 }
 
