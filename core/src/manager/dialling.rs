@@ -25,6 +25,14 @@ pub(super) struct DialRow {
     background: VecDeque<Entry>,
     rate: DialRate,
     tickets: u64,
+    pumping: Pumping,
+}
+
+/// Whether the row is being worked on: what that sets off must not begin it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pumping {
+    No,
+    Yes,
 }
 
 /// A place in the row; void once the peer's ticket is another.
@@ -33,6 +41,7 @@ struct Entry {
     key: PeerKey,
     ticket: u64,
     since: Instant,
+    urgency: Urgency,
 }
 
 /// Who asks for a dial.
@@ -49,6 +58,7 @@ impl DialRow {
             background: VecDeque::new(),
             rate: DialRate::new(rate, now),
             tickets: 0,
+            pumping: Pumping::No,
         }
     }
 
@@ -62,6 +72,7 @@ impl DialRow {
             key,
             ticket: self.tickets,
             since: now,
+            urgency,
         };
         match urgency {
             Urgency::User => self.urgent.push_back(entry),
@@ -70,13 +81,16 @@ impl DialRow {
         self.tickets
     }
 
-    fn first(&self) -> Option<Entry> {
-        self.urgent.front().or(self.background.front()).copied()
+    fn pop(&mut self) -> Option<Entry> {
+        self.urgent
+            .pop_front()
+            .or_else(|| self.background.pop_front())
     }
 
-    fn pop(&mut self) {
-        if self.urgent.pop_front().is_none() {
-            self.background.pop_front();
+    fn put_back(&mut self, entry: Entry) {
+        match entry.urgency {
+            Urgency::User => self.urgent.push_front(entry),
+            Urgency::Background => self.background.push_front(entry),
         }
     }
 }
@@ -137,25 +151,34 @@ impl Manager {
 
     /// Begins the dials that wait, as far as slots and the dial rate allow.
     pub(super) fn pump_dials(&mut self, now: Instant) {
-        while let Some(entry) = self.row.first() {
+        if std::mem::replace(&mut self.row.pumping, Pumping::Yes) == Pumping::Yes {
+            return;
+        }
+        let next = self.pump_until_blocked(now);
+        self.row.pumping = Pumping::No;
+        self.deadlines.set(Timer::Row, next);
+    }
+
+    fn pump_until_blocked(&mut self, now: Instant) -> Option<Instant> {
+        loop {
+            let entry = self.row.pop()?;
             let ticket = entry.ticket;
             let waits = |peer: &super::Peer| peer.dialling == Dialling::Waiting { ticket };
             if !self.peers.get(entry.key).is_some_and(waits) {
-                self.row.pop();
                 continue;
             }
-            if let Err(at) = self.slot_for(now, entry).and_then(|()| {
-                let taken = self.row.rate.take(now);
-                taken.map_err(Some)
-            }) {
-                self.release_unused(entry.key);
-                self.deadlines.set(Timer::Row, at);
-                return;
+            let may = self
+                .slot_for(now, entry)
+                .and_then(|()| self.row.rate.take(now).map_err(Some));
+            match may {
+                Ok(()) => self.dial(now, entry.key, 0),
+                Err(at) => {
+                    self.release_unused(entry.key);
+                    self.row.put_back(entry);
+                    return at;
+                }
             }
-            self.row.pop();
-            self.dial(now, entry.key, 0);
         }
-        self.deadlines.set(Timer::Row, None);
     }
 
     /// A slot for a dial: a free one, or that of an idle peer, or after `slot_wait` of a busy one.
@@ -226,14 +249,11 @@ impl Manager {
         };
         peer.dialling = Dialling::Idle;
         let more = address + 1 < peer.addresses.len();
-        if more && !peer.is_live() && peer.arrivals.is_empty() && tries_elsewhere(&reason) {
+        if more && !peer.is_live() && peer.arrivals.is_empty() && reason.concerns_address() {
             self.dial(now, key, address + 1);
             return;
         }
-        let asked = match &reason {
-            Reason::Busy { retry_after } => *retry_after,
-            _ => None,
-        };
+        let asked = reason.retry_after();
         self.attempt_failed(now, key, reason, asked);
     }
 
@@ -281,7 +301,7 @@ impl Manager {
             .failures
             .failed(now, &self.config.backoff, asked, &mut self.rng);
         peer.not_before = Some(at);
-        if is_hopeless(&reason) {
+        if reason.is_lasting() {
             peer.redial = Redial::Barred;
         }
         peer.last_failure = Some(reason);
@@ -301,25 +321,4 @@ impl Manager {
             self.pool.release(key);
         }
     }
-}
-
-/// Whether another address of the same peer may do better.
-fn tries_elsewhere(reason: &Reason) -> bool {
-    matches!(
-        reason,
-        Reason::HandshakeTimeout
-            | Reason::WrongPeer { .. }
-            | Reason::Transport(_)
-            | Reason::VersionMismatch
-            | Reason::Unresponsive
-            | Reason::Reset
-    )
-}
-
-/// Whether dialling again by itself cannot help.
-fn is_hopeless(reason: &Reason) -> bool {
-    matches!(
-        reason,
-        Reason::VersionMismatch | Reason::SealingMismatch | Reason::IdentityInUse
-    )
 }

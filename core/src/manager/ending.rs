@@ -180,19 +180,16 @@ impl Manager {
         }
         self.disarm(key);
         self.release_unused(key);
+        self.refresh(now, key);
     }
 
     /// The other end has ended the session.
     pub(super) fn said_goodbye(&mut self, now: Instant, key: PeerKey) {
         self.end_session(now, key, Undeliverable::Goodbye);
-        let stranger = |peer: &Peer| peer.standing == Standing::Stranger;
-        if self.peers.get(key).is_some_and(stranger) {
-            self.arm_session(now, key);
-        }
     }
 
     /// Reports everything held, and starts both lines anew.
-    fn give_up(&mut self, key: PeerKey, why: Undeliverable) {
+    pub(super) fn give_up(&mut self, key: PeerKey, why: Undeliverable) {
         let line = self.new_line();
         let Some(peer) = self.peers.get_mut(key) else {
             return;
@@ -288,7 +285,9 @@ impl Manager {
     fn remove_peer(&mut self, key: PeerKey) {
         self.disarm(key);
         self.pool.release(key);
-        self.peers.remove(key);
+        if let Some(peer) = self.peers.remove(key) {
+            self.queued_bytes -= peer.counted_bytes;
+        }
     }
 
     fn disarm(&mut self, key: PeerKey) {
@@ -310,7 +309,16 @@ impl Manager {
     /// Takes a peer's slot away for another peer. Its session stays.
     pub(super) fn evict(&mut self, now: Instant, key: PeerKey) {
         self.counters.evictions += 1;
+        self.stay_away(now, key);
         self.close_keeping_session(now, key, CloseCode::Evicted, Reason::Evicted);
+    }
+
+    /// Whoever took a peer's slot keeps it for its tenure: dialling sooner is of no use.
+    pub(super) fn stay_away(&mut self, now: Instant, key: PeerKey) {
+        let tenure = self.config.tenure_min.mul_f64(self.rng.fraction());
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.not_before = peer.not_before.max(Some(now + tenure));
+        }
     }
 
     /// A pooled connection may have reached its time to live.

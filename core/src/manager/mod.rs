@@ -1,17 +1,21 @@
 //! The machine: routes facts and verbs to the rooms that decide, and collects what they order.
 //!
 //! - `verbs`: what the application asks for.
-//! - `links`: what happens to connections.
+//! - `admission`, `greeting`, `streams`, `parting`: what happens to connections, in the order of
+//!   their life.
 //! - `dialling`: when and where to dial.
 //! - `writing`: what goes into packets.
 //! - `ending`: the ways out: disconnect, eviction, expiry, close.
 //! - `report`: numbers.
 
+mod admission;
 mod dialling;
 mod ending;
-mod links;
+mod greeting;
+mod parting;
 mod peer;
 mod report;
+mod streams;
 mod verbs;
 mod writing;
 
@@ -68,6 +72,10 @@ pub struct Manager {
     rate: Rate,
     /// Handshakes of others in progress.
     handshakes: usize,
+    /// Peers that are connected.
+    connected: usize,
+    /// Bytes in the queues of all peers.
+    queued_bytes: usize,
     now: Instant,
 }
 
@@ -143,6 +151,8 @@ impl Manager {
             queue_delay: peer::Average::default(),
             rate: Rate::new(now),
             handshakes: 0,
+            connected: 0,
+            queued_bytes: 0,
             now,
             config,
         })
@@ -262,6 +272,8 @@ impl Manager {
         match lifecycle::next(peer.status, cause) {
             Move::To(to) => {
                 let from = std::mem::replace(&mut peer.status, to);
+                self.connected += usize::from(to == ConnectionStatus::Connected);
+                self.connected -= usize::from(from == ConnectionStatus::Connected);
                 let peer = peer.id;
                 tracing::info!(?peer, ?from, ?to, %reason, "connection status");
                 self.events.push_back(Event::StatusChanged {

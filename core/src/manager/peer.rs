@@ -40,8 +40,10 @@ pub(super) struct Peer {
     pub(super) readable: Announced,
     pub(super) counts: PeerMetrics,
     pub(super) latency: Average,
-    /// What `metrics` reports of the two: the last `taken` when its deadline was armed.
+    /// How far the peer had come when its deadline for coming further was armed.
     pub(super) stalled_at: Option<u64>,
+    /// Its part in the machine's count of queued bytes.
+    pub(super) counted_bytes: usize,
 }
 
 /// How a peer became known.
@@ -173,6 +175,7 @@ impl Peer {
             counts: PeerMetrics::new(),
             latency: Average::default(),
             stalled_at: None,
+            counted_bytes: 0,
         }
     }
 
@@ -270,9 +273,5 @@ impl Peers {
     pub(super) fn keys(&self) -> Vec<PeerKey> {
         let index = |(index, _)| PeerKey::new(index as u32);
         self.table.iter().map(index).collect()
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Peer> {
-        self.table.iter().map(|(_, peer)| peer)
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Manager;
-use crate::{ConnectionStatus, NetworkMetrics, Occupancy, PeerId, PeerMetrics};
+use crate::{NetworkMetrics, Occupancy, PeerId, PeerMetrics};
 
 /// Over how many seconds a rate is taken.
 const WINDOW: usize = 10;
@@ -53,21 +53,16 @@ impl Rate {
 }
 
 impl Manager {
-    /// Everything in numbers. Its cost grows with the number of known peers.
+    /// Everything in numbers.
     pub fn metrics(&self, now: Instant) -> NetworkMetrics {
-        let connected = |peer: &&super::Peer| peer.status == ConnectionStatus::Connected;
         NetworkMetrics {
             messages_per_second: self.rate.per_second(now),
-            connections: self.peers.iter().filter(connected).count(),
+            connections: self.connected,
             avg_latency: self.latency.get(),
             avg_queue_delay: self.queue_delay.get(),
-            memory_usage: self.queued_bytes() + self.transport.memory_usage(),
+            memory_usage: self.queued_bytes + self.transport.memory_usage(),
             counters: self.counters,
         }
-    }
-
-    fn queued_bytes(&self) -> usize {
-        self.peers.iter().map(super::Peer::queued_bytes).sum()
     }
 
     /// One peer in numbers; `None` if it is not known.
@@ -97,7 +92,7 @@ impl Manager {
             deadlines: self.deadlines.len(),
             waiting_dials: self.row.len(),
             actions: self.events.len() + self.transport.replies(),
-            queued_bytes: self.queued_bytes(),
+            queued_bytes: self.queued_bytes,
         }
     }
 }

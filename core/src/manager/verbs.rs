@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::{
     Manager, Timer,
+    dialling::Urgency,
     ending::Closing,
     peer::{Announced, Dialling, Flush, Peer, Redial, Standing},
 };
@@ -141,6 +142,7 @@ impl Manager {
             known.redial = Redial::Wanted;
             known.last_used = now;
         }
+        self.dial_if_wanted(now, key, Urgency::User);
         self.refresh(now, key);
         Ok(())
     }
@@ -225,6 +227,7 @@ impl Manager {
                 peer.redial = Redial::OnDemand;
             }
         }
+        self.dial_if_wanted(now, key, Urgency::User);
     }
 
     fn count_use(&mut self, key: PeerKey, uses: u64) {

@@ -2,8 +2,7 @@
 
 use std::{time::Duration, time::Instant};
 
-use super::dialling::Urgency;
-use super::{Manager, Timer, peer::Flush};
+use super::{Manager, Timer, dialling::Urgency, peer::Flush};
 use crate::{
     Event, Flush as FlushPolicy, Undeliverable,
     peer::{LinkId, PeerKey, outbox::Acknowledged},
@@ -30,6 +29,9 @@ impl Manager {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
+        self.queued_bytes -= peer.counted_bytes;
+        peer.counted_bytes = peer.queued_bytes();
+        self.queued_bytes += peer.counted_bytes;
         let idle_since = (peer.is_live() && peer.is_idle()).then_some(peer.last_used);
         self.pool.set_idle(key, idle_since);
         if let Some(bytes) = peer.wanted_room
@@ -80,7 +82,7 @@ impl Manager {
 
     fn refresh_absent(&mut self, now: Instant, key: PeerKey) {
         self.arm_session(now, key);
-        self.dial_if_wanted(now, key, Urgency::User);
+        self.dial_if_wanted(now, key, Urgency::Background);
     }
 
     /// The open batch of a peer has waited long enough.

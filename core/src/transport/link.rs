@@ -185,11 +185,6 @@ impl Link {
         Ok(sealed)
     }
 
-    /// Whether the other end has not proved who it is.
-    pub(crate) fn is_unproved(&self) -> bool {
-        matches!(self.stage, Stage::Handshaking)
-    }
-
     /// What our hello said of sealing.
     pub(crate) const fn sealed(&self) -> Option<Sealed> {
         self.sealed
@@ -342,7 +337,6 @@ impl Link {
     }
 
     pub(super) fn close(&mut self, now: Instant, code: CloseCode, reason: Bytes) {
-        self.stage = Stage::Closed;
         self.forget_queues();
         let code = VarInt::from_u64(code as u64).expect("invariant: codes are small");
         self.connection.close(now, code, reason);

@@ -347,7 +347,6 @@ impl Transport {
                 Event::ConnectionLost { reason } => {
                     let handshaking = matches!(link.stage, Stage::Handshaking);
                     link.forget_queues();
-                    link.stage = Stage::Closed;
                     return Some(LinkEvent::Ended(ending(reason, handshaking)));
                 }
                 Event::Stream(StreamEvent::Writable { .. }) => link.flush(),
