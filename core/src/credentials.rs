@@ -8,8 +8,8 @@ use crate::PeerId;
 
 /// Everything the machine needs to know about cryptography.
 ///
-/// [`Identity::credentials` makes one for TLS 1.3 with a pinned
-/// Ed25519 key. A simulator makes its own with deterministic sessions, and a deployment with its
+/// `Identity::credentials` makes one for TLS 1.3 with a pinned Ed25519 key, with the feature `ring`
+/// or `aws-lc-rs`. A simulator makes its own with deterministic sessions, and a deployment with its
 /// own public key infrastructure may implement this trait over its certificates.
 ///
 /// An implementation must be a pure function of its inputs if runs are to be replayed; production

@@ -5,19 +5,18 @@ mod config;
 mod credentials;
 mod error;
 mod event;
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+mod identity;
 mod incarnation;
+mod index;
 mod manager;
 mod metrics;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the manager does not use it all yet")
-)]
 mod peer;
 mod peer_id;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the manager does not use it all yet")
-)]
+mod rng;
+#[cfg(test)]
+mod testing;
+mod transport;
 mod wire;
 
 pub use config::{Accept, Backoff, Config, ConfigError, Flush, MeshKey, OnPeerRestart, Sealing};
@@ -27,8 +26,10 @@ pub use event::{
     Action, ConnectionStatus, Datagram, Deadline, DeadlineReason, EcnCodepoint, Event, Message,
     Reason, Transmit, Undeliverable,
 };
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+pub use identity::Identity;
 pub use incarnation::Incarnation;
 pub use manager::Manager;
 pub use metrics::{Counters, NetworkMetrics, Occupancy, PeerMetrics};
 pub use peer::batch::{BatchLimits, OpenBatch};
-pub use peer_id::{PeerAddr, PeerId};
+pub use peer_id::{ParsePeerAddrError, ParsePeerIdError, PeerAddr, PeerId};

@@ -238,6 +238,7 @@ impl Framed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::epoch;
     use crate::wire::record::{Messages, validate};
     use proptest::prelude::*;
 
@@ -264,7 +265,7 @@ mod tests {
 
     #[test]
     fn failure_04_a_batch_counts_messages_and_not_bytes() {
-        let now = Instant::now();
+        let now = epoch();
         let mut open = OpenBatch::new(LIMITS);
         for _ in 0..127 {
             open.append(now, b"x");
@@ -277,7 +278,7 @@ mod tests {
 
     #[test]
     fn express_closes_what_is_there() {
-        let now = Instant::now();
+        let now = epoch();
         let mut open = OpenBatch::new(LIMITS);
         open.append(now, b"now");
         assert!(!open.has_closed());
@@ -295,7 +296,7 @@ mod tests {
             messages_max in 1usize..12,
             bytes_max in 1usize..200,
         ) {
-            let now = Instant::now();
+            let now = epoch();
             let limits = BatchLimits { messages_max, bytes_max };
             let mut all = OpenBatch::new(limits);
             let mut staged = OpenBatch::new(limits);

@@ -8,3 +8,6 @@ pub(crate) mod varint;
 
 /// The version that hello states. It changes with any change that an older peer would misread.
 pub(crate) const WIRE_VERSION: u16 = 1;
+
+/// The application protocol of TLS (RFC 7301); a peer that does not offer it is refused.
+pub(crate) const ALPN: &[u8] = b"quicpool/1";

@@ -1,0 +1,252 @@
+//! Mutual TLS 1.3 over rustls, without authorities.
+
+use std::sync::Arc;
+
+use quinn_proto::crypto::{
+    self,
+    rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
+};
+use rustls::{
+    ClientConfig, ServerConfig,
+    client::Resumption,
+    crypto::CryptoProvider,
+    pki_types::CertificateDer,
+    server::ServerSessionMemoryCache,
+    sign::{CertifiedKey, SingleCertAndKey},
+    version::TLS13,
+};
+
+use super::{
+    Identity, certificate,
+    keys::{ResetKey, TokenKey},
+    provider::provider,
+    verifier::AnyEd25519,
+};
+use crate::{Credentials, PeerId, wire::ALPN};
+
+/// Peers whose tickets are kept for resumption, at each side. A peer beyond them costs a full
+/// handshake, which is some hundred microseconds; one within them some kilobytes.
+const TICKET_PEERS_MAX: usize = 1024;
+
+/// What rustls keeps per server name at most, in units of which its store is measured.
+const TICKETS_PER_PEER: usize = 8;
+
+/// What an [`Identity`] offers to the machine.
+pub(super) struct TlsCredentials {
+    id: PeerId,
+    client: Arc<QuicClientConfig>,
+    server: Arc<QuicServerConfig>,
+    reset_key: Arc<ResetKey>,
+    token_key: Arc<TokenKey>,
+}
+
+impl TlsCredentials {
+    pub(super) fn new(identity: &Identity) -> Self {
+        let provider = Arc::new(provider());
+        let shown = shown(identity);
+        Self {
+            id: identity.id,
+            client: Arc::new(initial_suite_is_there(
+                client(&provider, shown.clone()).try_into(),
+            )),
+            server: Arc::new(initial_suite_is_there(server(&provider, shown).try_into())),
+            reset_key: Arc::new(ResetKey::new(identity.seed())),
+            token_key: Arc::new(TokenKey::new(identity.seed())),
+        }
+    }
+}
+
+impl Credentials for TlsCredentials {
+    fn local_id(&self) -> PeerId {
+        self.id
+    }
+
+    /// One for all peers: what differs is the server name, under which tickets are kept.
+    fn client_config(&self, _peer: PeerId) -> Arc<dyn crypto::ClientConfig> {
+        self.client.clone()
+    }
+
+    fn server_name(&self, peer: PeerId) -> String {
+        base32(peer.as_bytes())
+    }
+
+    fn server_config(&self) -> Arc<dyn crypto::ServerConfig> {
+        self.server.clone()
+    }
+
+    fn reset_key(&self) -> Arc<dyn crypto::HmacKey> {
+        self.reset_key.clone()
+    }
+
+    fn token_key(&self) -> Arc<dyn crypto::HandshakeTokenKey> {
+        self.token_key.clone()
+    }
+
+    /// Reads the certificate anew and not what a verifier saw, since a resumed handshake has no
+    /// certificate in it: rustls brings the one of the handshake that made the ticket.
+    fn peer_id(&self, session: &dyn crypto::Session) -> Option<PeerId> {
+        let chain = session
+            .peer_identity()?
+            .downcast::<Vec<CertificateDer<'static>>>()
+            .ok()?;
+        let [certificate] = chain.as_slice() else {
+            return None;
+        };
+        let key_info = certificate::read(certificate)?;
+        Some(PeerId::from_public_key_info(&key_info))
+    }
+}
+
+/// What an identity shows to the other end: its one certificate.
+fn shown(identity: &Identity) -> Arc<SingleCertAndKey> {
+    let chain = vec![identity.certificate.clone()];
+    Arc::new(CertifiedKey::new(chain, identity.key.clone()).into())
+}
+
+pub(super) fn client(provider: &Arc<CryptoProvider>, shown: Arc<SingleCertAndKey>) -> ClientConfig {
+    let mut config = ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&TLS13])
+        .expect("invariant: our suites are those of TLS 1.3")
+        .dangerous()
+        .with_custom_certificate_verifier(AnyEd25519::new(provider))
+        .with_client_cert_resolver(shown);
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    // Who is dialled is nobody else's business, and the other end has one certificate only.
+    config.enable_sni = false;
+    config.enable_early_data = false;
+    config.resumption = Resumption::in_memory_sessions(TICKET_PEERS_MAX * TICKETS_PER_PEER);
+    config
+}
+
+pub(super) fn server(provider: &Arc<CryptoProvider>, shown: Arc<SingleCertAndKey>) -> ServerConfig {
+    let mut config = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&TLS13])
+        .expect("invariant: our suites are those of TLS 1.3")
+        .with_client_cert_verifier(AnyEd25519::new(provider))
+        .with_cert_resolver(shown);
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.max_early_data_size = 0;
+    // Kept at this end, so that a ticket works once and what it protects ends with the process.
+    config.session_storage = ServerSessionMemoryCache::new(TICKET_PEERS_MAX);
+    // A peer has one connection at a time, and each connection brings the next ticket.
+    config.send_tls13_tickets = 1;
+    config
+}
+
+fn initial_suite_is_there<T>(config: Result<T, NoInitialCipherSuite>) -> T {
+    config.expect("invariant: our provider has the suite of Initial packets")
+}
+
+/// Base32 (RFC 4648 section 6) in lower case without padding: 32 bytes are 52 letters and digits,
+/// which a DNS label, of 63 at most, has room for.
+fn base32(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
+    let bit = |at: usize| bytes.get(at / 8).map_or(0, |byte| byte >> (7 - at % 8) & 1);
+    let letter = |start: usize| (start..start + 5).fold(0, |value, at| value << 1 | bit(at));
+    (0..bytes.len() * 8)
+        .step_by(5)
+        .map(|start| char::from(ALPHABET[usize::from(letter(start))]))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::{
+        CipherSuite, HandshakeKind, NamedGroup,
+        pki_types::ServerName,
+        quic::{ClientConnection, Connection, ServerConnection, Version::V1},
+    };
+    use std::slice::from_ref;
+
+    #[test]
+    fn base32_is_that_of_the_rfc() {
+        // RFC 4648 section 10, in lower case and without padding.
+        for (plain, encoded) in [
+            ("", ""),
+            ("f", "my"),
+            ("fo", "mzxq"),
+            ("foo", "mzxw6"),
+            ("foob", "mzxw6yq"),
+            ("fooba", "mzxw6ytb"),
+            ("foobar", "mzxw6ytboi"),
+        ] {
+            assert_eq!(base32(plain.as_bytes()), encoded);
+        }
+    }
+
+    #[test]
+    fn every_peer_has_a_server_name_of_its_own() {
+        let credentials = Identity::from_seed(&[7; 32]).credentials();
+        let [one, two] = [[0; 32], [255; 32]].map(PeerId::from_bytes);
+        let name = credentials.server_name(one);
+        assert_eq!(name.len(), 52);
+        assert!(ServerName::try_from(name.as_str()).is_ok());
+        assert_ne!(name, credentials.server_name(two));
+    }
+
+    #[test]
+    fn a_second_handshake_is_resumed_without_early_data_and_brings_the_same_certificates() {
+        let provider = Arc::new(provider());
+        let [alice, bob] = [[1; 32], [2; 32]].map(|seed| Identity::from_seed(&seed));
+        let client = Arc::new(client(&provider, shown(&alice)));
+        let server = Arc::new(server(&provider, shown(&bob)));
+
+        for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+            let [dialler, acceptor] = handshake(&client, &server);
+            assert_eq!(dialler.handshake_kind(), Some(kind));
+            assert_eq!(acceptor.handshake_kind(), Some(kind));
+            assert_eq!(
+                dialler.peer_certificates(),
+                Some(from_ref(&bob.certificate))
+            );
+            assert_eq!(
+                acceptor.peer_certificates(),
+                Some(from_ref(&alice.certificate))
+            );
+            assert!(dialler.zero_rtt_keys().is_none() && acceptor.zero_rtt_keys().is_none());
+        }
+    }
+
+    #[test]
+    fn a_suite_with_sha_256_is_negotiated() {
+        let provider = Arc::new(provider());
+        let identity = Identity::from_seed(&[7; 32]);
+        let client = Arc::new(client(&provider, shown(&identity)));
+        let server = Arc::new(server(&provider, shown(&identity)));
+        let [dialler, _] = handshake(&client, &server);
+        let suite = dialler.negotiated_cipher_suite().unwrap().suite();
+        assert_eq!(suite, CipherSuite::TLS13_AES_128_GCM_SHA256);
+        let group = dialler.negotiated_key_exchange_group().unwrap().name();
+        if cfg!(feature = "aws-lc-rs") {
+            assert_eq!(group, NamedGroup::X25519MLKEM768);
+        } else {
+            assert_eq!(group, NamedGroup::X25519);
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_to_a_key_log() {
+        let provider = Arc::new(provider());
+        let identity = Identity::from_seed(&[7; 32]);
+        let client = client(&provider, shown(&identity));
+        let server = server(&provider, shown(&identity));
+        assert!(!client.key_log.will_log("CLIENT_TRAFFIC_SECRET_0"));
+        assert!(!server.key_log.will_log("CLIENT_TRAFFIC_SECRET_0"));
+    }
+
+    fn handshake(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> [Connection; 2] {
+        let name = ServerName::try_from("bob").unwrap();
+        let parameters = Vec::new();
+        let dialler = ClientConnection::new(client.clone(), V1, name, parameters.clone()).unwrap();
+        let acceptor = ServerConnection::new(server.clone(), V1, parameters).unwrap();
+        let mut ends = [Connection::from(dialler), Connection::from(acceptor)];
+        for turn in 0..20 {
+            let mut flight = Vec::new();
+            let _ = ends[turn % 2].write_hs(&mut flight);
+            ends[1 - turn % 2].read_hs(&flight).unwrap();
+        }
+        ends
+    }
+}
