@@ -115,7 +115,7 @@ impl Manager {
         } else {
             Memory::Unknown
         };
-        session.inbox.check(&hello.mine)?;
+        session.inbox.greeted(&hello.mine)?;
         let before = session.outbox.outstanding().start;
         let continuity = session.outbox.greeted(now, hello.yours, memory)?;
         let taken = session.outbox.outstanding().start - before;

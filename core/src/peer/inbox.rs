@@ -17,6 +17,9 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Inbox {
     bytes_max: usize,
+    /// The line that the peer's last hello named: records of others are none of ours.
+    named: Option<LineId>,
+    /// How far we are with it, once a record has come.
     line: Option<Progress>,
     /// Raised with each new line, so that what an older one left behind is not counted for it.
     generation: u32,
@@ -51,6 +54,7 @@ impl Inbox {
     pub(crate) const fn new(bytes_max: usize) -> Self {
         Self {
             bytes_max,
+            named: None,
             line: None,
             generation: 0,
             queue: VecDeque::new(),
@@ -110,21 +114,23 @@ impl Inbox {
         !self.queue.is_empty()
     }
 
-    /// Whether a line as the peer's hello describes it fits what we know of it.
-    pub(crate) fn check(&self, theirs: &Line) -> Result<(), CloseCode> {
-        let forgotten = self
-            .line
-            .is_some_and(|line| line.id == theirs.id && theirs.first > line.taken);
-        if forgotten {
-            Err(CloseCode::Gap)
-        } else {
-            Ok(())
+    /// The peer's hello describes its line: the one that we know, or another in its place.
+    pub(crate) fn greeted(&mut self, theirs: &Line) -> Result<(), CloseCode> {
+        if self.named != Some(theirs.id) {
+            self.end();
+            self.named = Some(theirs.id);
+            return Ok(());
+        }
+        match self.line {
+            Some(line) if theirs.first > line.taken => Err(CloseCode::Gap),
+            Some(_) | None => Ok(()),
         }
     }
 
     /// The session has ended at this end: the peer's line is forgotten. What waits can be read.
     pub(crate) fn end(&mut self) {
         self.generation += 1;
+        self.named = None;
         self.line = None;
         self.reported = None;
         self.unreported_bytes = 0;
@@ -133,26 +139,23 @@ impl Inbox {
     /// Takes over a record of a line, whose body was validated; says how many of its messages are
     /// new.
     ///
-    /// A line that we do not know becomes ours to track with its first record, which may have any
-    /// number: what came before is none of our business. From then on a record may repeat what we
-    /// have, and must not leave a gap.
+    /// The first record of a line may have any number: what came before is none of our business.
+    /// From then on a record may repeat what we have, and must not leave a gap. A line that the
+    /// peer has given up since is ignored: its messages are reported there.
     pub(crate) fn accept(
         &mut self,
         id: LineId,
         header: &Header,
         body: Bytes,
     ) -> Result<u64, CloseCode> {
-        let line = match &mut self.line {
-            Some(line) if line.id == id => line,
-            Some(_) | None => {
-                self.generation += 1;
-                self.line.insert(Progress {
-                    id,
-                    received: header.first,
-                    taken: header.first,
-                })
-            }
-        };
+        if self.named != Some(id) {
+            return Ok(0);
+        }
+        let line = self.line.get_or_insert(Progress {
+            id,
+            received: header.first,
+            taken: header.first,
+        });
         if header.first > line.received {
             return Err(CloseCode::Gap);
         }
@@ -335,7 +338,7 @@ mod tests {
                     self.acks.clear();
                     let known = self.inbox.known();
                     let line = self.outbox.line();
-                    self.inbox.check(&line).expect("honest hello");
+                    self.inbox.greeted(&line).expect("honest hello");
                     let verdict = self
                         .outbox
                         .greeted(self.now, known, Memory::Kept)
@@ -470,29 +473,25 @@ mod tests {
         };
         let body = || Bytes::from_static(&[1, 0]);
 
-        assert_eq!(
-            inbox.accept(id, &one(4), body()),
-            Ok(1),
-            "a line of its own"
-        );
+        let honest = Line {
+            id,
+            first: 4,
+            next: 9,
+        };
+        assert_eq!(inbox.accept(id, &one(4), body()), Ok(0), "never named");
+        assert_eq!(inbox.greeted(&honest), Ok(()));
+        assert_eq!(inbox.accept(id, &one(4), body()), Ok(1));
         assert_eq!(inbox.accept(id, &one(6), body()), Err(CloseCode::Gap));
         assert_eq!(inbox.accept(id, &one(4), body()), Ok(0), "seen before");
         assert_eq!(inbox.accept(id, &one(5), body()), Ok(1));
         assert_eq!(inbox.known().map(|known| known.received), Some(6));
-        let [first, next] = [5, 9];
-        let forgetful = Line { id, first, next };
+        let forgetful = Line { first: 5, ..honest };
         assert_eq!(
-            inbox.check(&forgetful),
+            inbox.greeted(&forgetful),
             Err(CloseCode::Gap),
             "we have not taken number 4"
         );
-        assert_eq!(
-            inbox.check(&Line {
-                first: 4,
-                ..forgetful
-            }),
-            Ok(())
-        );
+        assert_eq!(inbox.greeted(&honest), Ok(()));
     }
 
     #[test]
@@ -531,7 +530,13 @@ mod tests {
             first: 0,
         };
         for id in [8, 9] {
-            assert_eq!(inbox.accept(LineId([id; 16]), &header, body()), Ok(1));
+            let line = Line {
+                id: LineId([id; 16]),
+                first: 0,
+                next: 1,
+            };
+            assert_eq!(inbox.greeted(&line), Ok(()));
+            assert_eq!(inbox.accept(line.id, &header, body()), Ok(1));
         }
         let mut out = Vec::new();
         assert_eq!(inbox.read(FROM, 9, &mut out), 2);

@@ -67,6 +67,13 @@ enum Queued {
     Yes,
 }
 
+/// Whether the endpoint has told a connection anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exchanged {
+    Nothing,
+    Something,
+}
+
 /// Links that wait for something, each once.
 type Queue = VecDeque<LinkId>;
 
@@ -335,7 +342,18 @@ impl Transport {
 
     /// What has happened to a connection.
     pub(crate) fn poll_event(&mut self, id: LinkId) -> Option<LinkEvent> {
-        self.exchange(id);
+        loop {
+            if let Some(event) = self.poll_connection(id) {
+                return Some(event);
+            }
+            // Only when it has said everything: a connection that has drained is gone after this.
+            if self.exchange(id) == Exchanged::Nothing {
+                return None;
+            }
+        }
+    }
+
+    fn poll_connection(&mut self, id: LinkId) -> Option<LinkEvent> {
         let credentials = self.credentials.clone();
         let link = self.link_mut(id)?;
         loop {
@@ -366,23 +384,25 @@ impl Transport {
 
     /// Settles what the connection and the endpoint have to tell each other, within this call.
     /// A connection that has drained is removed.
-    fn exchange(&mut self, id: LinkId) {
+    fn exchange(&mut self, id: LinkId) -> Exchanged {
+        let mut exchanged = Exchanged::Nothing;
         loop {
             let Some(link) = self.link_mut(id) else {
-                return;
+                return Exchanged::Nothing;
             };
             let Some(event) = link.connection.poll_endpoint_events() else {
-                return;
+                return exchanged;
             };
             let handle = link.handle;
             let drained = event.is_drained();
             let answer = self.endpoint.handle_event(handle, event);
             if drained {
                 self.remove(id);
-                return;
+                return Exchanged::Nothing;
             }
             if let (Some(answer), Some(link)) = (answer, self.link_mut(id)) {
                 link.connection.handle_event(answer);
+                exchanged = Exchanged::Something;
             }
         }
     }
