@@ -46,6 +46,11 @@ impl Manager {
         todo!()
     }
 
+    /// Datagrams of one size that a transmit may carry (GSO); 1 until it is said to be more.
+    pub fn set_segments_max(&mut self, segments: usize) {
+        todo!()
+    }
+
     /// Everything in numbers.
     pub fn metrics(&self, now: Instant) -> NetworkMetrics {
         todo!()
