@@ -32,7 +32,7 @@ pub enum CloseReason {
     Abandoned,
     /// The socket has failed for good.
     #[error("its socket failed: {0}")]
-    Socket(#[source] Arc<io::Error>),
+    Socket(Arc<io::Error>),
     /// The runtime has dropped the task of the event loop.
     #[error("its runtime has stopped")]
     RuntimeStopped,
@@ -167,7 +167,7 @@ pub enum FlushError {
     /// Some of the messages have left the outbox, and whether the peer's application took them is
     /// unknown. An event says which.
     #[error("messages are undelivered: {0}")]
-    Undelivered(#[source] Undeliverable),
+    Undelivered(Undeliverable),
     /// The manager has ended.
     #[error(transparent)]
     Closed(#[from] Closed),

@@ -71,7 +71,6 @@ impl Drop for Handle {
 
 /// How a [`close`](ConnectionManager::close) has gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
 pub struct CloseReport {
     /// Messages that were accepted, and that no peer's application is known to have taken: their
     /// peers did not take them within `close_timeout`.

@@ -119,30 +119,57 @@ impl Peer {
         }
     }
 
+    /// Waits until the outbox has room for a message of `len` bytes.
+    ///
+    /// The room is not reserved: another task may be faster. Together with
+    /// [`try_send`](Self::try_send), a sender decides what to send once it can.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// Those that [`send`](Self::send) would have.
+    pub async fn writable(&self, len: usize) -> Result<(), SendError> {
+        self.check_len(len)?;
+        self.with_room(|| self.shared.has_room(&self.peer, len))
+            .await
+    }
+
     async fn send_with(&self, message: &[u8], urgency: Urgency) -> Result<(), SendError> {
+        self.check_len(message.len())?;
+        self.with_room(|| self.shared.stage(&self.peer, message, urgency))
+            .await
+    }
+
+    fn check_len(&self, size: usize) -> Result<(), SendError> {
         let max = self.shared.limits.message_bytes_max;
-        if message.len() > max {
-            let size = message.len();
+        if size > max {
             return Err(SendError::TooLarge { size, max });
         }
+        Ok(())
+    }
+
+    /// Tries until it is no longer for want of room that it fails.
+    async fn with_room(&self, attempt: impl Fn() -> Result<(), Refused>) -> Result<(), SendError> {
         loop {
-            if let Some(outcome) = self.stage(message, urgency) {
-                return outcome;
+            match attempt() {
+                Err(Refused::Full) => {}
+                other => return self.sent(other),
             }
+            // Asked for before the last look, so that room that comes in between is not missed.
             let room = self.peer.listen();
-            if let Some(outcome) = self.stage(message, urgency) {
-                return outcome;
+            match attempt() {
+                Err(Refused::Full) => room.await,
+                other => return self.sent(other),
             }
-            room.await;
         }
     }
 
-    /// What became of an attempt to stage a message; `None` if there is no room.
-    fn stage(&self, message: &[u8], urgency: Urgency) -> Option<Result<(), SendError>> {
-        match self.shared.stage(&self.peer, message, urgency) {
-            Ok(()) => Some(Ok(())),
-            Err(Refused::Full) => None,
-            Err(Refused::Peer(error)) => Some(Err(self.shared.rejected(error).into())),
+    fn sent(&self, outcome: Result<(), Refused>) -> Result<(), SendError> {
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(Refused::Full) => unreachable!("invariant: whoever finds no room waits"),
+            Err(Refused::Peer(error)) => Err(self.shared.rejected(error).into()),
         }
     }
 

@@ -156,6 +156,13 @@ impl Shared {
         outcome
     }
 
+    /// Whether a message of `len` bytes would be accepted; if not, the event loop is to find room.
+    pub(crate) fn has_room(&self, peer: &Arc<PeerShared>, len: usize) -> Result<(), Refused> {
+        let (outcome, listing) = peer.has_room(len);
+        self.list(peer, listing);
+        outcome
+    }
+
     /// Passes an order on to the event loop.
     pub(crate) fn post(&self, peer: &Arc<PeerShared>, order: Order) -> Result<(), Closed> {
         let listing = peer.post(order).map_err(|_| self.closed())?;

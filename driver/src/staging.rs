@@ -167,6 +167,17 @@ impl PeerShared {
         (outcome, staging.list())
     }
 
+    /// Whether there is credit for a message of `len` bytes.
+    pub(crate) fn has_room(&self, len: usize) -> (Result<(), Refused>, Listing) {
+        let mut staging = self.staging.lock();
+        let outcome = staging.has_room(OpenBatch::cost(len));
+        let listing = match outcome {
+            Ok(()) => Listing::Done,
+            Err(_) => staging.list(),
+        };
+        (outcome, listing)
+    }
+
     /// Puts an order behind what was staged before it, or gives it back if the manager has ended.
     pub(crate) fn post(&self, order: Order) -> Result<Listing, Order> {
         let mut staging = self.staging.lock();
@@ -238,14 +249,8 @@ impl PeerShared {
 
 impl Staging {
     fn stage(&mut self, message: &[u8], urgency: Urgency) -> Result<(), Refused> {
-        if let Err(error) = &self.verdict {
-            return Err(Refused::Peer(error.clone()));
-        }
         let cost = OpenBatch::cost(message.len());
-        if cost > self.credit {
-            self.wanted = self.wanted.max(cost);
-            return Err(Refused::Full);
-        }
+        self.has_room(cost)?;
         self.credit -= cost;
         // The clock costs more than all the rest. Messages that wait for the loop together share
         // the time of the first: none of them waits longer than it may.
@@ -256,6 +261,17 @@ impl Staging {
         match urgency {
             Urgency::Batched => {}
             Urgency::Express => self.open.express(),
+        }
+        Ok(())
+    }
+
+    fn has_room(&mut self, cost: usize) -> Result<(), Refused> {
+        if let Err(error) = &self.verdict {
+            return Err(Refused::Peer(error.clone()));
+        }
+        if cost > self.credit {
+            self.wanted = self.wanted.max(cost);
+            return Err(Refused::Full);
         }
         Ok(())
     }
