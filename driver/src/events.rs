@@ -153,3 +153,69 @@ impl Subscription {
         self.arrived.notify(1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use quicpool_core::{Config, PeerAddr};
+
+    use super::*;
+    use crate::{error::CloseReason, shared::End};
+
+    const ID: PeerId = PeerId::from_bytes([7; 32]);
+
+    fn shared() -> Arc<Shared> {
+        let local = PeerAddr::new(ID, ([127, 0, 0, 1], 1).into());
+        Arc::new(Shared::new(local, &Config::default()))
+    }
+
+    fn subscribe(shared: &Arc<Shared>) -> Events {
+        Hub::subscribe(shared, Vec::new).1
+    }
+
+    fn publish(shared: &Shared) {
+        shared.hub.publish(&Event::Stalled { peer: ID }, || {});
+    }
+
+    #[test]
+    fn a_slow_subscriber_learns_how_much_it_has_missed() {
+        let shared = shared();
+        let mut events = subscribe(&shared);
+        for _ in 0..EVENTS_MAX + 3 {
+            publish(&shared);
+        }
+        assert!(matches!(
+            events.try_next(),
+            Some(Err(EventsError::Missed(3)))
+        ));
+        for _ in 0..EVENTS_MAX {
+            assert!(matches!(events.try_next(), Some(Ok(_))));
+        }
+        assert!(events.try_next().is_none());
+    }
+
+    #[test]
+    fn what_was_told_is_heard_before_the_end() {
+        let shared = shared();
+        let mut early = subscribe(&shared);
+        publish(&shared);
+        shared.end(End {
+            reason: CloseReason::Closed,
+            undelivered: 0,
+        });
+        let mut late = subscribe(&shared);
+        assert!(matches!(early.try_next(), Some(Ok(_))));
+        for events in [&mut early, &mut late] {
+            assert!(matches!(
+                events.try_next(),
+                Some(Err(EventsError::Closed(_)))
+            ));
+        }
+    }
+
+    #[test]
+    fn a_dropped_subscription_is_left() {
+        let shared = shared();
+        drop(subscribe(&shared));
+        assert!(shared.hub.subscribers.lock().all.is_empty());
+    }
+}
