@@ -208,6 +208,38 @@ pub enum Reason {
     Transport(String),
 }
 
+impl Reason {
+    /// How long the peer asked us to stay away.
+    pub const fn retry_after(&self) -> Option<Duration> {
+        if let Self::Busy { retry_after } = self {
+            *retry_after
+        } else {
+            None
+        }
+    }
+
+    /// Whether trying again by itself cannot help: somebody has to change something first.
+    pub const fn is_lasting(&self) -> bool {
+        matches!(
+            self,
+            Self::VersionMismatch | Self::SealingMismatch | Self::IdentityInUse
+        )
+    }
+
+    /// Whether another address of the same peer may do better.
+    pub(crate) const fn concerns_address(&self) -> bool {
+        matches!(
+            self,
+            Self::HandshakeTimeout
+                | Self::WrongPeer { .. }
+                | Self::Transport(_)
+                | Self::VersionMismatch
+                | Self::Unresponsive
+                | Self::Reset
+        )
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -8,20 +8,15 @@ mod event;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 mod identity;
 mod incarnation;
+mod index;
 mod manager;
 mod metrics;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the manager does not use it all yet")
-)]
 mod peer;
 mod peer_id;
+mod rng;
 #[cfg(test)]
 mod testing;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the manager does not use it all yet")
-)]
+mod transport;
 mod wire;
 
 pub use config::{Accept, Backoff, Config, ConfigError, Flush, MeshKey, OnPeerRestart, Sealing};

@@ -15,6 +15,9 @@ pub struct NetworkMetrics {
     /// The mean time from `send` until the peer's application has taken the message, as an
     /// exponential average over acknowledgements; zero until there is one.
     pub avg_latency: Duration,
+    /// The mean time from `send` until the message's batch is handed to QUIC, as an exponential
+    /// average over batches; zero until there is one.
+    pub avg_queue_delay: Duration,
     /// Bytes held in queues, and an estimate of what connections hold.
     pub memory_usage: usize,
     /// Every counter.
@@ -106,6 +109,27 @@ pub struct PeerMetrics {
     pub pool_hits: u64,
     /// `send` or `connect` had to dial, or to join a dial.
     pub pool_misses: u64,
+}
+
+impl PeerMetrics {
+    pub(crate) const fn new() -> Self {
+        Self {
+            status: ConnectionStatus::New,
+            rtt: None,
+            avg_latency: Duration::ZERO,
+            messages_accepted: 0,
+            messages_delivered: 0,
+            messages_received: 0,
+            messages_taken: 0,
+            outbox_bytes: 0,
+            inbox_bytes: 0,
+            dials: 0,
+            connections: 0,
+            failures: 0,
+            pool_hits: 0,
+            pool_misses: 0,
+        }
+    }
 }
 
 /// How much the machine's maps and queues hold. All zero once every peer is forgotten and every

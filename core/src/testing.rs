@@ -1,11 +1,11 @@
-//! What tests of several rooms share.
+//! What tests share.
 
 use std::time::Instant;
 
-/// When a test begins. Tests add to it, and never look at a clock again.
+/// Some moment: tests count from here.
 #[expect(
     clippy::disallowed_methods,
-    reason = "an Instant can be had from the clock only, and no test depends on its value"
+    reason = "an Instant can be had from nowhere else"
 )]
 pub(crate) fn epoch() -> Instant {
     Instant::now()

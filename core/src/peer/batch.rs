@@ -238,10 +238,8 @@ impl Framed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        testing::epoch,
-        wire::record::{Messages, validate},
-    };
+    use crate::testing::epoch;
+    use crate::wire::record::{Messages, validate};
     use proptest::prelude::*;
 
     const LIMITS: BatchLimits = BatchLimits {

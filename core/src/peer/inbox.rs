@@ -47,12 +47,6 @@ struct Handed {
     bytes: usize,
 }
 
-/// How far one connection's data stream has come: contiguous, whatever others carry.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Stretch {
-    next: Option<u64>,
-}
-
 impl Inbox {
     pub(crate) const fn new(bytes_max: usize) -> Self {
         Self {
@@ -116,44 +110,52 @@ impl Inbox {
         !self.queue.is_empty()
     }
 
-    /// A connection begins, on which the peer describes its line.
-    pub(crate) fn begin(&mut self, theirs: Line) -> Result<Stretch, CloseCode> {
-        match &self.line {
-            Some(line) if line.id == theirs.id => {
-                if theirs.first > line.taken || theirs.next < line.received {
-                    return Err(CloseCode::Gap);
-                }
-            }
-            Some(_) | None => {
-                self.generation += 1;
-                self.line = Some(Progress {
-                    id: theirs.id,
-                    received: theirs.first,
-                    taken: theirs.first,
-                });
-            }
+    /// Whether a line as the peer's hello describes it fits what we know of it.
+    pub(crate) fn check(&self, theirs: &Line) -> Result<(), CloseCode> {
+        let forgotten = self
+            .line
+            .is_some_and(|line| line.id == theirs.id && theirs.first > line.taken);
+        if forgotten {
+            Err(CloseCode::Gap)
+        } else {
+            Ok(())
         }
-        Ok(Stretch::default())
     }
 
-    /// Takes over a record whose body was validated; says how many of its messages are new.
+    /// The session has ended at this end: the peer's line is forgotten. What waits can be read.
+    pub(crate) fn end(&mut self) {
+        self.generation += 1;
+        self.line = None;
+        self.reported = None;
+        self.unreported_bytes = 0;
+    }
+
+    /// Takes over a record of a line, whose body was validated; says how many of its messages are
+    /// new.
+    ///
+    /// A line that we do not know becomes ours to track with its first record, which may have any
+    /// number: what came before is none of our business. From then on a record may repeat what we
+    /// have, and must not leave a gap.
     pub(crate) fn accept(
         &mut self,
-        stretch: &mut Stretch,
+        id: LineId,
         header: &Header,
         body: Bytes,
     ) -> Result<u64, CloseCode> {
-        let Some(line) = &mut self.line else {
-            return Err(CloseCode::Gap);
+        let line = match &mut self.line {
+            Some(line) if line.id == id => line,
+            Some(_) | None => {
+                self.generation += 1;
+                self.line.insert(Progress {
+                    id,
+                    received: header.first,
+                    taken: header.first,
+                })
+            }
         };
-        let expected = match stretch.next {
-            Some(next) => header.first == next,
-            None => header.first <= line.received,
-        };
-        if !expected || header.first > line.received {
+        if header.first > line.received {
             return Err(CloseCode::Gap);
         }
-        stretch.next = Some(header.next());
         let known = line.received - header.first;
         let new = u64::from(header.count).saturating_sub(known);
         if new == 0 {
@@ -230,7 +232,7 @@ mod tests {
     use super::*;
     use crate::{
         BatchLimits, OnPeerRestart, OpenBatch,
-        peer::outbox::{Continuity, Outbox},
+        peer::outbox::{Continuity, Memory, Outbox},
         testing::epoch,
         wire::record::HEADER_LEN,
     };
@@ -251,7 +253,7 @@ mod tests {
         now: Instant,
         outbox: Outbox,
         inbox: Inbox,
-        stretch: Option<Stretch>,
+        line: Option<LineId>,
         wire: VecDeque<(Header, Bytes)>,
         acks: VecDeque<Ack>,
         sent: u64,
@@ -296,7 +298,7 @@ mod tests {
                 now: epoch(),
                 outbox: Outbox::new(LineId([9; 16]), LIMITS, OUTBOX_BYTES),
                 inbox: Inbox::new(INBOX_BYTES),
-                stretch: None,
+                line: None,
                 wire: VecDeque::new(),
                 acks: VecDeque::new(),
                 sent: 0,
@@ -332,13 +334,18 @@ mod tests {
                     self.wire.clear();
                     self.acks.clear();
                     let known = self.inbox.known();
-                    let stretch = self.inbox.begin(self.outbox.line()).expect("honest hello");
-                    let verdict = self.outbox.begin(self.now, known).expect("honest hello");
+                    let line = self.outbox.line();
+                    self.inbox.check(&line).expect("honest hello");
+                    let verdict = self
+                        .outbox
+                        .greeted(self.now, known, Memory::Kept)
+                        .expect("honest hello");
                     assert_eq!(verdict, Continuity::Continues);
-                    self.stretch = Some(stretch);
+                    self.outbox.start();
+                    self.line = Some(line.id);
                 }
-                Step::Break => self.stretch = None,
-                Step::Write if self.stretch.is_some() => {
+                Step::Break => self.line = None,
+                Step::Write if self.line.is_some() => {
                     if let Some(outgoing) = self.outbox.next_batch() {
                         let body = outgoing.record.slice(HEADER_LEN..);
                         self.wire.push_back((outgoing.header, body));
@@ -346,13 +353,11 @@ mod tests {
                 }
                 Step::Close => self.outbox.close_tail(),
                 Step::Deliver => {
-                    if let Some(stretch) = &mut self.stretch
+                    if let Some(line) = self.line
                         && self.inbox.has_room()
                         && let Some((header, body)) = self.wire.pop_front()
                     {
-                        self.inbox
-                            .accept(stretch, &header, body)
-                            .expect("contiguous");
+                        self.inbox.accept(line, &header, body).expect("contiguous");
                     }
                 }
                 Step::Read(max) => {
@@ -367,11 +372,11 @@ mod tests {
                     self.inbox.mark_taken(count);
                     self.marked += count;
                 }
-                Step::Report if self.stretch.is_some() => {
+                Step::Report if self.line.is_some() => {
                     self.acks.extend(self.inbox.acknowledgement(0));
                     self.inbox.reported();
                 }
-                Step::Learn if self.stretch.is_some() => {
+                Step::Learn if self.line.is_some() => {
                     if let Some(ack) = self.acks.pop_front() {
                         self.outbox
                             .acknowledge(self.now, ack.received, ack.taken)
@@ -455,13 +460,9 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_refused_within_a_connection_and_at_its_start() {
+    fn a_gap_is_refused_and_a_repetition_is_cut() {
         let mut inbox = Inbox::new(INBOX_BYTES);
-        let line = Line {
-            id: LineId([9; 16]),
-            first: 4,
-            next: 9,
-        };
+        let id = LineId([9; 16]);
         let one = |first| Header {
             len: 2,
             count: 1,
@@ -469,32 +470,28 @@ mod tests {
         };
         let body = || Bytes::from_static(&[1, 0]);
 
-        let mut stretch = inbox.begin(line).expect("new line");
         assert_eq!(
-            inbox.accept(&mut stretch, &one(5), body()),
-            Err(CloseCode::Gap)
+            inbox.accept(id, &one(4), body()),
+            Ok(1),
+            "a line of its own"
         );
-        assert_eq!(inbox.accept(&mut stretch, &one(4), body()), Ok(1));
+        assert_eq!(inbox.accept(id, &one(6), body()), Err(CloseCode::Gap));
+        assert_eq!(inbox.accept(id, &one(4), body()), Ok(0), "seen before");
+        assert_eq!(inbox.accept(id, &one(5), body()), Ok(1));
+        assert_eq!(inbox.known().map(|known| known.received), Some(6));
+        let [first, next] = [5, 9];
+        let forgetful = Line { id, first, next };
         assert_eq!(
-            inbox.accept(&mut stretch, &one(6), body()),
-            Err(CloseCode::Gap)
-        );
-        assert_eq!(
-            inbox.accept(&mut stretch, &one(4), body()),
-            Err(CloseCode::Gap)
-        );
-        assert_eq!(inbox.known().map(|known| known.received), Some(5));
-
-        let mut again = inbox.begin(line).expect("known line");
-        assert_eq!(
-            inbox.accept(&mut again, &one(4), body()),
-            Ok(0),
-            "seen before"
-        );
-        let forgetful = Line { first: 5, ..line };
-        assert!(
-            inbox.begin(forgetful).is_err(),
+            inbox.check(&forgetful),
+            Err(CloseCode::Gap),
             "we have not taken number 4"
+        );
+        assert_eq!(
+            inbox.check(&Line {
+                first: 4,
+                ..forgetful
+            }),
+            Ok(())
         );
     }
 
@@ -510,7 +507,10 @@ mod tests {
             pair.run(&Step::Write);
             pair.run(&Step::Stage(5));
             pair.inbox = Inbox::new(INBOX_BYTES);
-            assert_eq!(pair.outbox.begin(pair.now, None), Ok(Continuity::Lost));
+            assert_eq!(
+                pair.outbox.greeted(pair.now, None, Memory::Unknown),
+                Ok(Continuity::Lost)
+            );
             let restarted = pair.outbox.restart(LineId([8; 16]), policy);
             assert_eq!(
                 (restarted.undelivered, restarted.resent),
@@ -531,14 +531,7 @@ mod tests {
             first: 0,
         };
         for id in [8, 9] {
-            let mut stretch = inbox
-                .begin(Line {
-                    id: LineId([id; 16]),
-                    first: 0,
-                    next: 1,
-                })
-                .expect("new line");
-            assert_eq!(inbox.accept(&mut stretch, &header, body()), Ok(1));
+            assert_eq!(inbox.accept(LineId([id; 16]), &header, body()), Ok(1));
         }
         let mut out = Vec::new();
         assert_eq!(inbox.read(FROM, 9, &mut out), 2);

@@ -68,6 +68,13 @@ pub(crate) enum Continuity {
     Lost,
 }
 
+/// Whether the peer is the one that we last heard of, with everything that it knew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Memory {
+    Kept,
+    Unknown,
+}
+
 /// What an acknowledgement has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Acknowledged {
@@ -204,27 +211,32 @@ impl Outbox {
         Some(())
     }
 
-    /// A connection begins on which the peer's hello says that it knows `yours`.
+    /// A connection is confirmed on which the peer's hello says that it knows `yours`.
     ///
+    /// `memory` tells whether the hello comes from the peer as it was when it last acknowledged
+    /// something: then what it says may be older than what we know, but it has lost nothing.
     /// After [`Continuity::Lost`] the caller must [`restart`](Self::restart) the line.
-    pub(crate) fn begin(
+    pub(crate) fn greeted(
         &mut self,
         now: Instant,
         yours: Option<Known>,
+        memory: Memory,
     ) -> Result<Continuity, CloseCode> {
         match yours {
             Some(known) if known.id == self.line => {
                 self.acknowledge(now, known.received, known.taken)?;
-                self.cursor = self.received;
                 Ok(Continuity::Continues)
             }
-            Some(_) | None if self.written == self.taken && self.received == self.taken => {
-                // Nothing of this line was ever lost on the way: what was written is taken.
-                self.cursor = self.taken;
+            Some(_) | None if memory == Memory::Kept || self.written == self.taken => {
                 Ok(Continuity::Continues)
             }
             Some(_) | None => Ok(Continuity::Lost),
         }
+    }
+
+    /// Writing goes on, on another connection: from the first number that the peer may lack.
+    pub(crate) fn start(&mut self) {
+        self.cursor = self.received;
     }
 
     /// The peer says how far it has come. Numbers that were overtaken by later ones change
@@ -241,7 +253,7 @@ impl Outbox {
         let before = self.taken;
         self.received = self.received.max(received);
         self.taken = self.taken.max(taken);
-        self.cursor = self.cursor.max(self.taken);
+        self.cursor = self.cursor.max(self.received);
         let mut latency = None;
         while self
             .batches

@@ -90,6 +90,11 @@ impl CloseCode {
         self as u64 >= 0x10
     }
 
+    /// Whether the connection ends because something went wrong with it.
+    pub(crate) const fn is_error(self) -> bool {
+        !self.carries_ack() && !matches!(self, Self::CalledOff | Self::IdentityInUse)
+    }
+
     /// Whether the close is deliberate and its reason carries a final acknowledgement.
     pub(crate) const fn carries_ack(self) -> bool {
         self as u64 <= 0x03

@@ -1,0 +1,217 @@
+//! Who may come in: handshakes from their first packet to our hello.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::{
+    Manager, Timer,
+    peer::{Dialling, Standing},
+};
+use crate::{
+    Accept, Datagram, PeerId, Reason,
+    peer::{
+        LinkId, PeerKey,
+        chooser::Dialler,
+        lifecycle::Cause,
+        pool::{Evictable, Purpose},
+    },
+    transport::{self, Arrival, Link, Stage},
+    wire::{
+        code::{self, CloseCode},
+        frame::{Frame, Hello, Sealed},
+    },
+};
+
+/// Why somebody may not come in: the code, the bytes that go with it, and what we call it.
+type Refusal = (CloseCode, Bytes, Reason);
+
+impl Manager {
+    pub(super) fn admit(&mut self, now: Instant, datagram: Datagram) {
+        match self.transport.handle_datagram(now, datagram) {
+            Arrival::Handshake(incoming) => {
+                let answer = self.admit_handshake(now, *incoming);
+                self.count_arrival(&answer);
+            }
+            arrival @ (Arrival::Routed | Arrival::Ignored | Arrival::ReplyDropped) => {
+                self.count_arrival(&arrival);
+            }
+        }
+    }
+
+    fn count_arrival(&mut self, arrival: &Arrival) {
+        match arrival {
+            Arrival::Routed | Arrival::Handshake(_) => {}
+            Arrival::Ignored => self.counters.datagrams_ignored += 1,
+            Arrival::ReplyDropped => self.counters.replies_dropped += 1,
+        }
+    }
+
+    fn admit_handshake(&mut self, now: Instant, incoming: quinn_proto::Incoming) -> Arrival {
+        let max = self.config.handshakes_max;
+        if self.handshakes >= max || !self.closing.accepts() {
+            self.counters.handshakes_refused += 1;
+            return self.transport.refuse(incoming);
+        }
+        // Half of the places are for addresses that have proved themselves.
+        if self.handshakes * 2 >= max && !incoming.remote_address_validated() {
+            return self.transport.retry(incoming);
+        }
+        if let Some(link) = self.transport.accept(now, incoming) {
+            self.handshakes += 1;
+            let at = now + self.config.handshake_timeout;
+            self.deadlines.set(Timer::Handshake(link), Some(at));
+        } else {
+            self.counters.handshakes_failed += 1;
+        }
+        Arrival::Routed
+    }
+
+    pub(super) fn handshake_timed_out(&mut self, now: Instant, id: LinkId) {
+        let waits = |link: &Link| matches!(link.stage, Stage::Handshaking | Stage::Greeted);
+        if self.transport.link(id).is_some_and(waits) {
+            let code = CloseCode::HandshakeTimeout;
+            self.close_link(now, id, code, Bytes::new(), Reason::HandshakeTimeout);
+        }
+    }
+
+    pub(super) fn established(&mut self, now: Instant, id: LinkId, found: Option<PeerId>) {
+        let Some(link) = self.transport.link(id) else {
+            return;
+        };
+        let admitted = match (link.dialler, link.owner) {
+            (Dialler::Us, Some(key)) => self.check_answer(key, found).map(|()| key),
+            (Dialler::Us, None) => Err((CloseCode::CalledOff, Bytes::new(), Reason::CalledOff)),
+            (Dialler::Them, _) => {
+                self.handshakes -= 1;
+                self.admit_peer(now, found)
+            }
+        };
+        let key = match admitted {
+            Ok(key) => key,
+            Err((code, bytes, reason)) => {
+                // Its place among the handshakes is given back already.
+                if let Some(link) = self.transport.link_mut(id) {
+                    link.stage = Stage::Greeted;
+                }
+                return self.close_link(now, id, code, bytes, reason);
+            }
+        };
+        let Some(link) = self.transport.link_mut(id) else {
+            return;
+        };
+        link.stage = Stage::Greeted;
+        link.owner = Some(key);
+        let dial = link.dial;
+        if link.dialler == Dialler::Them {
+            self.arrived(key, id);
+        }
+        let mesh_key = self.config.mesh_key.as_ref();
+        let link = self.transport.link_mut(id);
+        match link.map_or(Err(CloseCode::CalledOff), |link| link.establish(mesh_key)) {
+            Ok(sealed) => self.say_hello(key, id, dial, sealed),
+            Err(code) => self.close_link(now, id, code, Bytes::new(), Reason::VersionMismatch),
+        }
+    }
+
+    /// Whether the one who answered is the one whom we dialled.
+    fn check_answer(&mut self, key: PeerKey, found: Option<PeerId>) -> Result<(), Refusal> {
+        let expected = self.peers.get(key).map(|peer| peer.id);
+        if found.is_some() && found == expected {
+            return Ok(());
+        }
+        self.counters.wrong_peers += 1;
+        Err((
+            CloseCode::WrongPeer,
+            Bytes::new(),
+            Reason::WrongPeer { found },
+        ))
+    }
+
+    /// Whether somebody who dialled us may come in, now that we know who it is.
+    fn admit_peer(&mut self, now: Instant, found: Option<PeerId>) -> Result<PeerKey, Refusal> {
+        let unwanted = || (CloseCode::NotAccepted, Bytes::new(), Reason::NotAccepted);
+        let id = found.filter(|id| *id != self.id).ok_or_else(unwanted)?;
+        let standing = self.peer(id).map(|peer| peer.standing);
+        let accepted = match (standing, self.config.accept) {
+            (Some(Standing::Blocked), _) => false,
+            (Some(Standing::Added), _) | (_, Accept::Anyone) => true,
+            (Some(Standing::Stranger) | None, Accept::Known) => false,
+        };
+        if !accepted || !self.closing.accepts() {
+            self.counters.handshakes_refused += 1;
+            return Err(unwanted());
+        }
+        let known = self.peers.key(id);
+        if known.is_none() && self.peers.len() >= self.config.peers_max {
+            return Err(self.busy());
+        }
+        let key = known.unwrap_or_else(|| self.add_peer(now, id, Standing::Stranger));
+        if self.slot_for_arrival(now, key) {
+            return Ok(key);
+        }
+        if known.is_none() {
+            self.peers.remove(key);
+        }
+        Err(self.busy())
+    }
+
+    fn busy(&mut self) -> Refusal {
+        self.counters.handshakes_refused += 1;
+        let retry_after = transport::retry_after(&mut self.rng);
+        (
+            CloseCode::Busy,
+            code::busy_reason(retry_after),
+            Reason::Busy { retry_after: None },
+        )
+    }
+
+    fn slot_for_arrival(&mut self, now: Instant, key: PeerKey) -> bool {
+        let evictable = self
+            .peers
+            .get(key)
+            .map_or(Evictable::Yes, |peer| peer.evictable);
+        loop {
+            if self
+                .pool
+                .acquire(now, key, Purpose::Peer, evictable)
+                .is_ok()
+            {
+                return true;
+            }
+            let Some(victim) = self.pool.idle_victim() else {
+                return false;
+            };
+            self.evict(now, victim);
+        }
+    }
+
+    fn arrived(&mut self, key: PeerKey, id: LinkId) {
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.arrivals.push(id);
+            if !peer.is_dialling() {
+                peer.dialling = Dialling::Idle;
+            }
+        }
+        self.moved(key, Cause::Begun, Reason::Arriving);
+    }
+
+    fn say_hello(&mut self, key: PeerKey, id: LinkId, dial: u64, sealed: Sealed) {
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        let session = &mut peer.session;
+        session.held_reported = session.outbox.bytes() as u64;
+        let hello = Hello {
+            incarnation: self.incarnation,
+            dial,
+            sealed,
+            session_timeout: self.config.session_timeout,
+            mine: session.outbox.line(),
+            yours: session.inbox.known(),
+        };
+        if let Some(link) = self.transport.link_mut(id) {
+            link.write_frame(&Frame::Hello(hello));
+        }
+    }
+}

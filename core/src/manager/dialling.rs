@@ -1,0 +1,324 @@
+//! When and where to dial.
+
+use std::{collections::VecDeque, time::Duration, time::Instant};
+
+use super::{
+    Manager, Timer,
+    ending::Closing,
+    peer::{Dialling, Expiry, Redial},
+};
+use crate::{
+    Reason,
+    peer::{
+        PeerKey,
+        lifecycle::Cause,
+        limits::DialRate,
+        pool::{Full, Purpose},
+    },
+};
+
+/// Dials that wait for a slot, or for the dial rate.
+pub(super) struct DialRow {
+    /// Somebody waits for these.
+    urgent: VecDeque<Entry>,
+    /// Reconnects: nobody asked at this moment, so they never delay the others.
+    background: VecDeque<Entry>,
+    rate: DialRate,
+    tickets: u64,
+    pumping: Pumping,
+}
+
+/// Whether the row is being worked on: what that sets off must not begin it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pumping {
+    No,
+    Yes,
+}
+
+/// A place in the row; void once the peer's ticket is another.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    key: PeerKey,
+    ticket: u64,
+    since: Instant,
+    urgency: Urgency,
+}
+
+/// Who asks for a dial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Urgency {
+    User,
+    Background,
+}
+
+impl DialRow {
+    pub(super) fn new(rate: u32, now: Instant) -> Self {
+        Self {
+            urgent: VecDeque::new(),
+            background: VecDeque::new(),
+            rate: DialRate::new(rate, now),
+            tickets: 0,
+            pumping: Pumping::No,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.urgent.len() + self.background.len()
+    }
+
+    fn push(&mut self, now: Instant, key: PeerKey, urgency: Urgency) -> u64 {
+        self.tickets += 1;
+        let entry = Entry {
+            key,
+            ticket: self.tickets,
+            since: now,
+            urgency,
+        };
+        match urgency {
+            Urgency::User => self.urgent.push_back(entry),
+            Urgency::Background => self.background.push_back(entry),
+        }
+        self.tickets
+    }
+
+    fn pop(&mut self) -> Option<Entry> {
+        self.urgent
+            .pop_front()
+            .or_else(|| self.background.pop_front())
+    }
+
+    fn put_back(&mut self, entry: Entry) {
+        match entry.urgency {
+            Urgency::User => self.urgent.push_front(entry),
+            Urgency::Background => self.background.push_front(entry),
+        }
+    }
+}
+
+impl Manager {
+    /// Asks for a dial if a connection would be of use and there is none.
+    pub(super) fn dial_if_wanted(&mut self, now: Instant, key: PeerKey, urgency: Urgency) {
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        let free = peer.dialling == Dialling::Idle && !peer.is_live() && peer.arrivals.is_empty();
+        if !free || !peer.wants_connection() || self.closing == Closing::Done {
+            return;
+        }
+        match peer.not_before.filter(|at| *at > now) {
+            Some(at) => {
+                peer.dialling = Dialling::Backoff;
+                self.deadlines.set(Timer::Backoff(key), Some(at));
+            }
+            None => self.enqueue(now, key, urgency),
+        }
+    }
+
+    fn enqueue(&mut self, now: Instant, key: PeerKey, urgency: Urgency) {
+        let ticket = self.row.push(now, key, urgency);
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.dialling = Dialling::Waiting { ticket };
+        }
+        self.deadlines.set(Timer::Backoff(key), None);
+        self.pump_dials(now);
+    }
+
+    pub(super) fn backoff_ended(&mut self, now: Instant, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        if peer.dialling == Dialling::Backoff {
+            peer.dialling = Dialling::Idle;
+            self.dial_if_wanted(now, key, Urgency::Background);
+        }
+    }
+
+    /// Dials at once, whatever the backoff says: the session is about to expire.
+    pub(super) fn dial_last(&mut self, now: Instant, key: PeerKey) {
+        let Some(peer) = self.peers.get(key) else {
+            return;
+        };
+        match peer.dialling {
+            Dialling::Idle | Dialling::Backoff if peer.arrivals.is_empty() => {
+                self.enqueue(now, key, Urgency::User);
+            }
+            Dialling::Idle
+            | Dialling::Backoff
+            | Dialling::Waiting { .. }
+            | Dialling::Running { .. } => {}
+        }
+    }
+
+    /// Begins the dials that wait, as far as slots and the dial rate allow.
+    pub(super) fn pump_dials(&mut self, now: Instant) {
+        if std::mem::replace(&mut self.row.pumping, Pumping::Yes) == Pumping::Yes {
+            return;
+        }
+        let next = self.pump_until_blocked(now);
+        self.row.pumping = Pumping::No;
+        self.deadlines.set(Timer::Row, next);
+    }
+
+    fn pump_until_blocked(&mut self, now: Instant) -> Option<Instant> {
+        loop {
+            let entry = self.row.pop()?;
+            let ticket = entry.ticket;
+            let waits = |peer: &super::Peer| peer.dialling == Dialling::Waiting { ticket };
+            if !self.peers.get(entry.key).is_some_and(waits) {
+                continue;
+            }
+            let may = self
+                .slot_for(now, entry)
+                .and_then(|()| self.row.rate.take(now).map_err(Some));
+            match may {
+                Ok(()) => self.dial(now, entry.key, 0),
+                Err(at) => {
+                    self.release_unused(entry.key);
+                    self.row.put_back(entry);
+                    return at;
+                }
+            }
+        }
+    }
+
+    /// A slot for a dial: a free one, or that of an idle peer, or after `slot_wait` of a busy one.
+    /// If there is none, when to try again, or nothing if a slot has to be released first.
+    fn slot_for(&mut self, now: Instant, entry: Entry) -> Result<(), Option<Instant>> {
+        let evictable = self
+            .peers
+            .get(entry.key)
+            .map_or(crate::peer::pool::Evictable::Yes, |peer| peer.evictable);
+        loop {
+            match self.pool.acquire(now, entry.key, Purpose::Dial, evictable) {
+                Ok(()) => return Ok(()),
+                Err(Full::Dials) => return Err(None),
+                Err(Full::Slots) => {}
+            }
+            let due = entry.since + self.config.slot_wait;
+            let victim = match self.pool.idle_victim() {
+                Some(victim) => victim,
+                None if now < due => return Err(Some(due)),
+                None => self.pool.busy_victim(now, self.config.tenure_min)?,
+            };
+            self.evict(now, victim);
+        }
+    }
+
+    fn dial(&mut self, now: Instant, key: PeerKey, address: usize) {
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        let Some(&to) = peer.addresses.get(address) else {
+            self.attempt_failed(now, key, Reason::CalledOff, None);
+            return;
+        };
+        peer.dials += 1;
+        peer.counts.dials += 1;
+        self.counters.dials += 1;
+        let (id, dials) = (peer.id, peer.dials);
+        match self.transport.dial(now, id, to, dials, &mut self.rng) {
+            Ok(link) => {
+                if let Some(link) = self.transport.link_mut(link) {
+                    link.owner = Some(key);
+                }
+                if let Some(peer) = self.peers.get_mut(key) {
+                    peer.dialling = Dialling::Running { link, address };
+                }
+                let at = now + self.config.handshake_timeout;
+                self.deadlines.set(Timer::Handshake(link), Some(at));
+                self.moved(key, Cause::Begun, Reason::Dialling);
+            }
+            Err(reason) => {
+                self.moved(key, Cause::Begun, Reason::Dialling);
+                self.dial_failed(now, key, address, reason);
+            }
+        }
+    }
+
+    /// A dial has failed: the next address, or the end of the attempt.
+    pub(super) fn dial_failed(
+        &mut self,
+        now: Instant,
+        key: PeerKey,
+        address: usize,
+        reason: Reason,
+    ) {
+        self.counters.dials_failed += 1;
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        peer.dialling = Dialling::Idle;
+        let more = address + 1 < peer.addresses.len();
+        if more && !peer.is_live() && peer.arrivals.is_empty() && reason.concerns_address() {
+            self.dial(now, key, address + 1);
+            return;
+        }
+        let asked = reason.retry_after();
+        self.attempt_failed(now, key, reason, asked);
+    }
+
+    /// Every address has failed.
+    fn attempt_failed(
+        &mut self,
+        now: Instant,
+        key: PeerKey,
+        reason: Reason,
+        asked: Option<Duration>,
+    ) {
+        self.back_off(now, key, reason.clone(), asked);
+        let Some(peer) = self.peers.get(key) else {
+            return;
+        };
+        let last = peer.session.expiry == Expiry::LastDial && !peer.has_links();
+        if !peer.has_links() {
+            self.moved(key, Cause::AttemptFailed, reason);
+        }
+        self.release_unused(key);
+        if last {
+            self.expire_session(now, key);
+        }
+        self.dial_if_wanted(now, key, Urgency::Background);
+        self.pump_dials(now);
+    }
+
+    /// Counts a failure, and puts off the next dial.
+    pub(super) fn back_off(
+        &mut self,
+        now: Instant,
+        key: PeerKey,
+        reason: Reason,
+        asked: Option<Duration>,
+    ) {
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        peer.counts.failures += 1;
+        peer.dialling = match peer.dialling {
+            Dialling::Idle | Dialling::Backoff | Dialling::Waiting { .. } => Dialling::Idle,
+            running @ Dialling::Running { .. } => running,
+        };
+        let at = peer
+            .failures
+            .failed(now, &self.config.backoff, asked, &mut self.rng);
+        peer.not_before = Some(at);
+        if reason.is_lasting() {
+            peer.redial = Redial::Barred;
+        }
+        peer.last_failure = Some(reason);
+    }
+
+    pub(super) fn proved_stable(&mut self, key: PeerKey) {
+        if let Some(peer) = self.peers.get_mut(key).filter(|peer| peer.is_live()) {
+            peer.failures.reset();
+            peer.not_before = None;
+            peer.last_failure = None;
+        }
+    }
+
+    /// Gives the slot back once nothing of the peer is open.
+    pub(super) fn release_unused(&mut self, key: PeerKey) {
+        if self.peers.get(key).is_none_or(|peer| !peer.has_links()) {
+            self.pool.release(key);
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! The ways out: disconnect, eviction, expiry of connections and sessions, close.
+
+use std::{ops::Range, time::Instant};
+
+use bytes::Bytes;
+
+use super::{
+    Manager, Timer,
+    peer::{Dialling, Expiry, Peer, Redial, Standing},
+};
+use crate::{
+    Event, PeerId, Reason, Undeliverable,
+    peer::{LinkId, PeerKey},
+    wire::code::CloseCode,
+};
+
+/// How far the machine is with ending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Closing {
+    No,
+    /// These peers have not taken everything.
+    Flushing {
+        owing: Vec<PeerKey>,
+    },
+    Done,
+}
+
+impl Closing {
+    /// Whether others may still connect: those who owe us an acknowledgement may have to.
+    pub(super) fn accepts(&self) -> bool {
+        match self {
+            Self::No | Self::Flushing { .. } => true,
+            Self::Done => false,
+        }
+    }
+}
+
+impl Manager {
+    /// Ends the session: closes its connection, calls off its dial, reports what is queued, at
+    /// both ends. Nobody dials until the next `send` or `connect`.
+    pub fn disconnect(&mut self, now: Instant, peer: PeerId) {
+        self.now = now;
+        if let Some(key) = self.peers.key(peer) {
+            self.end_session(now, key, Undeliverable::Disconnected);
+        }
+    }
+
+    /// Ends the session and forgets the peer with its addresses.
+    pub fn forget(&mut self, now: Instant, peer: PeerId) {
+        self.now = now;
+        let Some(key) = self.peers.key(peer) else {
+            return;
+        };
+        self.end_session(now, key, Undeliverable::Disconnected);
+        self.remove_peer(key);
+    }
+
+    /// Ends the session and refuses the peer from this moment on.
+    pub fn block(&mut self, now: Instant, peer: PeerId) {
+        self.now = now;
+        if peer == self.id {
+            return;
+        }
+        let key = match self.peers.key(peer) {
+            Some(key) => key,
+            None => self.add_peer(now, peer, Standing::Blocked),
+        };
+        self.end_session(now, key, Undeliverable::Disconnected);
+        if let Some(known) = self.peers.get_mut(key) {
+            known.standing = Standing::Blocked;
+        }
+    }
+
+    /// Accepts a blocked peer again.
+    pub fn unblock(&mut self, peer: PeerId) {
+        if let Some(known) = self.peers.key(peer).and_then(|key| self.peers.get_mut(key))
+            && known.standing == Standing::Blocked
+        {
+            known.standing = Standing::Added;
+        }
+    }
+
+    /// Flushes every peer, says goodbye, and ends with [`Event::Closed`], after `close_timeout` at
+    /// the latest. That event is the last one; the packets that follow it in the same drain tell
+    /// the peers.
+    pub fn close(&mut self, now: Instant) {
+        self.now = now;
+        if self.closing != Closing::No {
+            return;
+        }
+        let owing: Vec<PeerKey> = self
+            .peers
+            .keys()
+            .into_iter()
+            .filter(|key| self.peers.get(*key).is_some_and(Peer::is_owed))
+            .collect();
+        for key in &owing {
+            if let Some(peer) = self.peers.get_mut(*key) {
+                peer.session.outbox.close_tail();
+            }
+        }
+        self.closing = Closing::Flushing {
+            owing: owing.clone(),
+        };
+        let at = now + self.config.close_timeout;
+        self.deadlines.set(Timer::Close, Some(at));
+        owing.into_iter().for_each(|key| self.refresh(now, key));
+        self.finish_when_flushed(now);
+    }
+
+    /// Like [`close`](Self::close), without flushing: the next drain says goodbye and ends.
+    pub fn abort(&mut self, now: Instant) {
+        self.now = now;
+        self.finish(now);
+    }
+
+    /// `close` waits for what was staged before it, too.
+    pub(super) fn wait_for(&mut self, key: PeerKey) {
+        if let Closing::Flushing { owing } = &mut self.closing {
+            owing.push(key);
+        }
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.session.outbox.close_tail();
+        }
+    }
+
+    pub(super) fn finish_when_flushed(&mut self, now: Instant) {
+        let Closing::Flushing { owing } = &mut self.closing else {
+            return;
+        };
+        while let Some(key) = owing.last() {
+            if self.peers.get(*key).is_some_and(Peer::is_owed) {
+                return;
+            }
+            owing.pop();
+        }
+        self.finish(now);
+    }
+
+    pub(super) fn finish(&mut self, now: Instant) {
+        if self.closing == Closing::Done {
+            return;
+        }
+        self.closing = Closing::Done;
+        self.deadlines.set(Timer::Close, None);
+        let before = self.counters.messages_undelivered;
+        for key in self.peers.keys() {
+            self.end_session(now, key, Undeliverable::Closed);
+        }
+        let undelivered = self.counters.messages_undelivered - before;
+        self.events.push_back(Event::Closed { undelivered });
+    }
+
+    // Sessions
+
+    /// Ends both lines, and closes everything that is open.
+    pub(super) fn end_session(&mut self, now: Instant, key: PeerKey, why: Undeliverable) {
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        // First, so that nothing that follows dials again.
+        peer.redial = Redial::OnDemand;
+        let confirmed: Vec<LinkId> = peer.chooser.links().collect();
+        let mut unconfirmed = std::mem::take(&mut peer.arrivals);
+        match peer.dialling {
+            Dialling::Running { link, .. } => unconfirmed.push(link),
+            Dialling::Idle | Dialling::Backoff | Dialling::Waiting { .. } => {
+                peer.dialling = Dialling::Idle;
+            }
+        }
+        let goodbye = crate::wire::code::ack_reason(&self.acknowledgement(key));
+        self.give_up(key, why);
+        for link in unconfirmed {
+            let code = CloseCode::CalledOff;
+            self.close_link(now, link, code, Bytes::new(), Reason::CalledOff);
+        }
+        for link in confirmed {
+            let code = CloseCode::Goodbye;
+            self.close_link(now, link, code, goodbye.clone(), Reason::Goodbye);
+        }
+        self.disarm(key);
+        self.release_unused(key);
+        self.refresh(now, key);
+    }
+
+    /// The other end has ended the session.
+    pub(super) fn said_goodbye(&mut self, now: Instant, key: PeerKey) {
+        self.end_session(now, key, Undeliverable::Goodbye);
+    }
+
+    /// Reports everything held, and starts both lines anew.
+    pub(super) fn give_up(&mut self, key: PeerKey, why: Undeliverable) {
+        let line = self.new_line();
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        let given_up = peer.session.outbox.give_up(line);
+        peer.session.inbox.end();
+        peer.session.their_line = None;
+        peer.session.their_held = 0;
+        peer.session.held_reported = 0;
+        peer.session.expiry = Expiry::NotDue;
+        self.report_undelivered(key, given_up, why);
+    }
+
+    pub(super) fn report_undelivered(
+        &mut self,
+        key: PeerKey,
+        messages: Range<u64>,
+        reason: Undeliverable,
+    ) {
+        if messages.is_empty() {
+            return;
+        }
+        self.counters.messages_undelivered += messages.end - messages.start;
+        if let Some(peer) = self.peers.get(key) {
+            let peer = peer.id;
+            tracing::warn!(
+                ?peer,
+                count = messages.end - messages.start,
+                %reason,
+                "messages undelivered"
+            );
+            self.events.push_back(Event::Undelivered {
+                peer,
+                messages: messages.clone(),
+                reason,
+            });
+        }
+        self.fail_flushes(key, messages.start, reason);
+    }
+
+    /// Sees to it that a session without connection does not last for ever.
+    pub(super) fn arm_session(&mut self, now: Instant, key: PeerKey) {
+        let Some(peer) = self.peers.get(key) else {
+            return;
+        };
+        let matters = peer.is_owed()
+            || peer.session.incarnation.is_some()
+            || peer.standing == Standing::Stranger;
+        let armed = self.deadlines.get(Timer::Session(key)).is_some();
+        if matters && !peer.is_live() && !armed && self.closing != Closing::Done {
+            let at = now + peer.session.timeout;
+            self.deadlines.set(Timer::Session(key), Some(at));
+        }
+    }
+
+    pub(super) fn session_is_due(&mut self, now: Instant, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        if peer.is_live() {
+            return;
+        }
+        let hopeless = !peer.is_owed() || peer.addresses.is_empty();
+        if hopeless || peer.session.expiry == Expiry::LastDial {
+            return self.expire_session(now, key);
+        }
+        peer.session.expiry = Expiry::LastDial;
+        self.dial_last(now, key);
+        // The last dial decides; if it cannot even begin, so does its time.
+        let at = now + 2 * self.config.handshake_timeout;
+        if self.peers.get(key).is_some_and(|peer| !peer.is_live()) {
+            self.deadlines.set(Timer::Session(key), Some(at));
+        }
+    }
+
+    pub(super) fn expire_session(&mut self, now: Instant, key: PeerKey) {
+        self.end_session(now, key, Undeliverable::SessionExpired);
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        peer.session.incarnation = None;
+        let unread = peer.session.inbox.bytes() > 0;
+        if peer.standing == Standing::Stranger {
+            if unread {
+                // What it sent may still be taken; then it is forgotten.
+                self.arm_session(now, key);
+            } else {
+                self.remove_peer(key);
+            }
+        }
+    }
+
+    fn remove_peer(&mut self, key: PeerKey) {
+        self.disarm(key);
+        self.pool.release(key);
+        if let Some(peer) = self.peers.remove(key) {
+            self.queued_bytes -= peer.counted_bytes;
+        }
+    }
+
+    fn disarm(&mut self, key: PeerKey) {
+        for timer in [
+            Timer::Flush(key),
+            Timer::Acknowledge(key),
+            Timer::Backoff(key),
+            Timer::Idle(key),
+            Timer::Session(key),
+            Timer::Stable(key),
+            Timer::Stall(key),
+        ] {
+            self.deadlines.set(timer, None);
+        }
+    }
+
+    // Connections
+
+    /// Takes a peer's slot away for another peer. Its session stays.
+    pub(super) fn evict(&mut self, now: Instant, key: PeerKey) {
+        self.counters.evictions += 1;
+        self.stay_away(now, key);
+        self.close_keeping_session(now, key, CloseCode::Evicted, Reason::Evicted);
+    }
+
+    /// Whoever took a peer's slot keeps it for its tenure: dialling sooner is of no use.
+    pub(super) fn stay_away(&mut self, now: Instant, key: PeerKey) {
+        let tenure = self.config.tenure_min.mul_f64(self.rng.fraction());
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.not_before = peer.not_before.max(Some(now + tenure));
+        }
+    }
+
+    /// A pooled connection may have reached its time to live.
+    pub(super) fn expire_idle(&mut self, now: Instant, key: PeerKey) {
+        let Some(peer) = self.peers.get(key).filter(|peer| peer.is_live()) else {
+            return;
+        };
+        let at = peer.last_used + self.config.pool_ttl;
+        if at > now {
+            self.deadlines.set(Timer::Idle(key), Some(at));
+        } else if !peer.is_idle() {
+            // Something waits at one of the ends: the connection is in use until it is taken.
+            let at = now + self.config.pool_ttl;
+            self.deadlines.set(Timer::Idle(key), Some(at));
+        } else {
+            self.counters.expirations += 1;
+            self.close_keeping_session(now, key, CloseCode::Idle, Reason::Idle);
+        }
+    }
+
+    fn close_keeping_session(
+        &mut self,
+        now: Instant,
+        key: PeerKey,
+        code: CloseCode,
+        reason: Reason,
+    ) {
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        let confirmed: Vec<LinkId> = peer.chooser.links().collect();
+        let mut unconfirmed = peer.arrivals.clone();
+        if let Dialling::Running { link, .. } = peer.dialling {
+            unconfirmed.push(link);
+        }
+        for link in unconfirmed {
+            let code = CloseCode::CalledOff;
+            self.close_link(now, link, code, Bytes::new(), reason.clone());
+        }
+        for link in confirmed {
+            self.close_with_ack(now, link, key, code, reason.clone());
+        }
+        debug_assert!(!self.pool.holds(key), "a closed peer holds no slot");
+        self.refresh(now, key);
+    }
+
+    /// Remembers the most slots that were ever in use.
+    pub(super) fn count_peak(&mut self) {
+        let live = self.pool.len() as u64;
+        self.counters.connections_peak = self.counters.connections_peak.max(live);
+    }
+}

@@ -1,0 +1,227 @@
+//! Hello: is it the right process, where do the lines stand, which connection stays.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use subtle::ConstantTimeEq;
+
+use super::{
+    Manager, Timer,
+    peer::{Dialling, Expiry, Redial},
+};
+use crate::{
+    Event, Reason, Undeliverable,
+    peer::{
+        LinkId, PeerKey,
+        chooser::{Candidate, Dialler},
+        lifecycle::Cause,
+        outbox::{Continuity, Memory},
+        pool::Purpose,
+    },
+    transport::{self, Link, Stage},
+    wire::{
+        code::{self, CloseCode},
+        frame::Hello,
+    },
+};
+
+impl Manager {
+    pub(super) fn greeted(
+        &mut self,
+        now: Instant,
+        id: LinkId,
+        key: PeerKey,
+        hello: Hello,
+    ) -> Result<(), CloseCode> {
+        self.check_sealed(id, &hello)?;
+        if !self.check_incarnation(now, id, key, &hello) {
+            return Ok(());
+        }
+        self.continue_session(now, id, key, &hello)?;
+        self.confirmed(now, id, key, hello);
+        Ok(())
+    }
+
+    fn check_sealed(&self, id: LinkId, hello: &Hello) -> Result<(), CloseCode> {
+        let ours = self.transport.link(id).and_then(Link::sealed);
+        let equal = ours.is_some_and(|ours| {
+            ours.mode == hello.sealed.mode && bool::from(ours.check.ct_eq(&hello.sealed.check))
+        });
+        if equal {
+            Ok(())
+        } else {
+            Err(CloseCode::SealingMismatch)
+        }
+    }
+
+    /// Whether the process that says hello is the one to talk to. If it is a later one, the
+    /// connections of the earlier one end here; if it is an earlier one, it ends.
+    fn check_incarnation(&mut self, now: Instant, id: LinkId, key: PeerKey, hello: &Hello) -> bool {
+        let Some(peer) = self.peers.get(key) else {
+            return false;
+        };
+        let Some(known) = peer.session.incarnation else {
+            return true;
+        };
+        if known == hello.incarnation {
+            return true;
+        }
+        let Some(live) = peer.chooser.live() else {
+            return true;
+        };
+        let links: Vec<LinkId> = peer.chooser.links().collect();
+        if (hello.incarnation.started_ms, hello.incarnation.random)
+            > (known.started_ms, known.random)
+        {
+            for link in links {
+                let code = CloseCode::IdentityInUse;
+                self.close_link(now, link, code, Bytes::new(), Reason::Replaced);
+            }
+            return true;
+        }
+        // Its clock may have stepped back, and the other may be dead: whether it is alive shows
+        // within liveness_timeout, or at once if its successor resets our packet. Until then the
+        // newcomer has to wait.
+        if let Some(link) = self.transport.link_mut(live) {
+            link.connection.ping();
+            self.transport.mark_ready(live);
+        }
+        let retry_after = transport::retry_after(&mut self.rng);
+        let reason = Reason::Busy {
+            retry_after: Some(retry_after),
+        };
+        let bytes = code::busy_reason(retry_after);
+        self.close_link(now, id, CloseCode::Busy, bytes, reason);
+        false
+    }
+
+    /// Picks up both lines where the hello says that they are.
+    fn continue_session(
+        &mut self,
+        now: Instant,
+        id: LinkId,
+        key: PeerKey,
+        hello: &Hello,
+    ) -> Result<(), CloseCode> {
+        let timeout = self.config.session_timeout.min(hello.session_timeout);
+        let Some(peer) = self.peers.get_mut(key) else {
+            return Ok(());
+        };
+        let session = &mut peer.session;
+        let same_process = session.incarnation == Some(hello.incarnation);
+        let same_line = session.their_line == Some(hello.mine.id);
+        let memory = if same_process && same_line {
+            Memory::Kept
+        } else {
+            Memory::Unknown
+        };
+        session.inbox.check(&hello.mine)?;
+        let before = session.outbox.outstanding().start;
+        let continuity = session.outbox.greeted(now, hello.yours, memory)?;
+        let taken = session.outbox.outstanding().start - before;
+        let restarted = session.incarnation.is_some() && !same_process;
+        session.incarnation = Some(hello.incarnation);
+        session.their_line = Some(hello.mine.id);
+        session.their_held = hello.mine.next - hello.mine.first;
+        session.timeout = timeout;
+        peer.counts.messages_delivered += taken;
+        self.counters.messages_delivered += taken;
+        self.rate.add(now, taken);
+        if restarted || continuity == Continuity::Lost {
+            self.peer_restarted(now, id, key, continuity);
+        }
+        Ok(())
+    }
+
+    fn peer_restarted(&mut self, now: Instant, id: LinkId, key: PeerKey, continuity: Continuity) {
+        let policy = self.config.on_peer_restart;
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        let others: Vec<LinkId> = peer.chooser.links().filter(|link| *link != id).collect();
+        let (undelivered, resent) = match continuity {
+            Continuity::Continues => (0..0, 0),
+            Continuity::Lost => {
+                let line = peer.session.outbox.line().id;
+                let restarted = peer.session.outbox.restart(line, policy);
+                (restarted.undelivered, restarted.resent)
+            }
+        };
+        self.events.push_back(Event::PeerRestarted {
+            peer: peer.id,
+            resent,
+            undelivered: undelivered.end - undelivered.start,
+        });
+        self.report_undelivered(key, undelivered, Undeliverable::PeerRestarted);
+        for link in others {
+            let code = CloseCode::Replaced;
+            self.close_link(now, link, code, Bytes::new(), Reason::Replaced);
+        }
+    }
+
+    fn confirmed(&mut self, now: Instant, id: LinkId, key: PeerKey, hello: Hello) {
+        self.deadlines.set(Timer::Handshake(id), None);
+        let local = self.id;
+        let Some(link) = self.transport.link_mut(id) else {
+            return;
+        };
+        let dialler = link.dialler;
+        let dial = match dialler {
+            Dialler::Us => link.dial,
+            Dialler::Them => hello.dial,
+        };
+        link.stage = Stage::Confirmed(Box::new(hello));
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        peer.arrivals.retain(|link| *link != id);
+        peer.dialling = match peer.dialling {
+            Dialling::Running { link, .. } if link == id => Dialling::Idle,
+            running @ Dialling::Running { .. } => running,
+            Dialling::Idle | Dialling::Backoff | Dialling::Waiting { .. } => Dialling::Idle,
+        };
+        let loser = peer.chooser.confirm(
+            local,
+            peer.id,
+            Candidate {
+                link: id,
+                dialler,
+                dial,
+            },
+        );
+        peer.counts.connections += 1;
+        let again = peer.counts.connections > 1;
+        peer.last_used = now;
+        peer.session.expiry = Expiry::NotDue;
+        if peer.redial == Redial::Barred {
+            peer.redial = Redial::OnDemand;
+        }
+        let evictable = peer.evictable;
+        self.counters.connections_confirmed += 1;
+        self.counters.reconnects += u64::from(again);
+        let _ = self.pool.acquire(now, key, Purpose::Peer, evictable);
+        self.deadlines.set(Timer::Session(key), None);
+        self.deadlines.set(Timer::Backoff(key), None);
+        self.deadlines
+            .set(Timer::Stable(key), Some(now + self.config.stable_after));
+        self.deadlines
+            .set_by(Timer::Idle(key), now + self.config.pool_ttl);
+        self.moved(key, Cause::Confirmed, Reason::Confirmed);
+        self.count_peak();
+        if let Some(loser) = loser {
+            self.close_with_ack(now, loser, key, CloseCode::Replaced, Reason::Replaced);
+        }
+        self.live_changed(now, key);
+        // A dial has become a peer: the next one may begin.
+        self.pump_dials(now);
+    }
+
+    /// Another connection is the one to send on.
+    pub(super) fn live_changed(&mut self, now: Instant, key: PeerKey) {
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.session.outbox.start();
+        }
+        self.schedule_acknowledgement(now, key);
+        self.refresh(now, key);
+    }
+}

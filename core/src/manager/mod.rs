@@ -1,0 +1,315 @@
+//! The machine: routes facts and verbs to the rooms that decide, and collects what they order.
+//!
+//! - `verbs`: what the application asks for.
+//! - `admission`, `greeting`, `streams`, `parting`: what happens to connections, in the order of
+//!   their life.
+//! - `dialling`: when and where to dial.
+//! - `writing`: what goes into packets.
+//! - `ending`: the ways out: disconnect, eviction, expiry, close.
+//! - `report`: numbers.
+
+mod admission;
+mod dialling;
+mod ending;
+mod greeting;
+mod parting;
+mod peer;
+mod report;
+mod streams;
+mod verbs;
+mod writing;
+
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+
+use self::{
+    dialling::DialRow,
+    ending::Closing,
+    peer::{Peer, Peers},
+    report::Rate,
+};
+use crate::{
+    Action, Config, ConfigError, ConnectionStatus, Counters, Credentials, Datagram, Deadline,
+    DeadlineReason, Event, Incarnation, PeerId, Reason, Transmit,
+    index::Deadlines,
+    peer::{
+        LinkId, PeerKey,
+        lifecycle::{self, Cause, Move},
+        pool::Pool,
+    },
+    rng::{self, Rng},
+    transport::Transport,
+    wire::frame::LineId,
+};
+
+/// A deadline that lies in the past after this many attempts to serve it is put off: quinn-proto's
+/// own may, and none of them may make the loop spin.
+const PAST_DEADLINES_MAX: usize = 16;
+
+/// How far a deadline is put off.
+const PUT_OFF: std::time::Duration = std::time::Duration::from_millis(1);
+
+/// The pure machine: facts and time in, actions out.
+///
+/// Feed it facts ([`handle_datagram`](Self::handle_datagram),
+/// [`handle_timeout`](Self::handle_timeout)) and the application's verbs, then drain
+/// [`poll_action`](Self::poll_action), then wait until [`poll_timeout`](Self::poll_timeout) or the
+/// next fact. It has no clock, socket, thread or lock, and no randomness but its seed.
+pub struct Manager {
+    config: Config,
+    id: PeerId,
+    incarnation: Incarnation,
+    transport: Transport,
+    peers: Peers,
+    pool: Pool,
+    row: DialRow,
+    deadlines: Deadlines<Timer>,
+    events: VecDeque<Event>,
+    closing: Closing,
+    rng: Rng,
+    counters: Counters,
+    latency: peer::Average,
+    queue_delay: peer::Average,
+    rate: Rate,
+    /// Handshakes of others in progress.
+    handshakes: usize,
+    /// Peers that are connected.
+    connected: usize,
+    /// Bytes in the queues of all peers.
+    queued_bytes: usize,
+    now: Instant,
+}
+
+/// What a deadline belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Timer {
+    Quic(LinkId),
+    Handshake(LinkId),
+    Flush(PeerKey),
+    Acknowledge(PeerKey),
+    Backoff(PeerKey),
+    Idle(PeerKey),
+    Session(PeerKey),
+    Stable(PeerKey),
+    Stall(PeerKey),
+    Row,
+    Close,
+}
+
+impl Timer {
+    const fn reason(self) -> DeadlineReason {
+        match self {
+            Self::Quic(_) => DeadlineReason::Transport,
+            Self::Handshake(_) => DeadlineReason::Handshake,
+            Self::Flush(_) => DeadlineReason::Flush,
+            Self::Acknowledge(_) => DeadlineReason::Acknowledge,
+            Self::Backoff(_) => DeadlineReason::Dial,
+            Self::Idle(_) => DeadlineReason::Expiry,
+            Self::Session(_) => DeadlineReason::Session,
+            Self::Stable(_) => DeadlineReason::Stable,
+            Self::Stall(_) => DeadlineReason::Stall,
+            Self::Row => DeadlineReason::Slot,
+            Self::Close => DeadlineReason::Close,
+        }
+    }
+}
+
+impl Manager {
+    /// A machine without peers.
+    ///
+    /// `seed` decides everything that is random in the machine: connection ids and jitter are as
+    /// unpredictable as it is, so in production it is a secret from the operating system's
+    /// generator. `incarnation` must differ from that of every earlier process with this identity.
+    ///
+    /// # Errors
+    ///
+    /// See [`Config::check`].
+    pub fn new(
+        config: Config,
+        credentials: Arc<dyn Credentials>,
+        incarnation: Incarnation,
+        seed: [u8; 32],
+        now: Instant,
+    ) -> Result<Self, ConfigError> {
+        config.check()?;
+        let id = credentials.local_id();
+        let salt = incarnation.random.to_be_bytes();
+        let mut rng = Rng::new(rng::derive(&seed, "policy", &salt));
+        let look_up_seed = u64::from_be_bytes(rng.bytes());
+        Ok(Self {
+            id,
+            incarnation,
+            transport: Transport::new(&config, credentials, incarnation, &seed, now),
+            peers: Peers::new(look_up_seed),
+            pool: Pool::new(config.connections_max),
+            row: DialRow::new(config.dial_rate, now),
+            deadlines: Deadlines::new(look_up_seed),
+            events: VecDeque::new(),
+            closing: Closing::No,
+            rng,
+            counters: Counters::default(),
+            latency: peer::Average::default(),
+            queue_delay: peer::Average::default(),
+            rate: Rate::new(now),
+            handshakes: 0,
+            connected: 0,
+            queued_bytes: 0,
+            now,
+            config,
+        })
+    }
+
+    /// Our own identity.
+    pub fn local_id(&self) -> PeerId {
+        self.id
+    }
+
+    /// The configuration that it was made with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// How many datagrams of one size the driver can send at a time (GSO); 1 until it says.
+    pub fn set_segments_max(&mut self, segments: usize) {
+        self.transport.set_segments_max(segments);
+    }
+
+    /// A datagram has arrived. Bad bytes are counted, and never an error.
+    pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
+        self.now = now;
+        self.admit(now, datagram);
+    }
+
+    /// A deadline has come. Early calls are harmless.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+        while let Some(timer) = self.deadlines.pop_due(now) {
+            self.fire(now, timer);
+        }
+        self.settle(now);
+    }
+
+    /// The next thing to do. The bytes of a [`Transmit`] are in `buf`, which is cleared first.
+    ///
+    /// Every [`Action::Notify`] comes before the first [`Action::Transmit`]. Packets are built
+    /// when they are asked for, from the state at that moment; connections take turns.
+    pub fn poll_action(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Action> {
+        self.now = now;
+        self.settle(now);
+        if let Some(event) = self.events.pop_front() {
+            return Some(Action::Notify(event));
+        }
+        if let Some(transmit) = self.transport.poll_reply(buf) {
+            return Some(Action::Transmit(own(transmit)));
+        }
+        while let Some(link) = self.transport.next_ready() {
+            self.fill(now, link);
+            let transmit = self.transport.poll_transmit(now, link, buf);
+            self.arm_quic(now, link);
+            if let Some(transmit) = transmit {
+                return Some(Action::Transmit(own(transmit)));
+            }
+        }
+        None
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due; at once while actions wait.
+    pub fn poll_timeout(&self) -> Option<Deadline> {
+        if !self.events.is_empty() || !self.transport.is_drained() {
+            return Some(Deadline {
+                at: self.now,
+                reason: DeadlineReason::Undrained,
+            });
+        }
+        let (at, timer) = self.deadlines.first()?;
+        let reason = timer.reason();
+        Some(Deadline { at, reason })
+    }
+
+    fn fire(&mut self, now: Instant, timer: Timer) {
+        match timer {
+            Timer::Quic(link) => self.transport.handle_timeout(now, link),
+            Timer::Handshake(link) => self.handshake_timed_out(now, link),
+            Timer::Flush(key) => self.batch_is_due(now, key),
+            Timer::Acknowledge(key) => self.acknowledge(key),
+            Timer::Backoff(key) => self.backoff_ended(now, key),
+            Timer::Idle(key) => self.expire_idle(now, key),
+            Timer::Session(key) => self.session_is_due(now, key),
+            Timer::Stable(key) => self.proved_stable(key),
+            Timer::Stall(key) => self.stall_is_due(now, key),
+            Timer::Row => self.pump_dials(now),
+            Timer::Close => self.finish(now),
+        }
+    }
+
+    /// Lets every connection that something has happened to say what, until none has anything.
+    fn settle(&mut self, now: Instant) {
+        while let Some(link) = self.transport.next_dirty() {
+            self.settle_link(now, link);
+            self.transport.mark_ready(link);
+            self.arm_quic(now, link);
+        }
+        self.finish_when_flushed(now);
+    }
+
+    fn arm_quic(&mut self, now: Instant, link: LinkId) {
+        for _ in 0..PAST_DEADLINES_MAX {
+            let deadline = self.transport.deadline(link);
+            if deadline.is_none_or(|at| at > now) {
+                self.deadlines.set(Timer::Quic(link), deadline);
+                return;
+            }
+            self.transport.handle_timeout(now, link);
+            self.settle_link(now, link);
+        }
+        self.deadlines.set(Timer::Quic(link), Some(now + PUT_OFF));
+    }
+
+    /// Moves a peer along the lifecycle, and says so.
+    fn moved(&mut self, key: PeerKey, cause: Cause, reason: Reason) {
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        match lifecycle::next(peer.status, cause) {
+            Move::To(to) => {
+                let from = std::mem::replace(&mut peer.status, to);
+                self.connected += usize::from(to == ConnectionStatus::Connected);
+                self.connected -= usize::from(from == ConnectionStatus::Connected);
+                let peer = peer.id;
+                tracing::info!(?peer, ?from, ?to, %reason, "connection status");
+                self.events.push_back(Event::StatusChanged {
+                    peer,
+                    from,
+                    to,
+                    reason,
+                });
+            }
+            Move::Stay => {}
+            Move::Impossible => {
+                debug_assert!(false, "{cause:?} in {:?}: {reason}", peer.status);
+            }
+        }
+    }
+
+    fn new_line(&mut self) -> LineId {
+        LineId(self.rng.bytes())
+    }
+
+    fn peer(&self, id: PeerId) -> Option<&Peer> {
+        self.peers.find(id)
+    }
+
+    /// The state of a peer's connection; `None` if the peer is not known.
+    pub fn status(&self, peer: PeerId) -> Option<ConnectionStatus> {
+        Some(self.peer(peer)?.status)
+    }
+}
+
+fn own(transmit: quinn_proto::Transmit) -> Transmit {
+    Transmit {
+        destination: transmit.destination,
+        ecn: transmit.ecn,
+        size: transmit.size,
+        segment_size: transmit.segment_size,
+        src_ip: transmit.src_ip,
+    }
+}

@@ -1,0 +1,211 @@
+//! How connections end, and what that means for their peer.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::{
+    Manager, Timer,
+    peer::{Dialling, Peer, Redial},
+};
+use crate::{
+    Event, Reason, Undeliverable,
+    peer::{LinkId, PeerKey, chooser::Dialler, lifecycle::Cause},
+    transport::{Ending, Stage},
+    wire::code::{self, CloseCode},
+};
+
+/// How a connection left a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parting {
+    /// As intended, by either end.
+    Deliberate,
+    /// By an error.
+    Error,
+}
+
+impl Manager {
+    pub(super) fn ended(&mut self, now: Instant, id: LinkId, ending: Ending) {
+        let Some(link) = self.transport.link(id) else {
+            return;
+        };
+        let Some(key) = link.owner else {
+            return self.part(now, id, Parting::Error, ending.reason);
+        };
+        if let Some(ack) = ending.ack {
+            // An acknowledgement of what was never sent changes nothing, and there is nothing
+            // left to close.
+            let _ = self.acknowledged(now, key, ack);
+        }
+        let parting = match ending.code {
+            Some(code) if code.carries_ack() => Parting::Deliberate,
+            Some(_) | None => Parting::Error,
+        };
+        if ending.reason == Reason::IdentityInUse
+            && let Some(peer) = self.peers.get(key)
+        {
+            let peer = peer.id;
+            self.events.push_back(Event::IdentityInUse { peer });
+        }
+        let goodbye = ending.code == Some(CloseCode::Goodbye);
+        if goodbye {
+            // First, so that nothing is left to dial for.
+            self.give_up(key, Undeliverable::Goodbye);
+        }
+        self.part(now, id, parting, ending.reason);
+        if goodbye {
+            self.said_goodbye(now, key);
+        }
+    }
+
+    /// Closes a connection deliberately, and tells the other end how far we are.
+    pub(super) fn close_with_ack(
+        &mut self,
+        now: Instant,
+        id: LinkId,
+        key: PeerKey,
+        code: CloseCode,
+        reason: Reason,
+    ) {
+        let ack = code::ack_reason(&self.acknowledgement(key));
+        self.close_link(now, id, code, ack, reason);
+    }
+
+    /// Closes a connection from our end.
+    pub(super) fn close_link(
+        &mut self,
+        now: Instant,
+        id: LinkId,
+        code: CloseCode,
+        bytes: Bytes,
+        reason: Reason,
+    ) {
+        let parting = if code.is_error() {
+            Parting::Error
+        } else {
+            Parting::Deliberate
+        };
+        self.transport.close(now, id, code, bytes);
+        self.transport.mark_ready(id);
+        self.part(now, id, parting, reason);
+    }
+
+    /// A connection is over: whoever had it learns of it, once.
+    fn part(&mut self, now: Instant, id: LinkId, parting: Parting, reason: Reason) {
+        self.deadlines.set(Timer::Handshake(id), None);
+        let Some(link) = self.transport.link_mut(id) else {
+            return;
+        };
+        let stage = std::mem::replace(&mut link.stage, Stage::Closed);
+        if matches!(stage, Stage::Handshaking) && link.dialler == Dialler::Them {
+            self.handshakes -= 1;
+            self.counters.handshakes_failed += 1;
+        }
+        if let Some(key) = link.owner.take() {
+            self.lost_link(now, id, key, parting, reason);
+        }
+    }
+
+    fn lost_link(
+        &mut self,
+        now: Instant,
+        id: LinkId,
+        key: PeerKey,
+        parting: Parting,
+        reason: Reason,
+    ) {
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        if let Dialling::Running { link, address } = peer.dialling
+            && link == id
+        {
+            return match parting {
+                Parting::Error => self.dial_failed(now, key, address, reason),
+                Parting::Deliberate => self.dial_called_off(now, key, reason),
+            };
+        }
+        let was_live = peer.chooser.live() == Some(id);
+        let was_confirmed = peer.chooser.remove(id);
+        peer.arrivals.retain(|link| *link != id);
+        if !was_confirmed {
+            return self.lost_arrival(now, key, parting, reason);
+        }
+        if peer.is_live() {
+            if was_live {
+                self.live_changed(now, key);
+            }
+            return;
+        }
+        self.disconnected(now, key, parting, reason);
+    }
+
+    fn lost_arrival(&mut self, now: Instant, key: PeerKey, parting: Parting, reason: Reason) {
+        let Some(peer) = self.peers.get(key) else {
+            return;
+        };
+        if !peer.has_links() {
+            let cause = match parting {
+                Parting::Deliberate => Cause::CalledOff,
+                Parting::Error => Cause::AttemptFailed,
+            };
+            self.moved(key, cause, reason);
+        }
+        self.release_unused(key);
+        self.refresh(now, key);
+        self.pump_dials(now);
+    }
+
+    fn dial_called_off(&mut self, now: Instant, key: PeerKey, reason: Reason) {
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        peer.dialling = Dialling::Idle;
+        if !peer.has_links() {
+            self.moved(key, Cause::CalledOff, reason);
+        }
+        self.release_unused(key);
+        self.refresh(now, key);
+        self.pump_dials(now);
+    }
+
+    /// The last confirmed connection of a peer is gone.
+    fn disconnected(&mut self, now: Instant, key: PeerKey, parting: Parting, reason: Reason) {
+        for timer in [
+            Timer::Idle(key),
+            Timer::Stable(key),
+            Timer::Stall(key),
+            Timer::Flush(key),
+            Timer::Acknowledge(key),
+        ] {
+            self.deadlines.set(timer, None);
+        }
+        let cause = match parting {
+            Parting::Deliberate => Cause::Closed,
+            Parting::Error => Cause::Lost,
+        };
+        if parting == Parting::Error {
+            self.counters.connections_lost += 1;
+            self.back_off(now, key, reason.clone(), None);
+        }
+        let evicted = reason == Reason::Evicted;
+        self.moved(key, cause, reason);
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.redial = match (peer.redial, parting) {
+                // What the user asked for was given, and is over.
+                (Redial::Wanted, Parting::Deliberate) => Redial::OnDemand,
+                (redial, _) => redial,
+            };
+        }
+        if evicted {
+            self.stay_away(now, key);
+        }
+        let still_dialling = self.peers.get(key).is_some_and(Peer::has_links);
+        if still_dialling {
+            self.moved(key, Cause::Begun, Reason::Dialling);
+        }
+        self.release_unused(key);
+        self.refresh(now, key);
+        self.pump_dials(now);
+    }
+}

@@ -1,0 +1,117 @@
+//! Numbers.
+
+use std::time::{Duration, Instant};
+
+use super::Manager;
+use crate::{NetworkMetrics, Occupancy, PeerId, PeerMetrics};
+
+/// Over how many seconds a rate is taken.
+const WINDOW: usize = 10;
+
+/// Messages per second over the last [`WINDOW`] seconds.
+#[derive(Debug)]
+pub(super) struct Rate {
+    start: Instant,
+    /// Messages in each of the last seconds, and which second it was.
+    seconds: [(u64, u64); WINDOW],
+}
+
+impl Rate {
+    pub(super) const fn new(start: Instant) -> Self {
+        Self {
+            start,
+            seconds: [(0, 0); WINDOW],
+        }
+    }
+
+    pub(super) fn add(&mut self, now: Instant, messages: u64) {
+        let second = self.second(now);
+        let slot = &mut self.seconds[second as usize % WINDOW];
+        if slot.0 != second {
+            *slot = (second, 0);
+        }
+        slot.1 += messages;
+    }
+
+    pub(super) fn per_second(&self, now: Instant) -> f64 {
+        let second = self.second(now);
+        let messages: u64 = self
+            .seconds
+            .iter()
+            .filter(|(at, _)| second.saturating_sub(*at) < WINDOW as u64)
+            .map(|(_, messages)| messages)
+            .sum();
+        // The oldest second is whole, the present one has just begun.
+        let began = second.saturating_sub(WINDOW as u64 - 1);
+        let elapsed = now.saturating_duration_since(self.start + Duration::from_secs(began));
+        messages as f64 / elapsed.as_secs_f64().max(1.0)
+    }
+
+    fn second(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.start).as_secs()
+    }
+}
+
+impl Manager {
+    /// Everything in numbers.
+    pub fn metrics(&self, now: Instant) -> NetworkMetrics {
+        NetworkMetrics {
+            messages_per_second: self.rate.per_second(now),
+            connections: self.connected,
+            avg_latency: self.latency.get(),
+            avg_queue_delay: self.queue_delay.get(),
+            memory_usage: self.queued_bytes + self.transport.memory_usage(),
+            counters: self.counters,
+        }
+    }
+
+    /// One peer in numbers; `None` if it is not known.
+    pub fn peer_metrics(&self, peer: PeerId) -> Option<PeerMetrics> {
+        let peer = self.peer(peer)?;
+        let live = peer
+            .chooser
+            .live()
+            .and_then(|link| self.transport.link(link));
+        Some(PeerMetrics {
+            status: peer.status,
+            rtt: live.map(|link| link.connection.rtt()),
+            avg_latency: peer.latency.get(),
+            outbox_bytes: peer.session.outbox.bytes(),
+            inbox_bytes: peer.session.inbox.bytes(),
+            ..peer.counts.clone()
+        })
+    }
+
+    /// How much the machine's maps and queues hold.
+    pub fn occupancy(&self) -> Occupancy {
+        Occupancy {
+            peers: self.peers.len(),
+            connections: self.transport.len(),
+            slots: self.pool.len(),
+            handshakes: self.handshakes,
+            deadlines: self.deadlines.len(),
+            waiting_dials: self.row.len(),
+            actions: self.events.len() + self.transport.replies(),
+            queued_bytes: self.queued_bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::epoch;
+
+    #[test]
+    fn a_steady_rate_is_what_it_is_and_fades_when_it_stops() {
+        let start = epoch();
+        let mut rate = Rate::new(start);
+        for tick in 0..2_000u64 {
+            rate.add(start + Duration::from_millis(tick * 10), 5);
+        }
+        let end = start + Duration::from_millis(19_990);
+        let measured = rate.per_second(end);
+        assert!((measured - 500.0).abs() < 5.0, "{measured}");
+        assert_eq!(rate.per_second(end + Duration::from_secs(11)), 0.0);
+    }
+}

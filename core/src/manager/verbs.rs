@@ -1,0 +1,372 @@
+//! What the application asks for.
+
+use std::time::Instant;
+
+use super::{
+    Manager, Timer,
+    dialling::Urgency,
+    ending::Closing,
+    peer::{Announced, Dialling, Flush, Peer, Redial, Standing},
+};
+use crate::{
+    Event, Message, OpenBatch, PeerAddr, PeerError, PeerId, SendError, Undeliverable,
+    peer::{PeerKey, pool::Evictable},
+};
+
+impl Manager {
+    /// Adds an address to a peer, which becomes known if it is not; known addresses are kept once.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::OwnId`], [`PeerError::TooManyPeers`], [`PeerError::Blocked`],
+    /// [`PeerError::Closed`]. State is unchanged.
+    pub fn add_address(&mut self, now: Instant, peer: PeerAddr) -> Result<(), PeerError> {
+        self.now = now;
+        let key = self.key_or_add(now, peer.id)?;
+        let Some(known) = self.peers.get_mut(key) else {
+            return Ok(());
+        };
+        if known.standing == Standing::Blocked {
+            return Err(PeerError::Blocked(peer.id));
+        }
+        known.standing = Standing::Added;
+        if !known.addresses.contains(&peer.addr) {
+            known.addresses.push(peer.addr);
+        }
+        self.refresh(now, key);
+        Ok(())
+    }
+
+    /// Removes an address of a peer. Connections stay as they are.
+    pub fn remove_address(&mut self, now: Instant, peer: PeerAddr) {
+        self.now = now;
+        if let Some(known) = self
+            .peers
+            .key(peer.id)
+            .and_then(|key| self.peers.get_mut(key))
+        {
+            known.addresses.retain(|address| *address != peer.addr);
+        }
+    }
+
+    fn key_or_add(&mut self, now: Instant, id: PeerId) -> Result<PeerKey, PeerError> {
+        if self.closing != Closing::No {
+            return Err(PeerError::Closed);
+        }
+        if id == self.id {
+            return Err(PeerError::OwnId(id));
+        }
+        match self.peers.key(id) {
+            Some(key) => Ok(key),
+            None if self.peers.len() >= self.config.peers_max => Err(PeerError::TooManyPeers {
+                max: self.config.peers_max,
+            }),
+            None => Ok(self.add_peer(now, id, Standing::Added)),
+        }
+    }
+
+    pub(super) fn add_peer(&mut self, now: Instant, id: PeerId, standing: Standing) -> PeerKey {
+        let line = self.new_line();
+        let peer = Peer::new(id, standing, line, &self.config, now);
+        self.peers.insert(peer)
+    }
+
+    /// Why nothing can be sent to a peer at this moment.
+    ///
+    /// # Errors
+    ///
+    /// Every variant of [`PeerError`] but [`PeerError::TooManyPeers`].
+    pub fn verdict(&self, peer: PeerId) -> Result<(), PeerError> {
+        if self.closing != Closing::No {
+            return Err(PeerError::Closed);
+        }
+        if peer == self.id {
+            return Err(PeerError::OwnId(peer));
+        }
+        match self.peer(peer) {
+            Some(known) => self.verdict_of(known),
+            None => Err(PeerError::NoAddress(peer)),
+        }
+    }
+
+    fn verdict_of(&self, peer: &Peer) -> Result<(), PeerError> {
+        if peer.standing == Standing::Blocked {
+            return Err(PeerError::Blocked(peer.id));
+        }
+        if peer.is_live() || !peer.arrivals.is_empty() {
+            return Ok(());
+        }
+        if peer.addresses.is_empty() {
+            return Err(PeerError::NoAddress(peer.id));
+        }
+        // Derived from the backoff, so that there is no state that could stick: once the backoff
+        // has ended the next call is the probe, and while a probe runs the others are refused.
+        let open = peer.failures.count() >= self.config.breaker_failures;
+        let retry_at = match peer.dialling {
+            Dialling::Idle | Dialling::Backoff | Dialling::Waiting { .. } => peer.not_before,
+            Dialling::Running { link, .. } => self.deadlines.get(Timer::Handshake(link)),
+        };
+        match (retry_at, &peer.last_failure) {
+            (Some(retry_at), Some(reason)) if open && retry_at > self.now => {
+                Err(PeerError::CircuitOpen {
+                    retry_at,
+                    reason: reason.clone(),
+                })
+            }
+            (Some(_) | None, Some(_) | None) => Ok(()),
+        }
+    }
+
+    /// Bytes that the peer's outbox can still accept, in terms of [`OpenBatch::cost`].
+    ///
+    /// A driver may lend them to other threads: what they stage within this room is accepted.
+    pub fn room(&self, peer: PeerId) -> usize {
+        let room = |known: &Peer| known.session.outbox.room();
+        self.peer(peer).map_or(self.config.outbox_bytes_max, room)
+    }
+
+    /// Asks for a connection. Its success or failure is a `StatusChanged` event; a peer that is
+    /// connected already, which is a pool hit, makes none. Callers for one peer join one dial.
+    ///
+    /// # Errors
+    ///
+    /// As [`verdict`](Self::verdict). State is unchanged.
+    pub fn connect(&mut self, now: Instant, peer: PeerId) -> Result<(), PeerError> {
+        self.now = now;
+        self.verdict(peer)?;
+        let Some(key) = self.peers.key(peer) else {
+            return Ok(());
+        };
+        self.count_use(key, 1);
+        if let Some(known) = self.peers.get_mut(key) {
+            known.redial = Redial::Wanted;
+            known.last_used = now;
+        }
+        self.dial_if_wanted(now, key, Urgency::User);
+        self.refresh(now, key);
+        Ok(())
+    }
+
+    /// Keeps a peer's slot from being taken away for another peer.
+    pub fn protect(&mut self, peer: PeerId) {
+        self.set_evictable(peer, Evictable::No);
+    }
+
+    /// Lets a peer's slot be taken away for another peer, as it is from the start.
+    pub fn unprotect(&mut self, peer: PeerId) {
+        self.set_evictable(peer, Evictable::Yes);
+    }
+
+    fn set_evictable(&mut self, peer: PeerId, evictable: Evictable) {
+        let Some(key) = self.peers.key(peer) else {
+            return;
+        };
+        if let Some(known) = self.peers.get_mut(key) {
+            known.evictable = evictable;
+        }
+        self.pool.set_evictable(key, evictable);
+    }
+
+    /// Queues a message, and dials if there is no connection.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`]. State is unchanged.
+    pub fn send(&mut self, now: Instant, peer: PeerId, message: &[u8]) -> Result<(), SendError> {
+        let key = self.accept(now, peer, message)?;
+        self.refresh(now, key);
+        Ok(())
+    }
+
+    /// Like [`send`](Self::send), and lets the message's batch leave at once.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`]. State is unchanged.
+    pub fn send_express(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        message: &[u8],
+    ) -> Result<(), SendError> {
+        let key = self.accept(now, peer, message)?;
+        if let Some(known) = self.peers.get_mut(key) {
+            known.session.outbox.close_tail();
+        }
+        self.refresh(now, key);
+        Ok(())
+    }
+
+    fn accept(&mut self, now: Instant, peer: PeerId, message: &[u8]) -> Result<PeerKey, SendError> {
+        self.now = now;
+        let max = self.config.message_bytes_max;
+        if message.len() > max {
+            let size = message.len();
+            return Err(SendError::TooLarge { size, max });
+        }
+        self.verdict(peer)?;
+        let key = self.peers.key(peer).ok_or(PeerError::NoAddress(peer))?;
+        let Some(known) = self.peers.get_mut(key) else {
+            return Err(PeerError::NoAddress(peer).into());
+        };
+        if OpenBatch::cost(message.len()) > known.session.outbox.room() {
+            return Err(SendError::Full);
+        }
+        known.session.outbox.accept(now, message);
+        self.accepted(now, key, 1);
+        Ok(key)
+    }
+
+    fn accepted(&mut self, now: Instant, key: PeerKey, messages: u64) {
+        self.counters.messages_accepted += messages;
+        self.count_use(key, messages);
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.counts.messages_accepted += messages;
+            peer.last_used = now;
+            if peer.redial == Redial::Barred {
+                peer.redial = Redial::OnDemand;
+            }
+        }
+        self.dial_if_wanted(now, key, Urgency::User);
+    }
+
+    fn count_use(&mut self, key: PeerKey, uses: u64) {
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        if peer.is_live() {
+            peer.counts.pool_hits += uses;
+            self.counters.pool_hits += uses;
+        } else {
+            peer.counts.pool_misses += uses;
+            self.counters.pool_misses += uses;
+        }
+    }
+
+    /// Takes over what other threads have staged within the room they were lent.
+    ///
+    /// The messages count as accepted when they were staged: those for which nothing can be done
+    /// any more are reported by [`Event::Undelivered`].
+    pub fn handle_staged(&mut self, now: Instant, peer: PeerId, staged: &mut OpenBatch) {
+        self.now = now;
+        if staged.is_empty() || peer == self.id {
+            return;
+        }
+        let messages = staged.messages() as u64;
+        // Beyond peers_max if need be: what was staged was accepted.
+        let key = match self.peers.key(peer) {
+            Some(key) => key,
+            None => self.add_peer(now, peer, Standing::Added),
+        };
+        if let Some(known) = self.peers.get_mut(key) {
+            known.session.outbox.absorb(staged);
+        }
+        self.accepted(now, key, messages);
+        let blocked = self
+            .peers
+            .get(key)
+            .is_some_and(|known| known.standing == Standing::Blocked);
+        match self.closing {
+            Closing::Done => self.end_session(now, key, Undeliverable::Closed),
+            Closing::No | Closing::Flushing { .. } if blocked => {
+                self.end_session(now, key, Undeliverable::Disconnected);
+            }
+            Closing::No => {}
+            Closing::Flushing { .. } => self.wait_for(key),
+        }
+        self.refresh(now, key);
+    }
+
+    /// Asks for [`Event::Writable`] once `bytes` of room are there.
+    pub fn want_room(&mut self, now: Instant, peer: PeerId, bytes: usize) {
+        self.now = now;
+        let Some(key) = self.peers.key(peer) else {
+            self.events.push_back(Event::Writable { peer });
+            return;
+        };
+        if let Some(known) = self.peers.get_mut(key) {
+            let least = known.wanted_room.map_or(bytes, |wanted| wanted.min(bytes));
+            known.wanted_room = Some(least.min(self.config.outbox_bytes_max));
+        }
+        self.refresh(now, key);
+    }
+
+    /// Lets what is queued leave at once, and asks for [`Event::Flushed`] with `token` once the
+    /// peer's application has taken all of it.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::NoAddress`] if the peer is not known, [`PeerError::Closed`]. State is
+    /// unchanged.
+    pub fn flush(&mut self, now: Instant, peer: PeerId, token: u64) -> Result<(), PeerError> {
+        self.now = now;
+        if self.closing == Closing::Done {
+            return Err(PeerError::Closed);
+        }
+        let key = self.peers.key(peer).ok_or(PeerError::NoAddress(peer))?;
+        if let Some(known) = self.peers.get_mut(key) {
+            known.session.outbox.close_tail();
+            let until = known.session.outbox.next();
+            known.flushes.push_back(Flush { token, until });
+        }
+        self.refresh(now, key);
+        Ok(())
+    }
+
+    /// Takes up to `max` messages of a peer, and says how many it appended to `out`.
+    pub fn receive(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        max: usize,
+        out: &mut Vec<Message>,
+    ) -> usize {
+        let count = self.read(now, peer, max, out);
+        self.mark_taken(now, peer, count);
+        count
+    }
+
+    /// Reads up to `max` messages without taking them: they hold inbox room, and the other end
+    /// keeps them, until [`mark_taken`](Self::mark_taken).
+    pub fn read(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        max: usize,
+        out: &mut Vec<Message>,
+    ) -> usize {
+        self.now = now;
+        let Some(known) = self.peers.key(peer).and_then(|key| self.peers.get_mut(key)) else {
+            return 0;
+        };
+        let count = known.session.inbox.read(peer, max, out);
+        if !known.session.inbox.is_readable() {
+            known.readable = Announced::No;
+        }
+        count
+    }
+
+    /// The application has taken the next `count` messages that were read.
+    pub fn mark_taken(&mut self, now: Instant, peer: PeerId, count: usize) {
+        self.now = now;
+        let Some(key) = self.peers.key(peer).filter(|_| count > 0) else {
+            return;
+        };
+        let Some(known) = self.peers.get_mut(key) else {
+            return;
+        };
+        let was_full = !known.session.inbox.has_room();
+        known.session.inbox.mark_taken(count);
+        known.counts.messages_taken += count as u64;
+        self.counters.messages_taken += count as u64;
+        self.rate.add(now, count as u64);
+        if was_full && known.session.inbox.has_room() {
+            let links: Vec<_> = known.chooser.links().collect();
+            links
+                .into_iter()
+                .for_each(|link| self.transport.mark_dirty(link));
+        }
+        self.schedule_acknowledgement(now, key);
+        self.refresh(now, key);
+    }
+}

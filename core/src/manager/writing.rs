@@ -1,0 +1,259 @@
+//! What goes into packets: batches and acknowledgements.
+
+use std::{time::Duration, time::Instant};
+
+use super::{Manager, Timer, dialling::Urgency, peer::Flush};
+use crate::{
+    Event, Flush as FlushPolicy, Undeliverable,
+    peer::{LinkId, PeerKey, outbox::Acknowledged},
+    transport::Transport,
+    wire::{
+        code::CloseCode,
+        frame::{Ack, Frame},
+        varint,
+    },
+};
+
+/// How long an acknowledgement may wait for company. Short beside a human's patience with
+/// `flush`, long beside the time between two packets.
+const ACK_DELAY: Duration = Duration::from_millis(5);
+
+/// Bytes received or taken after which an acknowledgement goes at once, so that a sender's outbox
+/// of the default size never runs full for want of one.
+const ACK_BYTES: usize = 128 * 1024;
+
+impl Manager {
+    /// Derives from a peer's state everything that depends on it: what it is told, which of its
+    /// deadlines are armed, whether to dial.
+    pub(super) fn refresh(&mut self, now: Instant, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        self.queued_bytes -= peer.counted_bytes;
+        peer.counted_bytes = peer.queued_bytes();
+        self.queued_bytes += peer.counted_bytes;
+        let idle_since = (peer.is_live() && peer.is_idle()).then_some(peer.last_used);
+        self.pool.set_idle(key, idle_since);
+        if let Some(bytes) = peer.wanted_room
+            && bytes <= peer.session.outbox.room()
+        {
+            peer.wanted_room = None;
+            self.events.push_back(Event::Writable { peer: peer.id });
+        }
+        let taken = peer.session.outbox.outstanding().start;
+        while let Some(flush) = peer.flushes.front().copied()
+            && flush.until <= taken
+        {
+            peer.flushes.pop_front();
+            self.events.push_back(Event::Flushed {
+                peer: peer.id,
+                token: flush.token,
+                result: Ok(()),
+            });
+        }
+        match peer.chooser.live() {
+            Some(link) => self.refresh_live(now, key, link),
+            None => self.refresh_absent(now, key),
+        }
+    }
+
+    fn refresh_live(&mut self, now: Instant, key: PeerKey, link: LinkId) {
+        let Some(peer) = self.peers.get(key) else {
+            return;
+        };
+        let outbox = &peer.session.outbox;
+        if outbox.has_unsent() {
+            self.transport.mark_ready(link);
+        }
+        if let Some(at) = outbox.tail_queued_at() {
+            let at = at + self.config.batch_delay_max;
+            self.deadlines.set_by(Timer::Flush(key), at);
+        }
+        let owed = peer.is_owed();
+        let held_is_old = !owed && peer.session.held_reported > 0;
+        if owed && self.deadlines.get(Timer::Stall(key)).is_none() {
+            self.watch_for_stall(now, key);
+        }
+        if held_is_old {
+            self.deadlines
+                .set_by(Timer::Acknowledge(key), now + ACK_DELAY);
+        }
+    }
+
+    fn refresh_absent(&mut self, now: Instant, key: PeerKey) {
+        self.arm_session(now, key);
+        self.dial_if_wanted(now, key, Urgency::Background);
+    }
+
+    /// The open batch of a peer has waited long enough.
+    pub(super) fn batch_is_due(&mut self, now: Instant, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        if let Some(at) = peer.session.outbox.tail_queued_at()
+            && at + self.config.batch_delay_max <= now
+        {
+            peer.session.outbox.close_tail();
+        }
+        self.refresh(now, key);
+    }
+
+    /// Hands the connection as much data as it should have before its next packets are built.
+    pub(super) fn fill(&mut self, now: Instant, id: LinkId) {
+        let in_flight_max = Transport::in_flight_max(&self.config);
+        let Some(link) = self.transport.link_mut(id) else {
+            return;
+        };
+        let Some(key) = link.owner else {
+            return;
+        };
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        if peer.chooser.live() != Some(id) {
+            return;
+        }
+        let outbox = &mut peer.session.outbox;
+        let line = outbox.line().id;
+        let before = self.counters.batches_sent;
+        while link.wants_data(in_flight_max) {
+            let gathers = self.config.flush == FlushPolicy::Adaptive && link.is_dry();
+            if gathers && !outbox.has_batch() {
+                outbox.close_tail();
+            }
+            let Some(outgoing) = outbox.next_batch() else {
+                break;
+            };
+            link.write_record(line, &outgoing);
+            self.counters.batches_sent += 1;
+            self.counters.messages_resent += outgoing.again;
+            let delay = now.saturating_duration_since(outgoing.queued_at);
+            self.queue_delay.add(delay);
+        }
+        if self.counters.batches_sent > before && peer.session.inbox.is_unreported() {
+            self.acknowledge(key);
+        }
+    }
+
+    // Acknowledgements of ours
+
+    /// Sees to it that the peer learns how far we are.
+    pub(super) fn schedule_acknowledgement(&mut self, now: Instant, key: PeerKey) {
+        let Some(peer) = self.peers.get(key) else {
+            return;
+        };
+        let inbox = &peer.session.inbox;
+        if !peer.is_live() || !inbox.is_unreported() {
+            return;
+        }
+        if inbox.unreported_bytes() >= ACK_BYTES {
+            self.acknowledge(key);
+        } else {
+            self.deadlines
+                .set_by(Timer::Acknowledge(key), now + ACK_DELAY);
+        }
+    }
+
+    /// Writes an acknowledgement.
+    pub(super) fn acknowledge(&mut self, key: PeerKey) {
+        self.deadlines.set(Timer::Acknowledge(key), None);
+        let ack = self.acknowledgement(key);
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        let Some(id) = peer.chooser.live() else {
+            return;
+        };
+        peer.session.inbox.reported();
+        peer.session.held_reported = ack.held;
+        if let Some(link) = self.transport.link_mut(id) {
+            link.write_frame(&Frame::Ack(ack));
+            self.transport.mark_ready(id);
+        }
+    }
+
+    /// How far we are with a peer's line at this moment.
+    pub(super) fn acknowledgement(&self, key: PeerKey) -> Ack {
+        let session = self.peers.get(key).map(|peer| &peer.session);
+        let held = session.map_or(0, |session| session.outbox.bytes() as u64);
+        session
+            .and_then(|session| session.inbox.acknowledgement(held))
+            .unwrap_or(Ack {
+                received: 0,
+                taken: 0,
+                held: held.min(varint::MAX),
+            })
+    }
+
+    // Acknowledgements of theirs
+
+    pub(super) fn acknowledged(
+        &mut self,
+        now: Instant,
+        key: PeerKey,
+        ack: Ack,
+    ) -> Result<(), CloseCode> {
+        let Some(peer) = self.peers.get_mut(key) else {
+            return Ok(());
+        };
+        let outbox = &mut peer.session.outbox;
+        let Acknowledged { taken, latency } = outbox.acknowledge(now, ack.received, ack.taken)?;
+        peer.session.their_held = ack.held;
+        peer.counts.messages_delivered += taken;
+        self.counters.messages_delivered += taken;
+        self.rate.add(now, taken);
+        if let Some(latency) = latency {
+            peer.latency.add(latency);
+            self.latency.add(latency);
+        }
+        if let Some(link) = peer.chooser.live() {
+            if let Some(link) = self.transport.link_mut(link) {
+                link.received(ack.received);
+            }
+            // What waited for this to leave may go on.
+            self.transport.mark_ready(link);
+        }
+        Ok(())
+    }
+
+    /// Flushes that cover a message with an unknown fate have failed.
+    pub(super) fn fail_flushes(&mut self, key: PeerKey, from: u64, reason: Undeliverable) {
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        let id = peer.id;
+        let (kept, failed): (Vec<Flush>, Vec<Flush>) =
+            peer.flushes.iter().partition(|flush| flush.until <= from);
+        peer.flushes = kept.into();
+        self.events
+            .extend(failed.into_iter().map(|flush| Event::Flushed {
+                peer: id,
+                token: flush.token,
+                result: Err(reason),
+            }));
+    }
+
+    // Stalls
+
+    fn watch_for_stall(&mut self, now: Instant, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        peer.stalled_at = Some(peer.session.outbox.outstanding().start);
+        let at = now + self.config.stall_timeout;
+        self.deadlines.set(Timer::Stall(key), Some(at));
+    }
+
+    pub(super) fn stall_is_due(&mut self, now: Instant, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        if !peer.is_live() || !peer.is_owed() {
+            return;
+        }
+        if peer.stalled_at == Some(peer.session.outbox.outstanding().start) {
+            self.events.push_back(Event::Stalled { peer: peer.id });
+        }
+        self.watch_for_stall(now, key);
+    }
+}

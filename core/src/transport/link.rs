@@ -1,0 +1,443 @@
+//! One QUIC connection: two streams each way, control and data.
+
+use bytes::{Bytes, BytesMut};
+use quinn_proto::{
+    Connection, ConnectionHandle, Dir, ReadError, ReadableError, Side, StreamId, Transmit, VarInt,
+    WriteError, crypto::ExportKeyingMaterialError,
+};
+use std::time::Instant;
+
+use crate::{
+    MeshKey, PeerId, Sealing,
+    peer::{PeerKey, chooser::Dialler, outbox::Outgoing},
+    wire::{
+        code::CloseCode,
+        frame::{Frame, FrameReader, Hello, LineId, Sealed},
+        record::{HEADER_LEN, Header, RecordReader, validate},
+        seal::{self, Direction, RecordKey, TAG_LEN},
+    },
+};
+
+/// The index of the control stream among the streams that an end opens.
+const CONTROL: u64 = 0;
+
+/// The index of the data stream.
+const DATA: u64 = 1;
+
+/// Control goes before data in every packet.
+const CONTROL_PRIORITY: i32 = 1;
+
+/// Bytes of data that are handed to QUIC before they are in packets. Enough for the largest burst
+/// of datagrams, and little enough that what gathers behind it goes out in large batches.
+const BACKLOG_MAX: usize = 256 * 1024;
+
+/// How far a connection has come.
+#[derive(Debug)]
+pub(crate) enum Stage {
+    /// TLS is not done.
+    Handshaking,
+    /// Our hello is written, the other's has not come.
+    Greeted,
+    /// The other's hello has come.
+    Confirmed(Box<Hello>),
+    /// Closed at this end or the other.
+    Closed,
+}
+
+/// A connection, and what the machine knows about it.
+pub(crate) struct Link {
+    pub(crate) connection: Connection,
+    pub(super) handle: ConnectionHandle,
+    pub(crate) dialler: Dialler,
+    /// Whose it is: the peer that we dialled, or the one that has proved its identity.
+    pub(crate) owner: Option<PeerKey>,
+    /// The number of our dial; 0 if the other end dialled.
+    pub(crate) dial: u64,
+    pub(crate) stage: Stage,
+    control: Outgo,
+    data: Outgo,
+    frames: FrameReader,
+    records: RecordReader,
+    seals: Seals,
+    sealed: Option<Sealed>,
+    /// Bytes of data that were handed to QUIC and are not yet in packets, or fewer.
+    backlog: usize,
+    /// STREAM frames sent when the backlog was last counted.
+    stream_frames: u64,
+    in_flight: InFlight,
+    message_bytes_max: usize,
+}
+
+/// A stream that we write.
+struct Outgo {
+    id: Option<StreamId>,
+    /// What the stream has not accepted.
+    rest: Bytes,
+}
+
+/// The keys of both directions.
+enum Seals {
+    Off,
+    /// The handshake is not complete.
+    Pending,
+    On {
+        ours: RecordKey,
+        theirs: RecordKey,
+    },
+}
+
+/// Records written on a connection, and how far the peer has received them.
+#[derive(Debug, Default)]
+struct InFlight {
+    /// The number after each record's last message, and the record's bytes.
+    records: std::collections::VecDeque<(u64, usize)>,
+    bytes: usize,
+}
+
+/// What a link is made for.
+pub(super) struct Parameters {
+    pub(super) sealing: Sealing,
+    pub(super) body_bytes_max: usize,
+    pub(super) message_bytes_max: usize,
+}
+
+impl Link {
+    pub(super) fn new(
+        connection: Connection,
+        handle: ConnectionHandle,
+        dialler: Dialler,
+        dial: u64,
+        parameters: &Parameters,
+    ) -> Self {
+        let (seals, tag_len) = match parameters.sealing {
+            Sealing::On => (Seals::Pending, TAG_LEN),
+            Sealing::Off => (Seals::Off, 0),
+        };
+        Self {
+            connection,
+            handle,
+            dialler,
+            owner: None,
+            dial,
+            stage: Stage::Handshaking,
+            control: Outgo::closed(),
+            data: Outgo::closed(),
+            frames: FrameReader::default(),
+            records: RecordReader::new(parameters.body_bytes_max, tag_len),
+            seals,
+            sealed: None,
+            backlog: 0,
+            stream_frames: 0,
+            in_flight: InFlight::default(),
+            message_bytes_max: parameters.message_bytes_max,
+        }
+    }
+
+    /// Opens our streams and derives the keys, once TLS is done.
+    pub(crate) fn establish(&mut self, mesh_key: Option<&MeshKey>) -> Result<Sealed, CloseCode> {
+        for outgo in [&mut self.control, &mut self.data] {
+            let id = self.connection.streams().open(Dir::Uni);
+            // An end that does not let us open both streams speaks another protocol.
+            outgo.id = Some(id.ok_or(CloseCode::VersionMismatch)?);
+        }
+        if let Some(id) = self.control.id {
+            let mut stream = self.connection.send_stream(id);
+            stream
+                .set_priority(CONTROL_PRIORITY)
+                .map_err(|_| CloseCode::UnexpectedStream)?;
+        }
+        let sealed = self
+            .derive_keys(mesh_key)
+            .map_err(|ExportKeyingMaterialError| CloseCode::SealingMismatch)?;
+        self.sealed = Some(sealed);
+        Ok(sealed)
+    }
+
+    fn derive_keys(
+        &mut self,
+        mesh_key: Option<&MeshKey>,
+    ) -> Result<Sealed, ExportKeyingMaterialError> {
+        let mut sealed = Sealed {
+            mode: 0,
+            check: [0; 8],
+        };
+        if matches!(self.seals, Seals::Off) {
+            return Ok(sealed);
+        }
+        let session = self.connection.crypto_session();
+        let (ours, theirs) = match self.dialler {
+            Dialler::Us => (Direction::FromDialler, Direction::FromAcceptor),
+            Dialler::Them => (Direction::FromAcceptor, Direction::FromDialler),
+        };
+        let key = |direction| {
+            let context = seal::context(direction, mesh_key);
+            RecordKey::derive(|bytes| {
+                session.export_keying_material(bytes, seal::KEY_LABEL, &context[..])
+            })
+        };
+        let context = seal::context(Direction::FromDialler, mesh_key);
+        session.export_keying_material(&mut sealed.check, seal::CHECK_LABEL, &context[..])?;
+        sealed.mode = 1;
+        self.seals = Seals::On {
+            ours: key(ours)?,
+            theirs: key(theirs)?,
+        };
+        Ok(sealed)
+    }
+
+    /// What our hello said of sealing.
+    pub(crate) const fn sealed(&self) -> Option<Sealed> {
+        self.sealed
+    }
+
+    /// Writes a frame on the control stream.
+    pub(crate) fn write_frame(&mut self, frame: &Frame) {
+        let mut bytes = self.control.rest.to_vec();
+        frame.encode(&mut bytes);
+        self.control.rest = bytes.into();
+        self.control.flush(&mut self.connection);
+    }
+
+    /// The next frame of the other end's control stream.
+    pub(crate) fn read_frame(&mut self) -> Result<Option<Frame>, CloseCode> {
+        loop {
+            if let Some(frame) = self.frames.next()? {
+                return Ok(Some(frame));
+            }
+            // A frame at a time: a flood of them is held back by the stream's window.
+            let frames = &mut self.frames;
+            let read = read_some(&mut self.connection, CONTROL, FRAME_READ_MAX, |chunk| {
+                frames.push(chunk);
+                Ok(())
+            })?;
+            if read == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The next whole record of the other end's data stream, opened and validated.
+    pub(crate) fn read_record(
+        &mut self,
+        line: LineId,
+    ) -> Result<Option<(Header, Bytes)>, CloseCode> {
+        loop {
+            if let Some((header, body)) = self.records.take() {
+                return self.open(line, header, body).map(Some);
+            }
+            let wanted = self.records.wanted();
+            let records = &mut self.records;
+            let read = read_some(&mut self.connection, DATA, wanted, |chunk| {
+                let used = records.push(chunk)?;
+                debug_assert_eq!(used, chunk.len(), "no more was read than was wanted");
+                Ok(())
+            })?;
+            if read == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn open(
+        &mut self,
+        line: LineId,
+        header: Header,
+        mut body: BytesMut,
+    ) -> Result<(Header, Bytes), CloseCode> {
+        match &mut self.seals {
+            Seals::Off => {}
+            Seals::Pending => return Err(CloseCode::SealBroken),
+            Seals::On { theirs, .. } => {
+                let tag = body.split_off(header.len as usize);
+                let tag = <[u8; TAG_LEN]>::try_from(&tag[..]).map_err(|_| CloseCode::SealBroken)?;
+                theirs.open(line, &header, &mut body, tag)?;
+            }
+        }
+        validate(&body, header.count, self.message_bytes_max)?;
+        Ok((header, body.freeze()))
+    }
+
+    /// Whether another record may be written.
+    pub(crate) fn wants_data(&self, in_flight_max: usize) -> bool {
+        self.data.rest.is_empty()
+            && self.backlog < BACKLOG_MAX
+            && self.in_flight.bytes < in_flight_max
+            && !self.is_exhausted()
+    }
+
+    /// Whether everything that was written is in packets.
+    pub(crate) fn is_dry(&self) -> bool {
+        self.backlog == 0 && self.data.rest.is_empty()
+    }
+
+    /// Whether the sealing key has been used as often as it may be.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        match &self.seals {
+            Seals::Off | Seals::Pending => false,
+            Seals::On { ours, theirs } => ours.is_exhausted() || theirs.is_exhausted(),
+        }
+    }
+
+    /// Writes a record on the data stream, sealed if we seal.
+    pub(crate) fn write_record(&mut self, line: LineId, outgoing: &Outgoing) {
+        debug_assert!(self.data.rest.is_empty(), "the caller asks wants_data");
+        let record = match &mut self.seals {
+            Seals::Off => outgoing.record.clone(),
+            Seals::Pending => return,
+            Seals::On { ours, .. } => {
+                let mut sealed = Vec::with_capacity(outgoing.record.len() + TAG_LEN);
+                sealed.extend_from_slice(&outgoing.record);
+                let Some(tag) = ours.seal(line, &outgoing.header, &mut sealed[HEADER_LEN..]) else {
+                    return;
+                };
+                sealed.extend_from_slice(&tag);
+                sealed.into()
+            }
+        };
+        self.in_flight.wrote(outgoing.header.next(), record.len());
+        self.backlog += record.len();
+        self.data.rest = record;
+        self.data.flush(&mut self.connection);
+    }
+
+    /// The peer has received everything before this number.
+    pub(crate) fn received(&mut self, number: u64) {
+        self.in_flight.received(number);
+    }
+
+    /// Offers what streams did not accept again.
+    pub(super) fn flush(&mut self) {
+        self.control.flush(&mut self.connection);
+        self.data.flush(&mut self.connection);
+    }
+
+    /// The next packets, appended to `buf`, which is empty.
+    pub(super) fn poll_transmit(
+        &mut self,
+        now: Instant,
+        datagrams_max: usize,
+        buf: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        let transmit = self.connection.poll_transmit(now, datagrams_max, buf)?;
+        if self.backlog > 0 {
+            let frames = self.connection.stats().frame_tx.stream;
+            // Packets are longer than the data in them, so this counts too few rather than too
+            // many: data never waits behind a backlog that is gone.
+            if frames != self.stream_frames {
+                self.stream_frames = frames;
+                self.backlog = self.backlog.saturating_sub(transmit.size);
+            }
+        }
+        Some(transmit)
+    }
+
+    /// The peer's identity, once TLS is done.
+    pub(super) fn peer_id(&self, credentials: &dyn crate::Credentials) -> Option<PeerId> {
+        credentials.peer_id(self.connection.crypto_session())
+    }
+
+    pub(super) fn close(&mut self, now: Instant, code: CloseCode, reason: Bytes) {
+        self.forget_queues();
+        let code = VarInt::from_u64(code as u64).expect("invariant: codes are small");
+        self.connection.close(now, code, reason);
+    }
+
+    /// Keys and queues go as soon as they are of no more use; the connection drains without them.
+    pub(super) fn forget_queues(&mut self) {
+        self.control = Outgo::closed();
+        self.data = Outgo::closed();
+        self.seals = match self.seals {
+            Seals::Off => Seals::Off,
+            Seals::Pending | Seals::On { .. } => Seals::Pending,
+        };
+        self.in_flight = InFlight::default();
+        self.backlog = 0;
+    }
+}
+
+/// What is read of the control stream at a time.
+const FRAME_READ_MAX: usize = 1_024;
+
+/// Reads up to `max` bytes of the other end's stream; 0 if nothing waits.
+fn read_some(
+    connection: &mut Connection,
+    index: u64,
+    max: usize,
+    mut take: impl FnMut(&[u8]) -> Result<(), CloseCode>,
+) -> Result<usize, CloseCode> {
+    let id = StreamId::new(other(connection.side()), Dir::Uni, index);
+    let mut stream = connection.recv_stream(id);
+    let mut chunks = match stream.read(true) {
+        Ok(chunks) => chunks,
+        // Not opened yet: the other end has not written anything on it.
+        Err(ReadableError::ClosedStream) => return Ok(0),
+        Err(ReadableError::IllegalOrderedRead) => {
+            unreachable!("streams are read in order, always")
+        }
+    };
+    let mut read = 0;
+    let mut outcome = Ok(());
+    while read < max && outcome.is_ok() {
+        match chunks.next(max - read) {
+            Ok(Some(chunk)) => {
+                read += chunk.bytes.len();
+                outcome = take(&chunk.bytes);
+            }
+            // Neither stream ever ends before its connection does.
+            Ok(None) | Err(ReadError::Reset(_)) => outcome = Err(CloseCode::UnexpectedStream),
+            Err(ReadError::Blocked) => break,
+        }
+    }
+    // The frames that it asks for go with the next packet: the caller polls for one anyway.
+    let _ = chunks.finalize();
+    outcome.map(|()| read)
+}
+
+const fn other(side: Side) -> Side {
+    match side {
+        Side::Client => Side::Server,
+        Side::Server => Side::Client,
+    }
+}
+
+impl Outgo {
+    const fn closed() -> Self {
+        Self {
+            id: None,
+            rest: Bytes::new(),
+        }
+    }
+
+    fn flush(&mut self, connection: &mut Connection) {
+        let Some(id) = self.id.filter(|_| !self.rest.is_empty()) else {
+            return;
+        };
+        let mut stream = connection.send_stream(id);
+        while !self.rest.is_empty() {
+            match stream.write_chunks(std::slice::from_mut(&mut self.rest)) {
+                Ok(_) => {}
+                Err(WriteError::Blocked) => break,
+                // The other end stops nothing that it lets us open; if it did, it closes next.
+                Err(WriteError::Stopped(_) | WriteError::ClosedStream) => {
+                    self.rest = Bytes::new();
+                }
+            }
+        }
+    }
+}
+
+impl InFlight {
+    fn wrote(&mut self, next: u64, bytes: usize) {
+        self.records.push_back((next, bytes));
+        self.bytes += bytes;
+    }
+
+    fn received(&mut self, number: u64) {
+        while let Some((next, bytes)) = self.records.front().copied()
+            && next <= number
+        {
+            self.records.pop_front();
+            self.bytes -= bytes;
+        }
+    }
+}

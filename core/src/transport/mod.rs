@@ -1,0 +1,532 @@
+//! The only room that knows quinn-proto: connections, and the endpoint that they share.
+
+mod link;
+mod settings;
+
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration, time::Instant};
+
+use bytes::Bytes;
+use quinn_proto::{
+    ConnectionError, ConnectionHandle, DatagramEvent, Endpoint, Event, Incoming, StreamEvent,
+    Transmit,
+};
+
+pub(crate) use link::{Link, Stage};
+
+use crate::{
+    Config, Credentials, Datagram, Incarnation, PeerId, Reason,
+    peer::{LinkId, chooser::Dialler},
+    rng::Rng,
+    wire::{
+        code::{self, CloseCode},
+        frame::Ack,
+        record,
+    },
+};
+use link::Parameters;
+use settings::Settings;
+
+/// Replies without a connection that wait to be sent, at most.
+const REPLIES_MAX: usize = 64;
+
+/// UDP carries at most this many bytes at a time, and so does one burst of datagrams (GSO): the
+/// kernel refuses a longer one, and everything in it is lost.
+const BURST_BYTES_MAX: usize = 65_507;
+
+/// What a connection holds when it is idle, roughly: measured with quinn-proto 0.11.
+const LINK_BYTES: usize = 28 * 1024;
+
+/// All connections.
+pub(crate) struct Transport {
+    endpoint: Endpoint,
+    settings: Settings,
+    credentials: Arc<dyn Credentials>,
+    parameters: Parameters,
+    /// Indexed by [`LinkId`], which is the endpoint's own index.
+    links: Vec<Slot>,
+    count: usize,
+    dirty: Queue,
+    ready: Queue,
+    replies: VecDeque<(Transmit, Vec<u8>)>,
+    segments_max: usize,
+    started: Instant,
+}
+
+#[derive(Default)]
+struct Slot {
+    generation: u32,
+    link: Option<Box<Link>>,
+    dirty: Queued,
+    ready: Queued,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Queued {
+    #[default]
+    No,
+    Yes,
+}
+
+/// Links that wait for something, each once.
+type Queue = VecDeque<LinkId>;
+
+/// Where a datagram went.
+pub(crate) enum Arrival {
+    /// To a connection, or it was answered.
+    Routed,
+    /// It belongs to nothing.
+    Ignored,
+    /// Its answer found the queue full.
+    ReplyDropped,
+    /// It begins a handshake, about which the caller decides.
+    Handshake(Box<Incoming>),
+}
+
+/// Something that has happened to a connection.
+#[derive(Debug)]
+pub(crate) enum LinkEvent {
+    /// TLS is done, and this is who the other end is.
+    Established { peer: Option<PeerId> },
+    /// It ended: by the other end, or by an error.
+    Ended(Ending),
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) reason: Reason,
+    /// The other end's close code, if it closed the connection after the handshake.
+    pub(crate) code: Option<CloseCode>,
+    /// How far the other end had come, if it closed deliberately.
+    pub(crate) ack: Option<Ack>,
+}
+
+impl Transport {
+    pub(crate) fn new(
+        config: &Config,
+        credentials: Arc<dyn Credentials>,
+        incarnation: Incarnation,
+        seed: &[u8; 32],
+        now: Instant,
+    ) -> Self {
+        let settings = Settings::new(config, &*credentials, incarnation, seed);
+        let endpoint = Endpoint::new(
+            settings.endpoint.clone(),
+            Some(settings.server.clone()),
+            true,
+            None,
+        );
+        Self {
+            endpoint,
+            settings,
+            credentials,
+            parameters: Parameters {
+                sealing: config.sealing,
+                body_bytes_max: record::body_max(config.batch_bytes_max, config.message_bytes_max),
+                message_bytes_max: config.message_bytes_max,
+            },
+            links: Vec::new(),
+            count: 0,
+            dirty: Queue::new(),
+            ready: Queue::new(),
+            replies: VecDeque::new(),
+            segments_max: 1,
+            started: now,
+        }
+    }
+
+    /// The most records' bytes that one connection may have in flight.
+    pub(crate) fn in_flight_max(config: &Config) -> usize {
+        settings::data_in_flight_max(config)
+    }
+
+    pub(crate) fn set_segments_max(&mut self, segments: usize) {
+        self.segments_max = segments.max(1);
+    }
+
+    /// Connections, those that are closing included.
+    pub(crate) const fn len(&self) -> usize {
+        self.count
+    }
+
+    pub(crate) const fn memory_usage(&self) -> usize {
+        self.count * LINK_BYTES
+    }
+
+    pub(crate) fn replies(&self) -> usize {
+        self.replies.len()
+    }
+
+    pub(crate) fn is_drained(&self) -> bool {
+        self.dirty.is_empty() && self.ready.is_empty() && self.replies.is_empty()
+    }
+
+    pub(crate) fn link(&self, id: LinkId) -> Option<&Link> {
+        let slot = self.links.get(id.index())?;
+        slot.link.as_deref().filter(|_| id == slot.id(id.index()))
+    }
+
+    pub(crate) fn link_mut(&mut self, id: LinkId) -> Option<&mut Link> {
+        let slot = self.links.get_mut(id.index())?;
+        let current = slot.id(id.index());
+        slot.link.as_deref_mut().filter(|_| id == current)
+    }
+
+    // Facts
+
+    pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: Datagram) -> Arrival {
+        self.advance(now);
+        let mut buf = Vec::new();
+        let event = self.endpoint.handle(
+            now,
+            datagram.remote,
+            datagram.local_ip,
+            datagram.ecn,
+            datagram.payload,
+            &mut buf,
+        );
+        match event {
+            None => Arrival::Ignored,
+            Some(DatagramEvent::ConnectionEvent(handle, event)) => {
+                let id = self.id_of(handle);
+                if let Some(link) = self.link_mut(id) {
+                    link.connection.handle_event(event);
+                    self.mark_dirty(id);
+                }
+                Arrival::Routed
+            }
+            Some(DatagramEvent::NewConnection(incoming)) => Arrival::Handshake(Box::new(incoming)),
+            Some(DatagramEvent::Response(transmit)) => self.reply(transmit, buf),
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant, id: LinkId) {
+        self.advance(now);
+        if let Some(link) = self.link_mut(id) {
+            link.connection.handle_timeout(now);
+            self.mark_dirty(id);
+        }
+    }
+
+    fn advance(&self, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.started);
+        self.settings.clock.advance(elapsed);
+    }
+
+    // Handshakes
+
+    /// Begins a connection to `peer`.
+    pub(crate) fn dial(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        address: SocketAddr,
+        dial: u64,
+        rng: &mut Rng,
+    ) -> Result<LinkId, Reason> {
+        let crypto = self.credentials.client_config(peer);
+        let client = self.settings.client(crypto, rng);
+        let name = self.credentials.server_name(peer);
+        let (handle, connection) = self
+            .endpoint
+            .connect(now, client, address, &name)
+            .map_err(|error| Reason::Transport(error.to_string()))?;
+        let link = Link::new(connection, handle, Dialler::Us, dial, &self.parameters);
+        Ok(self.insert(link))
+    }
+
+    /// Begins to answer a handshake. `None` if it was broken from the start.
+    pub(crate) fn accept(&mut self, now: Instant, incoming: Incoming) -> Option<LinkId> {
+        let mut buf = Vec::new();
+        match self.endpoint.accept(incoming, now, &mut buf, None) {
+            Ok((handle, connection)) => {
+                let link = Link::new(connection, handle, Dialler::Them, 0, &self.parameters);
+                Some(self.insert(link))
+            }
+            Err(error) => {
+                if let Some(transmit) = error.response {
+                    self.reply(transmit, buf);
+                }
+                None
+            }
+        }
+    }
+
+    /// Says that there is no room for another handshake.
+    pub(crate) fn refuse(&mut self, incoming: Incoming) -> Arrival {
+        let mut buf = Vec::new();
+        let transmit = self.endpoint.refuse(incoming, &mut buf);
+        self.reply(transmit, buf)
+    }
+
+    /// Asks the other end to prove its address first (RFC 9000 section 8.1.2).
+    pub(crate) fn retry(&mut self, incoming: Incoming) -> Arrival {
+        let mut buf = Vec::new();
+        match self.endpoint.retry(incoming, &mut buf) {
+            Ok(transmit) => self.reply(transmit, buf),
+            Err(error) => self.refuse(error.into_incoming()),
+        }
+    }
+
+    fn reply(&mut self, transmit: Transmit, mut bytes: Vec<u8>) -> Arrival {
+        if self.replies.len() >= REPLIES_MAX {
+            return Arrival::ReplyDropped;
+        }
+        bytes.truncate(transmit.size);
+        self.replies.push_back((transmit, bytes));
+        Arrival::Routed
+    }
+
+    fn insert(&mut self, link: Link) -> LinkId {
+        let index = link.handle.0;
+        if self.links.len() <= index {
+            self.links.resize_with(index + 1, Slot::default);
+        }
+        let slot = &mut self.links[index];
+        debug_assert!(slot.link.is_none(), "the endpoint uses an index once");
+        slot.link = Some(Box::new(link));
+        let id = slot.id(index);
+        self.count += 1;
+        self.mark_dirty(id);
+        id
+    }
+
+    fn id_of(&self, handle: ConnectionHandle) -> LinkId {
+        let generation = self.links.get(handle.0).map_or(0, |slot| slot.generation);
+        LinkId::new(handle.0 as u32, generation)
+    }
+
+    // Events
+
+    /// A connection to settle: the caller polls its events and reads its streams.
+    pub(crate) fn next_dirty(&mut self) -> Option<LinkId> {
+        loop {
+            let id = self.dirty.pop_front()?;
+            if let Some(slot) = self.slot_mut(id) {
+                slot.dirty = Queued::No;
+                return Some(id);
+            }
+        }
+    }
+
+    /// Has the connection settled, and its packets polled.
+    pub(crate) fn mark_dirty(&mut self, id: LinkId) {
+        if let Some(slot) = self.slot_mut(id)
+            && std::mem::replace(&mut slot.dirty, Queued::Yes) == Queued::No
+        {
+            self.dirty.push_back(id);
+        }
+    }
+
+    /// Has the connection's packets polled.
+    pub(crate) fn mark_ready(&mut self, id: LinkId) {
+        if let Some(slot) = self.slot_mut(id)
+            && std::mem::replace(&mut slot.ready, Queued::Yes) == Queued::No
+        {
+            self.ready.push_back(id);
+        }
+    }
+
+    fn slot_mut(&mut self, id: LinkId) -> Option<&mut Slot> {
+        let slot = self.links.get_mut(id.index())?;
+        let current = slot.id(id.index());
+        (slot.link.is_some() && id == current).then_some(slot)
+    }
+
+    /// What has happened to a connection.
+    pub(crate) fn poll_event(&mut self, id: LinkId) -> Option<LinkEvent> {
+        self.exchange(id);
+        let credentials = self.credentials.clone();
+        let link = self.link_mut(id)?;
+        loop {
+            match link.connection.poll()? {
+                Event::Connected => {
+                    let peer = link.peer_id(&*credentials);
+                    return Some(LinkEvent::Established { peer });
+                }
+                Event::ConnectionLost { reason } => {
+                    let handshaking = matches!(link.stage, Stage::Handshaking);
+                    link.forget_queues();
+                    return Some(LinkEvent::Ended(ending(reason, handshaking)));
+                }
+                Event::Stream(StreamEvent::Writable { .. }) => link.flush(),
+                Event::Stream(
+                    StreamEvent::Opened { .. }
+                    | StreamEvent::Readable { .. }
+                    | StreamEvent::Finished { .. }
+                    | StreamEvent::Stopped { .. }
+                    | StreamEvent::Available { .. },
+                )
+                | Event::HandshakeDataReady
+                | Event::DatagramReceived
+                | Event::DatagramsUnblocked => {}
+            }
+        }
+    }
+
+    /// Settles what the connection and the endpoint have to tell each other, within this call.
+    /// A connection that has drained is removed.
+    fn exchange(&mut self, id: LinkId) {
+        loop {
+            let Some(link) = self.link_mut(id) else {
+                return;
+            };
+            let Some(event) = link.connection.poll_endpoint_events() else {
+                return;
+            };
+            let handle = link.handle;
+            let drained = event.is_drained();
+            let answer = self.endpoint.handle_event(handle, event);
+            if drained {
+                self.remove(id);
+                return;
+            }
+            if let (Some(answer), Some(link)) = (answer, self.link_mut(id)) {
+                link.connection.handle_event(answer);
+            }
+        }
+    }
+
+    fn remove(&mut self, id: LinkId) {
+        let slot = &mut self.links[id.index()];
+        slot.link = None;
+        slot.generation = slot.generation.wrapping_add(1);
+        slot.dirty = Queued::No;
+        slot.ready = Queued::No;
+        self.count -= 1;
+    }
+
+    /// When the connection wants [`handle_timeout`](Self::handle_timeout).
+    pub(crate) fn deadline(&mut self, id: LinkId) -> Option<Instant> {
+        self.link_mut(id)?.connection.poll_timeout()
+    }
+
+    pub(crate) fn close(&mut self, now: Instant, id: LinkId, code: CloseCode, reason: Bytes) {
+        if let Some(link) = self.link_mut(id) {
+            link.close(now, code, reason);
+            self.mark_dirty(id);
+        }
+    }
+
+    // Packets
+
+    /// The next answer that belongs to no connection.
+    pub(crate) fn poll_reply(&mut self, buf: &mut Vec<u8>) -> Option<Transmit> {
+        let (transmit, bytes) = self.replies.pop_front()?;
+        buf.clear();
+        buf.extend_from_slice(&bytes);
+        Some(transmit)
+    }
+
+    /// The next connection in turn whose packets are to be polled.
+    pub(crate) fn next_ready(&mut self) -> Option<LinkId> {
+        loop {
+            let id = self.ready.pop_front()?;
+            if let Some(slot) = self.slot_mut(id) {
+                slot.ready = Queued::No;
+                return Some(id);
+            }
+        }
+    }
+
+    /// The connection's next packets. It goes to the end of the row as long as it has some.
+    pub(crate) fn poll_transmit(
+        &mut self,
+        now: Instant,
+        id: LinkId,
+        buf: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        buf.clear();
+        let segments_max = self.segments_max;
+        let link = self.link_mut(id)?;
+        let fitting = BURST_BYTES_MAX / usize::from(link.connection.current_mtu()).max(1);
+        let transmit = link.poll_transmit(now, segments_max.min(fitting).max(1), buf)?;
+        self.mark_ready(id);
+        Some(transmit)
+    }
+}
+
+impl Slot {
+    const fn id(&self, index: usize) -> LinkId {
+        LinkId::new(index as u32, self.generation)
+    }
+}
+
+fn ending(error: ConnectionError, handshaking: bool) -> Ending {
+    let mut code = None;
+    let mut ack = None;
+    let reason = match &error {
+        ConnectionError::VersionMismatch => Reason::VersionMismatch,
+        ConnectionError::TimedOut if handshaking => Reason::HandshakeTimeout,
+        ConnectionError::TimedOut => Reason::Unresponsive,
+        ConnectionError::Reset => Reason::Reset,
+        ConnectionError::ConnectionClosed(close)
+            if close.error_code == quinn_proto::TransportErrorCode::CONNECTION_REFUSED =>
+        {
+            Reason::Busy { retry_after: None }
+        }
+        ConnectionError::ConnectionClosed(close) if is_no_protocol(close.error_code) => {
+            Reason::VersionMismatch
+        }
+        ConnectionError::TransportError(error) if is_no_protocol(error.code) => {
+            Reason::VersionMismatch
+        }
+        ConnectionError::ApplicationClosed(close) => {
+            code = CloseCode::from_u64(close.error_code.into_inner());
+            ack = code
+                .filter(|code| code.carries_ack())
+                .and_then(|_| code::read_ack_reason(&close.reason));
+            remote_reason(close.error_code.into_inner(), code, &close.reason)
+        }
+        ConnectionError::ConnectionClosed(_)
+        | ConnectionError::TransportError(_)
+        | ConnectionError::LocallyClosed
+        | ConnectionError::CidsExhausted => Reason::Transport(error.to_string()),
+    };
+    Ending { reason, code, ack }
+}
+
+/// The TLS alert no_application_protocol (RFC 7301), as RFC 9001 section 4.8 carries it.
+fn is_no_protocol(code: quinn_proto::TransportErrorCode) -> bool {
+    code == quinn_proto::TransportErrorCode::crypto(120)
+}
+
+fn remote_reason(raw: u64, code: Option<CloseCode>, reason: &[u8]) -> Reason {
+    let Some(code) = code else {
+        return Reason::Transport(format!("closed by the peer with unknown code {raw:#x}"));
+    };
+    match code {
+        CloseCode::Goodbye => Reason::Goodbye,
+        CloseCode::Idle => Reason::Idle,
+        CloseCode::Evicted => Reason::Evicted,
+        CloseCode::Replaced => Reason::Replaced,
+        CloseCode::Busy => Reason::Busy {
+            retry_after: code::read_busy_reason(reason),
+        },
+        CloseCode::WrongPeer => Reason::WrongPeer { found: None },
+        CloseCode::VersionMismatch => Reason::VersionMismatch,
+        CloseCode::SealingMismatch => Reason::SealingMismatch,
+        CloseCode::NotAccepted => Reason::NotAccepted,
+        CloseCode::IdentityInUse => Reason::IdentityInUse,
+        CloseCode::CalledOff => Reason::CalledOff,
+        CloseCode::HandshakeTimeout => Reason::HandshakeTimeout,
+        CloseCode::UnknownFrame
+        | CloseCode::MalformedFrame
+        | CloseCode::FrameTooLong
+        | CloseCode::UnexpectedHello
+        | CloseCode::UnexpectedStream
+        | CloseCode::MalformedRecord
+        | CloseCode::RecordTooLong
+        | CloseCode::SealBroken
+        | CloseCode::Gap
+        | CloseCode::BadAcknowledgement => {
+            Reason::Transport(format!("the peer closed the connection: {}", code.name()))
+        }
+    }
+}
+
+/// How long to ask a peer to stay away for which there is no room: a second, with jitter, so that
+/// those who were refused together do not return together.
+pub(crate) fn retry_after(rng: &mut Rng) -> Duration {
+    Duration::from_secs(1).mul_f64(0.5 + rng.fraction())
+}

@@ -1,0 +1,181 @@
+//! What we ask of QUIC: every knob of quinn-proto that we turn, and why.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use quinn_proto::{
+    ClientConfig, ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, NoneTokenLog,
+    NoneTokenStore, ServerConfig, TimeSource, TransportConfig, VarInt, crypto,
+};
+
+use crate::{
+    Config, Credentials, Incarnation,
+    rng::{self, Rng},
+};
+
+/// The only version of QUIC that we speak (RFC 9000).
+const QUIC_V1: u32 = 1;
+
+/// Streams that each end opens: control and data.
+const STREAMS: u32 = 2;
+
+/// The length of our connection ids, in bytes. Eight are enough that they do not collide.
+const CID_LEN: usize = 8;
+
+/// The length of the id that a dial makes up for the other end, as RFC 9000 section 7.2 asks: at
+/// least 8 bytes, unpredictable.
+const INITIAL_CID_LEN: usize = 20;
+
+/// What first flights of handshakes that we have not looked at may hold.
+const INCOMING_BYTES_MAX: u64 = 64 * 1024;
+
+/// Settings that every connection shares.
+pub(super) struct Settings {
+    pub(super) endpoint: Arc<EndpointConfig>,
+    pub(super) server: Arc<ServerConfig>,
+    transport: Arc<TransportConfig>,
+    pub(super) clock: Arc<WallClock>,
+}
+
+impl Settings {
+    pub(super) fn new(
+        config: &Config,
+        credentials: &dyn Credentials,
+        incarnation: Incarnation,
+        seed: &[u8; 32],
+    ) -> Self {
+        let salt = incarnation.random.to_be_bytes();
+        let mut endpoint = EndpointConfig::new(credentials.reset_key());
+        endpoint
+            .rng_seed(Some(rng::derive(seed, "endpoint", &salt)))
+            .supported_versions(vec![QUIC_V1]);
+        let cid_seed = rng::derive(seed, "connection ids", &salt);
+        endpoint.cid_generator(move || Box::new(Cids(Rng::new(cid_seed))));
+
+        let transport = Arc::new(transport(config));
+        let clock = Arc::new(WallClock::new(incarnation.started_ms));
+        let mut server = ServerConfig::new(credentials.server_config(), credentials.token_key());
+        server
+            .transport_config(transport.clone())
+            .time_source(clock.clone())
+            .max_incoming(config.handshakes_max)
+            .incoming_buffer_size(INCOMING_BYTES_MAX)
+            .incoming_buffer_size_total(INCOMING_BYTES_MAX * config.handshakes_max as u64);
+        // Tokens of NEW_TOKEN frames would need a memory of those that were used.
+        server.validation_token.sent(0).log(Arc::new(NoneTokenLog));
+        Self {
+            endpoint: Arc::new(endpoint),
+            server: Arc::new(server),
+            transport,
+            clock,
+        }
+    }
+
+    /// The settings of one dial.
+    pub(super) fn client(
+        &self,
+        crypto: Arc<dyn crypto::ClientConfig>,
+        rng: &mut Rng,
+    ) -> ClientConfig {
+        let cid = ConnectionId::new(&rng.bytes::<INITIAL_CID_LEN>());
+        let mut client = ClientConfig::new(crypto);
+        client
+            .version(QUIC_V1)
+            .transport_config(self.transport.clone())
+            .token_store(Arc::new(NoneTokenStore))
+            .initial_dst_cid_provider(Arc::new(move || cid));
+        client
+    }
+}
+
+fn transport(config: &Config) -> TransportConfig {
+    let stream_window = stream_window(config);
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(STREAMS))
+        .stream_receive_window(varint(stream_window))
+        // Data can fill its own window and no more, so the rest is left for acknowledgements.
+        .receive_window(varint(stream_window + 2 * config.control_reserve))
+        .send_window(send_window(config) as u64)
+        .send_fairness(false)
+        .datagram_receive_buffer_size(None)
+        .max_idle_timeout(Some(idle_timeout(config.liveness_timeout)))
+        // A third, so that two lost packets do not make a connection look dead.
+        .keep_alive_interval(Some(config.liveness_timeout / 3));
+    transport
+}
+
+/// Room for one largest record beyond what the inbox admits: its header is read before its body
+/// has all arrived.
+fn stream_window(config: &Config) -> usize {
+    config.inbox_bytes_max.max(config.record_bytes_max()) + config.record_bytes_max()
+}
+
+/// What may be written and unacknowledged: twice what [`data_in_flight_max`] lets data take, since
+/// the other end's application acknowledges a record slightly before QUIC does.
+fn send_window(config: &Config) -> usize {
+    2 * data_in_flight_max(config) + config.control_reserve
+}
+
+/// Bytes of records that may be written on a connection and not yet acknowledged by the peer.
+pub(super) fn data_in_flight_max(config: &Config) -> usize {
+    config.outbox_bytes_max + config.record_bytes_max()
+}
+
+fn idle_timeout(timeout: Duration) -> IdleTimeout {
+    IdleTimeout::try_from(timeout).expect("invariant: liveness_timeout is at most 10 minutes")
+}
+
+fn varint(value: usize) -> VarInt {
+    VarInt::from_u64(value as u64).unwrap_or(VarInt::MAX)
+}
+
+/// Connection ids from the machine's own seed: quinn-proto's generators draw from the system.
+struct Cids(Rng);
+
+impl ConnectionIdGenerator for Cids {
+    fn generate_cid(&mut self) -> ConnectionId {
+        ConnectionId::new(&self.0.bytes::<CID_LEN>())
+    }
+
+    fn cid_len(&self) -> usize {
+        CID_LEN
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// Wall-clock time for the age of Retry tokens, advanced by the machine's own clock.
+pub(super) struct WallClock {
+    started_ms: u64,
+    elapsed_ms: AtomicU64,
+}
+
+impl WallClock {
+    const fn new(started_ms: u64) -> Self {
+        Self {
+            started_ms,
+            elapsed_ms: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn advance(&self, elapsed: Duration) {
+        let elapsed = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        self.elapsed_ms.store(elapsed, Ordering::Relaxed);
+    }
+}
+
+impl TimeSource for WallClock {
+    fn now(&self) -> SystemTime {
+        let elapsed = self.elapsed_ms.load(Ordering::Relaxed);
+        SystemTime::UNIX_EPOCH + Duration::from_millis(self.started_ms.saturating_add(elapsed))
+    }
+}

@@ -1,0 +1,147 @@
+//! Two machines driven by hand, without sockets: what an own event loop has to do, in full.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use quicpool_core::{
+    Action, Config, Datagram, Event, Identity, Incarnation, Manager, PeerAddr, PeerId,
+};
+
+struct Node {
+    manager: Manager,
+    address: SocketAddr,
+    events: Vec<Event>,
+}
+
+impl Node {
+    fn new(number: u8, now: Instant) -> Self {
+        let identity = Identity::from_seed(&[number; 32]);
+        let incarnation = Incarnation {
+            started_ms: 0,
+            random: u64::from(number),
+        };
+        let manager = Manager::new(
+            Config::default(),
+            identity.credentials(),
+            incarnation,
+            [number; 32],
+            now,
+        )
+        .expect("the defaults are in range");
+        Self {
+            manager,
+            address: SocketAddr::from(([127, 0, 0, number], 4433)),
+            events: Vec::new(),
+        }
+    }
+
+    fn peer_addr(&self) -> PeerAddr {
+        PeerAddr {
+            id: self.manager.local_id(),
+            addr: self.address,
+        }
+    }
+
+    /// Drains the actions: events are kept, packets go to the other node at once.
+    fn drain(&mut self, now: Instant, other: &mut Self) {
+        let mut buf = Vec::new();
+        while let Some(action) = self.manager.poll_action(now, &mut buf) {
+            match action {
+                Action::Notify(event) => self.events.push(event),
+                Action::Transmit(transmit) => {
+                    let size = transmit.segment_size.unwrap_or(transmit.size);
+                    for payload in buf[..transmit.size].chunks(size) {
+                        let datagram = Datagram {
+                            remote: self.address,
+                            local_ip: None,
+                            ecn: transmit.ecn,
+                            payload: payload.into(),
+                        };
+                        other.manager.handle_datagram(now, datagram);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn run(now: &mut Instant, a: &mut Node, b: &mut Node, mut done: impl FnMut(&Node, &Node) -> bool) {
+    for _ in 0..10_000 {
+        a.drain(*now, b);
+        b.drain(*now, a);
+        if done(a, b) {
+            return;
+        }
+        let deadlines = [a.manager.poll_timeout(), b.manager.poll_timeout()];
+        let at = deadlines
+            .into_iter()
+            .flatten()
+            .map(|deadline| deadline.at)
+            .min();
+        *now = at.expect("something is due").max(*now);
+        a.manager.handle_timeout(*now);
+        b.manager.handle_timeout(*now);
+    }
+    panic!("not done: {:?} {:?}", a.events, b.events);
+}
+
+#[test]
+fn messages_travel_between_two_machines() {
+    let mut now = epoch();
+    let (mut alice, mut bob) = (Node::new(1, now), Node::new(2, now));
+    let to: PeerId = bob.manager.local_id();
+    alice
+        .manager
+        .add_address(now, bob.peer_addr())
+        .expect("a peer");
+    for number in 0..1_000u32 {
+        let message = number.to_be_bytes();
+        alice
+            .manager
+            .send(now, to, &message)
+            .expect("there is room");
+    }
+    alice.manager.flush(now, to, 7).expect("a known peer");
+
+    let from = alice.manager.local_id();
+    let mut received = Vec::new();
+    let start = now;
+    run(&mut now, &mut alice, &mut bob, |_, bob| {
+        bob.manager.status(from) == Some(quicpool_core::ConnectionStatus::Connected)
+    });
+    let mut flushed = false;
+    while !flushed {
+        run(&mut now, &mut alice, &mut bob, |alice, bob| {
+            bob.events
+                .iter()
+                .any(|event| matches!(event, Event::Readable { .. }))
+                || alice
+                    .events
+                    .iter()
+                    .any(|event| matches!(event, Event::Flushed { .. }))
+        });
+        bob.events.clear();
+        bob.manager.receive(now, from, usize::MAX, &mut received);
+        flushed = alice.events.contains(&Event::Flushed {
+            peer: to,
+            token: 7,
+            result: Ok(()),
+        });
+    }
+    let numbers: Vec<u32> = received
+        .iter()
+        .map(|message| u32::from_be_bytes(message.payload[..].try_into().expect("four bytes")))
+        .collect();
+    assert_eq!(numbers, (0..1_000).collect::<Vec<_>>());
+    assert!(now - start < Duration::from_secs(1));
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an own event loop has a clock of its own"
+)]
+fn epoch() -> Instant {
+    Instant::now()
+}

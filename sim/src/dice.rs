@@ -1,0 +1,84 @@
+//! Randomness by counter: each decision is a function of its name, not of those made before it.
+//!
+//! So a message more or a fault less leaves all other decisions of a run where they were, and a
+//! failing run can be made smaller without becoming another run.
+
+use crate::hash::Hasher;
+
+/// What a draw decides. Two domains never share a draw.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Domain {
+    Identity,
+    MachineSeed,
+    Incarnation,
+    Sessions,
+    Loss,
+    Duplicate,
+    Reorder,
+    ReorderBy,
+    Corrupt,
+    CorruptHow,
+}
+
+/// All draws of one seed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dice {
+    seed: u64,
+}
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { seed }
+    }
+
+    /// The `n`-th draw that an entity makes in a domain.
+    pub(crate) fn roll(self, domain: Domain, entity: u64, n: u64) -> u64 {
+        self.draw(domain, entity, n).finish() as u64
+    }
+
+    pub(crate) fn bytes<const N: usize>(self, domain: Domain, entity: u64, n: u64) -> [u8; N] {
+        self.draw(domain, entity, n).array()
+    }
+
+    /// A draw from 0 up to, but not including, 1.
+    pub(crate) fn fraction(self, domain: Domain, entity: u64, n: u64) -> f64 {
+        // The upper 53 bits are what a double holds exactly.
+        (self.roll(domain, entity, n) >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Whether something happens that has this probability.
+    pub(crate) fn happens(self, domain: Domain, entity: u64, n: u64, probability: f64) -> bool {
+        self.fraction(domain, entity, n) < probability
+    }
+
+    fn draw(self, domain: Domain, entity: u64, n: u64) -> Hasher {
+        let hash = Hasher::new(self.seed.into()).word(domain as u64);
+        hash.word(entity).word(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_draw_depends_on_its_name_alone() {
+        let dice = Dice::new(1);
+        let draw = dice.roll(Domain::Loss, 2, 3);
+        assert_eq!(draw, Dice::new(1).roll(Domain::Loss, 2, 3));
+        assert_ne!(draw, Dice::new(2).roll(Domain::Loss, 2, 3));
+        assert_ne!(draw, dice.roll(Domain::Duplicate, 2, 3));
+        assert_ne!(draw, dice.roll(Domain::Loss, 3, 3));
+        assert_ne!(draw, dice.roll(Domain::Loss, 2, 4));
+    }
+
+    #[test]
+    fn things_happen_as_often_as_they_should() {
+        let dice = Dice::new(9);
+        for (probability, range) in [(0.0, 0..1), (0.02, 1_850..2_150), (1.0, 100_000..100_001)] {
+            let happened = |n: &u64| dice.happens(Domain::Loss, 0, *n, probability);
+            let count = (0..100_000).filter(happened).count();
+            assert!(range.contains(&count), "{count} times at {probability}");
+        }
+    }
+}

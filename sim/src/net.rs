@@ -1,0 +1,350 @@
+//! A small network of whole machines, in discrete time.
+//!
+//! The clock jumps from one thing that is due to the next: the arrival of a datagram, or the
+//! deadline of a machine, exactly. It never ticks, so a machine that forgets to ask for a call is
+//! not called, and the test sees it hang.
+
+mod agenda;
+mod faults;
+mod node;
+mod observe;
+mod verbs;
+
+use std::{
+    collections::BTreeMap,
+    fmt, mem,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use quicpool_core::{Config, Datagram, EcnCodepoint, PeerAddr, PeerId};
+
+use self::{
+    agenda::Agenda,
+    node::{Departure, Node},
+};
+use crate::{
+    Checksum, Faults,
+    clock::Clock,
+    dice::{Dice, Domain},
+    hash::Hasher,
+    link::Link,
+};
+
+/// Things done at one instant by all nodes together. A run that needs more stands still.
+const STEPS_AT_ONE_INSTANT_MAX: usize = 1_000_000;
+/// The port that all nodes are bound to.
+const PORT: u16 = 4433;
+
+/// A node of a [`Net`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(u16);
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "n{}", self.0)
+    }
+}
+
+/// A network of machines, with a link between any two of them.
+///
+/// All that happens follows from the seed and from what is asked of the nodes. Methods panic where
+/// a test has gone wrong: a node that is down is asked to send, a condition is not met in time, a
+/// machine breaks its contract with its driver.
+///
+/// ```no_run
+/// use quicpool_core::{Config, ConnectionStatus::Connected};
+/// use quicpool_sim::{Net, ms, secs};
+///
+/// let mut net = Net::new(7).latency(ms(40));
+/// let (a, b) = (net.node(Config::default()), net.node(Config::default()));
+/// net.introduce(a, b);
+/// net.connect(a, b);
+/// net.run_until(secs(5), |n| n.status(b, a) == Some(Connected));
+///
+/// net.loss(0.02);
+/// net.send(a, b, b"through the rain");
+/// net.advance(secs(5));
+/// assert_eq!(net.received(b)[0].payload, &b"through the rain"[..]);
+///
+/// net.cut(a, b);
+/// net.advance(secs(30));
+/// println!("{:?}", net.events(a));
+/// ```
+pub struct Net {
+    clock: Clock,
+    dice: Dice,
+    agenda: Agenda<Due>,
+    nodes: Vec<Node>,
+    /// The deadline for which each node has an entry in the agenda.
+    armed: Vec<Option<Duration>>,
+    addresses: BTreeMap<SocketAddr, NodeId>,
+    /// What new links begin with.
+    faults: Faults,
+    links: BTreeMap<(NodeId, NodeId), Link>,
+    trace: u128,
+    astray: u64,
+    /// How many steps have been taken since the clock moved.
+    steps: usize,
+}
+
+/// What the clock can jump to.
+enum Due {
+    Arrival {
+        from: NodeId,
+        to: NodeId,
+        ecn: Option<EcnCodepoint>,
+        payload: BytesMut,
+    },
+    /// A machine's deadline, unless it has moved since.
+    Deadline(NodeId),
+}
+
+impl Net {
+    /// A network without nodes, at time zero, with links of 10 ms and no faults.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            clock: Clock::new(),
+            dice: Dice::new(seed),
+            agenda: Agenda::new(),
+            nodes: Vec::new(),
+            armed: Vec::new(),
+            addresses: BTreeMap::new(),
+            faults: Faults::default(),
+            links: BTreeMap::new(),
+            trace: 0,
+            astray: 0,
+            steps: 0,
+        }
+    }
+
+    /// The same network with this time from any node to any other.
+    #[must_use]
+    pub fn latency(mut self, latency: Duration) -> Self {
+        self.faults(|faults| faults.latency = latency);
+        self
+    }
+
+    /// Adds a node and starts it. It knows nobody.
+    ///
+    /// # Panics
+    ///
+    /// If the configuration is not valid.
+    pub fn node(&mut self, config: Config) -> NodeId {
+        self.node_with(config, |credentials| credentials)
+    }
+
+    /// Adds a node with other credentials than plain ones, such as [`Checksum::anonymous`].
+    pub fn node_with(
+        &mut self,
+        config: Config,
+        dress: impl Fn(Checksum) -> Checksum + 'static,
+    ) -> NodeId {
+        let id = self.next_id();
+        let identity = self.dice.bytes(Domain::Identity, id.0.into(), 0);
+        let peer = PeerAddr {
+            id: PeerId::from_bytes(identity),
+            addr: id.addr(),
+        };
+        self.add(id, Node::new(id.0.into(), peer, config, Rc::new(dress)))
+    }
+
+    /// Adds a node with the identity, the credentials and the configuration of another, and an
+    /// address of its own: what a copied key file makes.
+    pub fn twin(&mut self, of: NodeId) -> NodeId {
+        let id = self.next_id();
+        let twin = self.nodes[of.index()].twin(id.0.into(), id.addr());
+        self.add(id, twin)
+    }
+
+    /// Adds several nodes with one configuration.
+    pub fn nodes(&mut self, count: usize, config: &Config) -> Vec<NodeId> {
+        (0..count).map(|_| self.node(config.clone())).collect()
+    }
+
+    fn next_id(&self) -> NodeId {
+        let count = u16::try_from(self.nodes.len());
+        NodeId(count.expect("a net has at most 65,536 nodes"))
+    }
+
+    fn add(&mut self, id: NodeId, node: Node) -> NodeId {
+        self.addresses.insert(id.addr(), id);
+        self.nodes.push(node);
+        self.armed.push(None);
+        self.restart(id);
+        id
+    }
+
+    /// Lets time pass, with all that happens meanwhile.
+    pub fn advance(&mut self, time: Duration) {
+        let end = self.clock.now() + time;
+        while self.step(end) {}
+        self.move_clock(end);
+    }
+
+    /// Lets time pass until a condition holds, for at most `limit`.
+    ///
+    /// # Panics
+    ///
+    /// If the condition does not hold in time, with a picture of the network.
+    #[track_caller]
+    pub fn run_until(&mut self, limit: Duration, condition: impl FnMut(&Self) -> bool) {
+        if !self.comes_to(limit, condition) {
+            panic!("it has not happened within {limit:?}; {self:?}");
+        }
+    }
+
+    /// Lets time pass until a condition holds, for at most `limit`; says whether it does.
+    pub fn comes_to(&mut self, limit: Duration, mut condition: impl FnMut(&Self) -> bool) -> bool {
+        let end = self.clock.now() + limit;
+        loop {
+            if condition(self) {
+                return true;
+            }
+            if !self.step(end) {
+                self.move_clock(end);
+                return condition(self);
+            }
+        }
+    }
+
+    /// Does the next thing that is due not after `end`, if there is one.
+    fn step(&mut self, end: Duration) -> bool {
+        let Some(at) = self.next_due().filter(|at| *at <= end) else {
+            return false;
+        };
+        self.move_clock(at);
+        self.steps += 1;
+        assert!(
+            self.steps <= STEPS_AT_ONE_INSTANT_MAX,
+            "livelock: time stands still; {self:?}"
+        );
+        match self.agenda.take_first() {
+            None => {}
+            Some(Due::Deadline(node)) => self.settle(node),
+            Some(Due::Arrival {
+                from,
+                to,
+                ecn,
+                payload,
+            }) => self.arrive(from, to, ecn, payload),
+        }
+        true
+    }
+
+    /// When the next thing is due. Deadlines that have moved are dropped on the way: they must not
+    /// move the clock.
+    fn next_due(&mut self) -> Option<Duration> {
+        loop {
+            let (at, due) = self.agenda.first()?;
+            match due {
+                Due::Deadline(node) if self.armed[node.index()] != Some(at) => {
+                    self.agenda.take_first();
+                }
+                Due::Deadline(_) | Due::Arrival { .. } => return Some(at),
+            }
+        }
+    }
+
+    fn move_clock(&mut self, to: Duration) {
+        if to > self.clock.now() {
+            self.steps = 0;
+        }
+        self.clock.advance_to(to);
+    }
+
+    fn arrive(&mut self, from: NodeId, to: NodeId, ecn: Option<EcnCodepoint>, payload: BytesMut) {
+        if !self.link(from, to).arrive() {
+            return;
+        }
+        let datagram = Datagram {
+            remote: self.addr(from),
+            local_ip: Some(self.addr(to).ip()),
+            ecn,
+            payload,
+        };
+        self.nodes[to.index()].handle_datagram(&self.clock, datagram);
+        self.settle(to);
+    }
+
+    /// Lets a node do what it has to do at this instant, and notes when it wants to be called.
+    fn settle(&mut self, id: NodeId) {
+        let node = &mut self.nodes[id.index()];
+        let departures = node.settle(&self.clock);
+        let deadline = node.deadline(&self.clock);
+        let armed = mem::replace(&mut self.armed[id.index()], deadline);
+        if let Some(at) = deadline.filter(|_| deadline != armed) {
+            self.agenda.insert(at, Due::Deadline(id));
+        }
+        for departure in departures {
+            self.depart(id, departure);
+        }
+    }
+
+    fn depart(&mut self, from: NodeId, departure: Departure) {
+        let Departure {
+            destination,
+            ecn,
+            payload,
+        } = departure;
+        self.record(from, destination, &payload);
+        let Some(&to) = self.addresses.get(&destination) else {
+            self.astray += 1;
+            return;
+        };
+        let now = self.clock.now();
+        for parcel in self.link(from, to).carry(payload) {
+            let payload = parcel.payload;
+            let arrival = Due::Arrival {
+                from,
+                to,
+                ecn,
+                payload,
+            };
+            self.agenda.insert(now + parcel.travel, arrival);
+        }
+    }
+
+    fn record(&mut self, from: NodeId, to: SocketAddr, payload: &[u8]) {
+        let ip = match to.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        let hash = Hasher::new(self.trace).word(self.clock.now().as_nanos() as u64);
+        let hash = hash.word(from.0.into()).bytes(&ip.octets());
+        let hash = hash.word(to.port().into()).bytes(payload);
+        self.trace = hash.finish();
+    }
+
+    fn link(&mut self, from: NodeId, to: NodeId) -> &mut Link {
+        let make = || {
+            let entity = u64::from(from.0) << 32 | u64::from(to.0);
+            Link::new(self.dice, entity, self.faults.clone())
+        };
+        self.links.entry((from, to)).or_insert_with(make)
+    }
+}
+
+impl NodeId {
+    fn index(self) -> usize {
+        self.0.into()
+    }
+
+    /// Where the node is.
+    fn addr(self) -> SocketAddr {
+        let [high, low] = self.0.to_be_bytes();
+        SocketAddr::from(([10, 0, high, low], PORT))
+    }
+}
+
+/// This many milliseconds.
+pub const fn ms(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+/// This many seconds.
+pub const fn secs(count: u64) -> Duration {
+    Duration::from_secs(count)
+}

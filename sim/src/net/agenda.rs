@@ -1,0 +1,86 @@
+//! What is due, in the order of time, and of insertion within one instant.
+
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::BinaryHeap,
+    time::Duration,
+};
+
+/// A queue in the order of time.
+pub(super) struct Agenda<T> {
+    heap: BinaryHeap<Reverse<Entry<T>>>,
+    inserted: u64,
+}
+
+struct Entry<T> {
+    at: Duration,
+    seq: u64,
+    what: T,
+}
+
+impl<T> Agenda<T> {
+    pub(super) fn new() -> Self {
+        Self {
+            heap: BinaryHeap::new(),
+            inserted: 0,
+        }
+    }
+
+    pub(super) fn insert(&mut self, at: Duration, what: T) {
+        let seq = self.inserted;
+        self.inserted += 1;
+        self.heap.push(Reverse(Entry { at, seq, what }));
+    }
+
+    /// When the first entry is due, and what it is.
+    pub(super) fn first(&self) -> Option<(Duration, &T)> {
+        let Reverse(entry) = self.heap.peek()?;
+        Some((entry.at, &entry.what))
+    }
+
+    pub(super) fn take_first(&mut self) -> Option<T> {
+        self.heap.pop().map(|Reverse(entry)| entry.what)
+    }
+}
+
+impl<T> Entry<T> {
+    fn key(&self) -> (Duration, u64) {
+        (self.at, self.seq)
+    }
+}
+
+impl<T> Ord for Entry<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl<T> PartialOrd for Entry<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> PartialEq for Entry<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl<T> Eq for Entry<T> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_come_by_time_and_then_by_insertion() {
+        let mut agenda = Agenda::new();
+        for (at, what) in [(5, 'd'), (1, 'a'), (3, 'b'), (3, 'c'), (5, 'e')] {
+            agenda.insert(Duration::from_nanos(at), what);
+        }
+        assert_eq!(agenda.first(), Some((Duration::from_nanos(1), &'a')));
+        let order: String = std::iter::from_fn(|| agenda.take_first()).collect();
+        assert_eq!(order, "abcde");
+    }
+}

@@ -1,0 +1,112 @@
+//! What goes wrong between nodes, and with them.
+
+use std::time::Duration;
+
+use super::{Net, NodeId};
+use crate::{Faults, LinkCounts};
+
+impl Net {
+    /// Changes how all links treat datagrams, present and future ones, in both directions.
+    pub fn faults(&mut self, change: impl Fn(&mut Faults)) {
+        change(&mut self.faults);
+        for link in self.links.values_mut() {
+            change(&mut link.faults);
+        }
+    }
+
+    /// Changes how one direction of one link treats datagrams.
+    pub fn faults_between(&mut self, from: NodeId, to: NodeId, change: impl FnOnce(&mut Faults)) {
+        change(&mut self.link(from, to).faults);
+    }
+
+    /// Loses datagrams on all links with this probability.
+    pub fn loss(&mut self, probability: f64) {
+        self.faults(|faults| faults.loss = probability);
+    }
+
+    /// Lets datagrams arrive twice on all links with this probability.
+    pub fn duplicate(&mut self, probability: f64) {
+        self.faults(|faults| faults.duplicate = probability);
+    }
+
+    /// Lets datagrams travel up to `extra` longer on all links with this probability.
+    pub fn reorder(&mut self, probability: f64, extra: Duration) {
+        self.faults(|faults| {
+            faults.reorder = probability;
+            faults.reorder_extra = extra;
+        });
+    }
+
+    /// Damages datagrams on all links with this probability.
+    pub fn corrupt(&mut self, probability: f64) {
+        self.faults(|faults| faults.corrupt = probability);
+    }
+
+    /// Cuts both directions between two nodes; what is in flight is lost, too.
+    pub fn cut(&mut self, a: NodeId, b: NodeId) {
+        self.cut_one_way(a, b);
+        self.cut_one_way(b, a);
+    }
+
+    /// Cuts the way from one node to another, and leaves the way back.
+    pub fn cut_one_way(&mut self, from: NodeId, to: NodeId) {
+        self.link(from, to).is_cut = true;
+    }
+
+    /// Cuts a node off from all others.
+    pub fn isolate(&mut self, node: NodeId) {
+        for other in self.ids() {
+            self.cut(node, other);
+        }
+    }
+
+    /// Mends both directions between two nodes.
+    pub fn heal(&mut self, a: NodeId, b: NodeId) {
+        self.link(a, b).is_cut = false;
+        self.link(b, a).is_cut = false;
+    }
+
+    /// Mends all cuts. Random faults stay.
+    pub fn heal_all(&mut self) {
+        for link in self.links.values_mut() {
+            link.is_cut = false;
+        }
+    }
+
+    /// What has become of the datagrams that one node has sent to another.
+    pub fn link_counts(&self, from: NodeId, to: NodeId) -> LinkCounts {
+        let link = self.links.get(&(from, to));
+        link.map_or_else(LinkCounts::default, |link| link.counts())
+    }
+
+    /// Ends a node's process without a word. What is sent to it is lost.
+    pub fn crash(&mut self, node: NodeId) {
+        self.nodes[node.index()].crash();
+        self.settle(node);
+    }
+
+    /// Starts a new process with a node's identity, address and configuration, in place of the one
+    /// that runs, if one does. It knows nobody.
+    pub fn restart(&mut self, node: NodeId) {
+        self.nodes[node.index()].start(self.dice, &self.clock);
+        self.settle(node);
+    }
+
+    /// Sets what a node's wall clock adds to the time of the run; its next process starts by it.
+    ///
+    /// A clock that was ahead and is right again has stepped back.
+    pub fn set_wall_clock(&mut self, node: NodeId, ahead: Duration) {
+        self.nodes[node.index()].set_wall_clock(ahead);
+    }
+
+    /// Lets messages wait: the application of this node takes none.
+    pub fn pause_reader(&mut self, node: NodeId) {
+        self.nodes[node.index()].pause_reader();
+    }
+
+    /// Lets the application of this node take messages as they come, which it does by default.
+    pub fn resume_reader(&mut self, node: NodeId) {
+        self.nodes[node.index()].resume_reader();
+        self.settle(node);
+    }
+}

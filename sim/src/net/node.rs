@@ -1,0 +1,297 @@
+//! One process: a machine, the application above it, and the contract between them.
+
+use std::{
+    collections::BTreeSet,
+    mem,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::BytesMut;
+use quicpool_core::{
+    Action, Config, Datagram, EcnCodepoint, Event, Incarnation, Manager, Message, PeerAddr, PeerId,
+    Transmit,
+};
+
+use crate::{
+    Checksum,
+    clock::Clock,
+    dice::{Dice, Domain},
+};
+
+/// Messages taken by one call, as a driver would bound them.
+const RECEIVE_MAX: usize = 256;
+/// Calls into a machine at one instant. One that needs more has deadlines that never move.
+const CALLS_AT_ONE_INSTANT_MAX: usize = 100_000;
+/// What a wall clock shows when a run begins, in milliseconds since the Unix epoch: some day in
+/// 2026, and any other would do.
+const WALL_CLOCK_MS: u64 = 1_780_000_000_000;
+
+/// How a node's credentials differ from plain ones.
+pub(super) type Dress = Rc<dyn Fn(Checksum) -> Checksum>;
+
+/// A datagram that has left a machine.
+pub(super) struct Departure {
+    pub(super) destination: SocketAddr,
+    pub(super) ecn: Option<EcnCodepoint>,
+    pub(super) payload: BytesMut,
+}
+
+/// What the application does when messages wait.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    Eager,
+    Paused,
+}
+
+impl Reader {
+    /// Whether an event is left for whoever watches: an eager reader uses `Readable` itself.
+    fn leaves(self, event: &Event) -> bool {
+        self == Self::Paused || !matches!(event, Event::Readable { .. })
+    }
+}
+
+/// A process that may be up or down.
+pub(super) struct Node {
+    pub(super) peer: PeerAddr,
+    number: u64,
+    config: Config,
+    dress: Dress,
+    machine: Option<Manager>,
+    /// How often the process has been started.
+    starts: u64,
+    /// What its wall clock adds to the time of the run.
+    clock_ahead: Duration,
+    reader: Reader,
+    /// Who has messages that the reader has not taken.
+    readable: BTreeSet<PeerId>,
+    history: Vec<(Duration, Event)>,
+    /// How much of `history` has been told.
+    told: usize,
+    received: Vec<Message>,
+    /// What the machine writes packets to.
+    buf: Vec<u8>,
+}
+
+impl Node {
+    pub(super) fn new(number: u64, peer: PeerAddr, config: Config, dress: Dress) -> Self {
+        Self {
+            peer,
+            number,
+            config,
+            dress,
+            machine: None,
+            starts: 0,
+            clock_ahead: Duration::ZERO,
+            reader: Reader::Eager,
+            readable: BTreeSet::new(),
+            history: Vec::new(),
+            told: 0,
+            received: Vec::new(),
+            buf: Vec::new(),
+        }
+    }
+
+    /// A node that has not been started, like this one but for its place.
+    pub(super) fn twin(&self, number: u64, addr: SocketAddr) -> Self {
+        let peer = PeerAddr { addr, ..self.peer };
+        Self::new(number, peer, self.config.clone(), self.dress.clone())
+    }
+
+    pub(super) fn set_wall_clock(&mut self, ahead: Duration) {
+        self.clock_ahead = ahead;
+    }
+
+    /// Starts a new process, in place of the one that runs, if one does.
+    pub(super) fn start(&mut self, dice: Dice, clock: &Clock) {
+        let (node, start) = (self.number, self.starts);
+        self.starts += 1;
+        // Sessions of a new process must not repeat those of its predecessor.
+        let sessions = dice.roll(Domain::Sessions, node, start);
+        let credentials = (self.dress)(Checksum::new(self.peer.id, sessions));
+        let uptime = clock.now() + self.clock_ahead;
+        let incarnation = Incarnation {
+            started_ms: WALL_CLOCK_MS + uptime.as_millis() as u64,
+            random: dice.roll(Domain::Incarnation, node, start),
+        };
+        let seed = dice.bytes(Domain::MachineSeed, node, start);
+        let (config, now) = (self.config.clone(), clock.instant());
+        let machine = Manager::new(config, Arc::new(credentials), incarnation, seed, now);
+        self.machine = Some(machine.expect("the configuration of a node is valid"));
+        self.readable.clear();
+    }
+
+    /// Ends the process without a word.
+    pub(super) fn crash(&mut self) {
+        self.machine = None;
+        self.readable.clear();
+    }
+
+    pub(super) fn machine(&self) -> Option<&Manager> {
+        self.machine.as_ref()
+    }
+
+    pub(super) fn machine_mut(&mut self) -> Option<&mut Manager> {
+        self.machine.as_mut()
+    }
+
+    pub(super) fn pause_reader(&mut self) {
+        self.reader = Reader::Paused;
+    }
+
+    pub(super) fn resume_reader(&mut self) {
+        self.reader = Reader::Eager;
+    }
+
+    pub(super) fn history(&self) -> &[(Duration, Event)] {
+        &self.history
+    }
+
+    pub(super) fn take_events(&mut self) -> Vec<Event> {
+        let news = &self.history[self.told..];
+        self.told = self.history.len();
+        news.iter().map(|(_, event)| event.clone()).collect()
+    }
+
+    pub(super) fn take_received(&mut self) -> Vec<Message> {
+        mem::take(&mut self.received)
+    }
+
+    pub(super) fn handle_datagram(&mut self, clock: &Clock, datagram: Datagram) {
+        if let Some(machine) = &mut self.machine {
+            machine.handle_datagram(clock.instant(), datagram);
+        }
+    }
+
+    /// When the machine wants to be called next.
+    pub(super) fn deadline(&self, clock: &Clock) -> Option<Duration> {
+        let deadline = self.machine.as_ref()?.poll_timeout()?;
+        Some(clock.since_start(deadline.at))
+    }
+
+    /// Does all that the machine has to do at this instant: drains it, reads what has arrived,
+    /// and calls it at deadlines that have come.
+    pub(super) fn settle(&mut self, clock: &Clock) -> Vec<Departure> {
+        let now = clock.instant();
+        let mut departures = Vec::new();
+        for _ in 0..CALLS_AT_ONE_INSTANT_MAX {
+            self.drain(clock, &mut departures);
+            if self.read(now) {
+                continue;
+            }
+            if self.deadline(clock).is_none_or(|at| at > clock.now()) {
+                return departures;
+            }
+            self.fire(clock, &mut departures);
+        }
+        let deadline = self.machine.as_ref().and_then(Manager::poll_timeout);
+        panic!(
+            "livelock: n{} has work without end, {deadline:?}",
+            self.number
+        );
+    }
+
+    /// Calls the machine at its deadline, and holds it to its word: it has nothing more to do.
+    fn fire(&mut self, clock: &Clock, departures: &mut Vec<Departure>) {
+        let Some(machine) = &mut self.machine else {
+            return;
+        };
+        machine.handle_timeout(clock.instant());
+        self.drain(clock, departures);
+        let deadline = self.machine.as_ref().and_then(Manager::poll_timeout);
+        assert!(
+            deadline.is_none_or(|deadline| deadline.at > clock.instant()),
+            "n{}: after handle_timeout and a drain the deadline is due still: {deadline:?}",
+            self.number
+        );
+    }
+
+    /// Takes all actions, and holds the machine to its word: events come before packets.
+    fn drain(&mut self, clock: &Clock, departures: &mut Vec<Departure>) {
+        let Some(machine) = &mut self.machine else {
+            return;
+        };
+        let mut packets = 0;
+        for _ in 0..CALLS_AT_ONE_INSTANT_MAX {
+            match machine.poll_action(clock.instant(), &mut self.buf) {
+                None => return,
+                Some(Action::Notify(event)) => {
+                    assert_eq!(packets, 0, "n{}: packets before {event:?}", self.number);
+                    if let Event::Readable { peer } = event {
+                        self.readable.insert(peer);
+                    }
+                    if self.reader.leaves(&event) {
+                        self.history.push((clock.now(), event));
+                    }
+                }
+                Some(Action::Transmit(transmit)) => {
+                    packets += 1;
+                    departures.extend(split(&transmit, &self.buf));
+                }
+            }
+        }
+        panic!("livelock: n{} has actions without end", self.number);
+    }
+
+    /// Takes what has arrived, and says whether anything had.
+    fn read(&mut self, now: Instant) -> bool {
+        if self.reader == Reader::Paused || self.readable.is_empty() {
+            return false;
+        }
+        let Some(machine) = &mut self.machine else {
+            return false;
+        };
+        for peer in mem::take(&mut self.readable) {
+            while machine.receive(now, peer, RECEIVE_MAX, &mut self.received) > 0 {}
+        }
+        true
+    }
+}
+
+/// Cuts what the machine has written into datagrams (GSO).
+fn split<'a>(transmit: &Transmit, buf: &'a [u8]) -> impl Iterator<Item = Departure> + use<'a> {
+    let &Transmit {
+        destination, ecn, ..
+    } = transmit;
+    assert!(transmit.size > 0, "a transmit without bytes");
+    let segment_size = transmit.segment_size.unwrap_or(transmit.size);
+    let segments = buf[..transmit.size].chunks(segment_size);
+    segments.map(move |segment| Departure {
+        destination,
+        ecn,
+        payload: BytesMut::from(segment),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transmit_is_cut_into_segments_and_a_rest() {
+        let transmit = Transmit {
+            destination: SocketAddr::from(([10, 0, 0, 1], 1)),
+            ecn: None,
+            size: 7,
+            segment_size: Some(3),
+            src_ip: None,
+        };
+        let lens = |transmit: &Transmit| {
+            let segments = split(transmit, &[0; 9]);
+            segments
+                .map(|segment| segment.payload.len())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(lens(&transmit), [3, 3, 1]);
+        let segment_size = None;
+        assert_eq!(
+            lens(&Transmit {
+                segment_size,
+                ..transmit
+            }),
+            [7]
+        );
+    }
+}

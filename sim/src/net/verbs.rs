@@ -1,0 +1,135 @@
+//! What the applications above the machines do.
+
+use std::time::Instant;
+
+use quicpool_core::{Manager, PeerError, SendError};
+
+use super::{Net, NodeId};
+
+impl Net {
+    /// Tells two nodes where the other is.
+    pub fn introduce(&mut self, a: NodeId, b: NodeId) {
+        self.introduce_one_way(a, b);
+        self.introduce_one_way(b, a);
+    }
+
+    /// Tells one node where another is.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot know the other: see [`Manager::add_address`].
+    pub fn introduce_one_way(&mut self, node: NodeId, to: NodeId) {
+        let peer = self.nodes[to.index()].peer;
+        let result = self.with(node, |machine, now| machine.add_address(now, peer));
+        result.unwrap_or_else(|error| panic!("{node} cannot know {to}: {error}"));
+    }
+
+    /// Tells each node where all others are.
+    pub fn introduce_all(&mut self) {
+        for a in self.ids() {
+            for b in self.ids().filter(|b| *b != a) {
+                self.introduce_one_way(a, b);
+            }
+        }
+    }
+
+    /// Asks for a connection.
+    ///
+    /// # Panics
+    ///
+    /// If the machine refuses at once; [`try_connect`](Self::try_connect) says why instead.
+    pub fn connect(&mut self, node: NodeId, to: NodeId) {
+        let result = self.try_connect(node, to);
+        result.unwrap_or_else(|error| panic!("{node} cannot connect to {to}: {error}"));
+    }
+
+    /// Asks for a connection.
+    ///
+    /// # Errors
+    ///
+    /// See [`Manager::connect`].
+    pub fn try_connect(&mut self, node: NodeId, to: NodeId) -> Result<(), PeerError> {
+        let peer = self.peer_id(to);
+        self.with(node, |machine, now| machine.connect(now, peer))
+    }
+
+    /// Sends a message.
+    ///
+    /// # Panics
+    ///
+    /// If the machine refuses it; [`try_send`](Self::try_send) says why instead.
+    pub fn send(&mut self, node: NodeId, to: NodeId, message: &[u8]) {
+        let result = self.try_send(node, to, message);
+        result.unwrap_or_else(|error| panic!("{node} cannot send to {to}: {error}"));
+    }
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    ///
+    /// See [`Manager::send`].
+    pub fn try_send(&mut self, node: NodeId, to: NodeId, message: &[u8]) -> Result<(), SendError> {
+        let peer = self.peer_id(to);
+        self.with(node, |machine, now| machine.send(now, peer, message))
+    }
+
+    /// Asks for an event once all that was sent is taken.
+    ///
+    /// # Panics
+    ///
+    /// If the machine refuses.
+    pub fn flush(&mut self, node: NodeId, to: NodeId, token: u64) {
+        let peer = self.peer_id(to);
+        let result = self.with(node, |machine, now| machine.flush(now, peer, token));
+        result.unwrap_or_else(|error| panic!("{node} cannot flush to {to}: {error}"));
+    }
+
+    /// Ends a session.
+    pub fn disconnect(&mut self, node: NodeId, from: NodeId) {
+        let peer = self.peer_id(from);
+        self.with(node, |machine, now| machine.disconnect(now, peer));
+    }
+
+    /// Ends a session and forgets the peer.
+    pub fn forget(&mut self, node: NodeId, whom: NodeId) {
+        let peer = self.peer_id(whom);
+        self.with(node, |machine, now| machine.forget(now, peer));
+    }
+
+    /// Ends a session and refuses the peer from this moment on.
+    pub fn block(&mut self, node: NodeId, whom: NodeId) {
+        let peer = self.peer_id(whom);
+        self.with(node, |machine, now| machine.block(now, peer));
+    }
+
+    /// Accepts a blocked peer again.
+    pub fn unblock(&mut self, node: NodeId, whom: NodeId) {
+        let peer = self.peer_id(whom);
+        self.with(node, |machine, _| machine.unblock(peer));
+    }
+
+    /// Flushes, says goodbye and ends. The process stays up and does no more.
+    pub fn close(&mut self, node: NodeId) {
+        self.with(node, |machine, now| machine.close(now));
+    }
+
+    /// Says goodbye and ends, without flushing.
+    pub fn abort(&mut self, node: NodeId) {
+        self.with(node, |machine, now| machine.abort(now));
+    }
+
+    /// Calls a machine at this instant, and then does what it orders: the way to all verbs that
+    /// have no shorthand here.
+    ///
+    /// # Panics
+    ///
+    /// If the node is down.
+    pub fn with<R>(&mut self, node: NodeId, act: impl FnOnce(&mut Manager, Instant) -> R) -> R {
+        let now = self.clock.instant();
+        let machine = self.nodes[node.index()].machine_mut();
+        let machine = machine.unwrap_or_else(|| panic!("{node} is down"));
+        let result = act(machine, now);
+        self.settle(node);
+        result
+    }
+}
