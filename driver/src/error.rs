@@ -1,0 +1,255 @@
+//! One small error per operation of the handle, and their sum.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use quicpool_core::{
+    ConfigError, ParsePeerAddrError, ParsePeerIdError, PeerError, PeerId, Reason, Undeliverable,
+};
+
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+use crate::identity_file::IdentityFileError;
+
+/// The manager has ended, and nothing can be done with it any more.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the manager has ended: {reason}")]
+pub struct Closed {
+    /// Why it has ended.
+    pub reason: CloseReason,
+}
+
+/// Why a manager has ended.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// `close` was called.
+    #[error("it was closed")]
+    Closed,
+    /// The last clone of the handle was dropped.
+    #[error("its last handle was dropped")]
+    Dropped,
+    /// `abandon` was called.
+    #[error("it was abandoned")]
+    Abandoned,
+    /// The socket has failed for good.
+    #[error("its socket failed: {0}")]
+    Socket(Arc<io::Error>),
+    /// The runtime has dropped the task of the event loop.
+    #[error("its runtime has stopped")]
+    RuntimeStopped,
+    /// The event loop has panicked, which is a bug of quicpool.
+    #[error("its event loop panicked")]
+    Panicked,
+}
+
+/// Why nothing can be done: part of the errors of every operation on a peer.
+#[derive(Debug)]
+pub(crate) enum Rejected {
+    /// The peer is the cause.
+    Peer(PeerError),
+    /// The manager has ended.
+    Closed(Closed),
+}
+
+macro_rules! from_rejected {
+    ($($error:ident),*) => {
+        $(impl From<Rejected> for $error {
+            fn from(rejected: Rejected) -> Self {
+                match rejected {
+                    Rejected::Peer(error) => Self::Peer(error),
+                    Rejected::Closed(closed) => Self::Closed(closed),
+                }
+            }
+        })*
+    };
+}
+
+from_rejected!(ConnectError, SendError, TrySendError, FlushError);
+
+/// Why a manager could not be bound. Nothing was begun.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// The address could not be read or resolved.
+    #[error("the address to bind cannot be resolved")]
+    Address(#[source] io::Error),
+    /// No socket could be bound there: the port is taken, or the address is not ours.
+    #[error("cannot bind {addr}")]
+    Bind {
+        /// The address, the last one if there were several.
+        addr: SocketAddr,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The socket lacks something that QUIC needs.
+    #[error("cannot prepare the socket")]
+    Socket(#[source] io::Error),
+    /// The runtime does not accept the socket, most likely because `bind` is called outside of it.
+    #[error("the runtime does not accept the socket")]
+    Runtime(#[source] io::Error),
+    /// The operating system has no randomness to give.
+    #[error("the operating system has no randomness to give")]
+    Entropy(#[source] io::Error),
+    /// A value of the configuration is out of its range.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+/// Why a peer could not be connected.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// Nothing can be done for the peer. State is unchanged.
+    #[error(transparent)]
+    Peer(PeerError),
+    /// The dial has failed or was called off. It is tried again as long as messages wait.
+    #[error("cannot connect to {peer}: {reason}")]
+    Failed {
+        /// Whom we dialled.
+        peer: PeerId,
+        /// Why it failed.
+        reason: Reason,
+    },
+    /// The manager has ended.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+}
+
+/// Why a message was not accepted by `send`. In every case the session is unchanged.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The message is longer than `message_bytes_max`.
+    #[error("the message has {size} bytes, allowed are {max}")]
+    TooLarge {
+        /// Bytes of the message.
+        size: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// Nothing can be done for the peer.
+    #[error(transparent)]
+    Peer(PeerError),
+    /// The manager has ended.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+}
+
+/// Why a message was not accepted by `try_send`. In every case the session is unchanged.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrySendError {
+    /// The peer's outbox has no room for the message at this moment.
+    #[error("the outbox is full")]
+    Full,
+    /// The message is longer than `message_bytes_max`.
+    #[error("the message has {size} bytes, allowed are {max}")]
+    TooLarge {
+        /// Bytes of the message.
+        size: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// Nothing can be done for the peer.
+    #[error(transparent)]
+    Peer(PeerError),
+    /// The manager has ended.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+}
+
+/// Why a flush has failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum FlushError {
+    /// Nothing can be done for the peer. State is unchanged.
+    #[error(transparent)]
+    Peer(PeerError),
+    /// Some of the messages have left the outbox, and whether the peer's application took them is
+    /// unknown. An event says which.
+    #[error("messages are undelivered: {0}")]
+    Undelivered(Undeliverable),
+    /// The manager has ended.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+}
+
+/// Why there is no next event.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum EventsError {
+    /// The subscriber was so slow that this many events were dropped, the oldest first. The next
+    /// call goes on with the oldest that is left; a new subscription brings a new snapshot.
+    #[error("{0} events were missed")]
+    Missed(u64),
+    /// The manager has ended, and every event was handed out.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+}
+
+/// Any error of quicpool, for those who do not tell them apart.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// See [`BindError`].
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// See [`ConfigError`].
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// See [`PeerError`].
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// See [`ConnectError`].
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// See [`SendError`].
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// See [`TrySendError`].
+    #[error(transparent)]
+    TrySend(#[from] TrySendError),
+    /// See [`FlushError`].
+    #[error(transparent)]
+    Flush(#[from] FlushError),
+    /// See [`EventsError`].
+    #[error(transparent)]
+    Events(#[from] EventsError),
+    /// See [`Closed`].
+    #[error(transparent)]
+    Closed(#[from] Closed),
+    /// See [`IdentityFileError`].
+    #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+    #[error(transparent)]
+    IdentityFile(#[from] IdentityFileError),
+    /// See [`ParsePeerIdError`].
+    #[error(transparent)]
+    ParsePeerId(#[from] ParsePeerIdError),
+    /// See [`ParsePeerAddrError`].
+    #[error(transparent)]
+    ParsePeerAddr(#[from] ParsePeerAddrError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tasks pass errors between threads, and boxes want them without borrowed parts.
+    #[test]
+    fn errors_travel_between_threads() {
+        fn travels<T: std::error::Error + Send + Sync + 'static>() {}
+        travels::<Error>();
+        travels::<Closed>();
+    }
+
+    #[test]
+    fn a_failed_socket_is_named_with_its_cause() {
+        let cause = Arc::new(io::Error::from(io::ErrorKind::NotConnected));
+        let error = Error::from(SendError::from(Closed {
+            reason: CloseReason::Socket(cause),
+        }));
+        assert_eq!(
+            error.to_string(),
+            "the manager has ended: its socket failed: not connected"
+        );
+    }
+}

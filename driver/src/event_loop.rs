@@ -1,0 +1,372 @@
+//! The one event loop of a manager.
+//!
+//! Each turn takes in what came (orders, datagrams, deadlines), lets the machine say what follows,
+//! and passes that on (events, transmits, messages). Every step has a budget: when one was used up
+//! the loop lets the runtime's other tasks run before the next turn. When there is nothing left it
+//! sleeps until a datagram, a deadline, or a ring of the handle's doorbell.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    thread,
+    time::{Duration, Instant},
+};
+
+use quicpool_core::{Action, Manager, Transmit};
+use tracing::{debug, error};
+
+use crate::{
+    error::CloseReason,
+    io::{Outcome, UdpIo},
+    runtime::{Runtime, Timer},
+    shared::{Demand, End, Shared},
+    switchboard::{Rest, Switchboard},
+};
+
+/// Datagrams taken in before the machine may answer them. The last burst may go beyond.
+const DATAGRAMS_PER_TURN: usize = 256;
+
+/// Bytes sent in one turn: half a millisecond or so of encryption.
+const TRANSMIT_BYTES_PER_TURN: usize = 512 * 1024;
+
+/// Events and transmits in one turn.
+const ACTIONS_PER_TURN: usize = 1_024;
+
+/// Receive errors in a row after which the socket is left alone for a while. ICMP messages come
+/// one at a time; a system without memory fails until it has some.
+const RECEIVE_ERRORS_MAX: u32 = 32;
+
+/// For how long.
+const RECEIVE_PAUSE: Duration = Duration::from_millis(1);
+
+/// How long the last packets may wait for the socket after the machine has ended.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The task of a manager.
+pub(crate) struct EventLoop<R: Runtime> {
+    runtime: Arc<R>,
+    /// None once it has ended: the port is free before anyone is told so.
+    io: Option<UdpIo<R::Socket>>,
+    timer: Pin<Box<R::Timer>>,
+    /// What the timer is set to. It may be earlier than the deadline: moving it back each time an
+    /// acknowledgement moves a deadline costs more than waking up in vain once.
+    timer_at: Option<Instant>,
+    board: Switchboard,
+    shared: Arc<Shared>,
+    /// The bytes of the transmit that is sent or that waits.
+    buffer: Vec<u8>,
+    /// A transmit that the socket had no room for.
+    waiting: Option<Transmit>,
+    receive_errors: u32,
+    receive_pause: Option<Instant>,
+    /// When to give up on the last packets, once the machine has ended.
+    goodbye_until: Option<Instant>,
+}
+
+/// What a turn has come to.
+enum Turn {
+    /// There is more to do at once.
+    Again,
+    /// There is nothing to do until the task is woken.
+    Sleep,
+    /// There is nothing to do ever again.
+    Over(End),
+}
+
+impl<R: Runtime> EventLoop<R> {
+    pub(crate) fn new(
+        runtime: Arc<R>,
+        io: UdpIo<R::Socket>,
+        core: Manager,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let timer = Box::pin(runtime.timer());
+        let mut board = Switchboard::new(runtime.now(), core, Arc::clone(&shared));
+        board.set_segments_max(io.segments_max());
+        Self {
+            runtime,
+            io: Some(io),
+            timer,
+            timer_at: None,
+            board,
+            shared,
+            buffer: Vec::new(),
+            waiting: None,
+            receive_errors: 0,
+            receive_pause: None,
+            goodbye_until: None,
+        }
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> io::Result<Turn> {
+        let now = self.runtime.now();
+        if self.board.take_demand(now) == Demand::Abandon {
+            let undelivered = self.board.undelivered(now);
+            return Ok(Turn::Over(End {
+                reason: CloseReason::Abandoned,
+                undelivered,
+            }));
+        }
+        let orders = self.board.take_orders(now);
+        self.board.take_taken(now);
+        let datagrams = self.receive(cx, now)?;
+
+        let now = self.runtime.now();
+        self.board.pass_deadline(now);
+        let actions = self.act(cx, now)?;
+        let messages = self.board.hand_out(now);
+        self.board.lend(now);
+        self.board.publish_metrics(now);
+        if let Some(end) = self.farewell(now, actions) {
+            return Ok(Turn::Over(end));
+        }
+        if [orders, datagrams, actions.rest, messages].contains(&Rest::More) {
+            return Ok(Turn::Again);
+        }
+        Ok(self.sleep(cx, now))
+    }
+
+    /// Takes in datagrams until there are none or the budget is used up.
+    fn receive(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<Rest> {
+        if self.receive_pause.is_some_and(|until| now < until) {
+            return Ok(Rest::Nothing);
+        }
+        self.receive_pause = None;
+        let mut count = 0;
+        while count < DATAGRAMS_PER_TURN {
+            let io = self
+                .io
+                .as_mut()
+                .expect("invariant: a running loop has its socket");
+            match io.receive(cx)? {
+                Outcome::Done(bursts) => count += self.handle_bursts(bursts),
+                Outcome::Blocked => return Ok(Rest::Nothing),
+                Outcome::Passing => {
+                    self.shared.socket.receive_errors.add(1);
+                    self.receive_errors += 1;
+                    if self.receive_errors >= RECEIVE_ERRORS_MAX {
+                        self.receive_errors = 0;
+                        self.receive_pause = Some(now + RECEIVE_PAUSE);
+                        return Ok(Rest::Nothing);
+                    }
+                }
+            }
+        }
+        Ok(Rest::More)
+    }
+
+    fn handle_bursts(&mut self, bursts: usize) -> usize {
+        let io = self
+            .io
+            .as_ref()
+            .expect("invariant: a running loop has its socket");
+        let now = self.runtime.now();
+        let (mut count, mut empty) = (0, 0);
+        for datagram in (0..bursts).flat_map(|burst| io.datagrams(burst)) {
+            count += 1;
+            if datagram.payload.is_empty() {
+                empty += 1;
+            } else {
+                self.board.handle_datagram(now, datagram);
+            }
+        }
+        self.receive_errors = 0;
+        self.shared.socket.datagrams_received.add(count);
+        self.shared.socket.datagrams_empty.add(empty);
+        usize::try_from(count).unwrap_or(usize::MAX)
+    }
+
+    /// Lets the machine act: all its events first, then its transmits while the socket takes them.
+    fn act(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<Acted> {
+        if !self.send_waiting(cx)? {
+            return Ok(Acted::BLOCKED);
+        }
+        let mut bytes = 0;
+        for _ in 0..ACTIONS_PER_TURN {
+            match self.board.poll_action(now, &mut self.buffer) {
+                None => {
+                    self.board.answer_done();
+                    return Ok(Acted::ALL);
+                }
+                Some(Action::Notify(event)) => self.board.notify(now, event),
+                Some(Action::Transmit(transmit)) => {
+                    // Events come before transmits: those of every order have passed.
+                    self.board.answer_done();
+                    bytes += transmit.size;
+                    self.waiting = Some(transmit);
+                    if !self.send_waiting(cx)? {
+                        return Ok(Acted::BLOCKED);
+                    }
+                    if bytes >= TRANSMIT_BYTES_PER_TURN {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(Acted::SOME)
+    }
+
+    /// Sends the transmit that waits, if one does. False if it still does.
+    fn send_waiting(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let Some(transmit) = &self.waiting else {
+            return Ok(true);
+        };
+        let io = self
+            .io
+            .as_ref()
+            .expect("invariant: a running loop has its socket");
+        match io.send(cx, transmit, &self.buffer)? {
+            Outcome::Done(()) => self.shared.socket.sends.add(1),
+            Outcome::Blocked => {
+                self.shared.socket.send_waits.add(1);
+                return Ok(false);
+            }
+            Outcome::Passing => {
+                debug!(destination = %transmit.destination, "a transmit was refused by the system");
+                self.shared.socket.send_errors.add(1);
+                self.board.set_segments_max(io.segments_max());
+            }
+        }
+        self.waiting = None;
+        Ok(true)
+    }
+
+    /// How it ended, once the machine has ended and its last packets are sent.
+    fn farewell(&mut self, now: Instant, acted: Acted) -> Option<End> {
+        let undelivered = self.board.closed()?;
+        let until = *self.goodbye_until.get_or_insert(now + GOODBYE_TIMEOUT);
+        if acted.drained == Drained::No && now < until {
+            return None;
+        }
+        self.board.warn_of_unsent(undelivered);
+        let reason = match self.shared.demanded() {
+            Demand::Run | Demand::Close => CloseReason::Closed,
+            Demand::Abort => CloseReason::Dropped,
+            Demand::Abandon => CloseReason::Abandoned,
+        };
+        Some(End {
+            reason,
+            undelivered,
+        })
+    }
+
+    /// Sets the timer, unless a deadline has come already.
+    fn sleep(&mut self, cx: &mut Context<'_>, now: Instant) -> Turn {
+        let deadlines = [
+            // A machine whose transmit waits for the socket is not drained, and would have the
+            // loop spin.
+            self.board
+                .core_deadline()
+                .filter(|_| self.waiting.is_none()),
+            self.board.own_deadline(),
+            self.receive_pause,
+            self.goodbye_until,
+        ];
+        let Some(deadline) = deadlines.into_iter().flatten().min() else {
+            return Turn::Sleep;
+        };
+        if deadline <= now {
+            return Turn::Again;
+        }
+        if self.timer_at.is_none_or(|at| deadline < at) {
+            self.timer.as_mut().set(deadline);
+            self.timer_at = Some(deadline);
+        }
+        match self.timer.as_mut().poll_elapsed(cx) {
+            Poll::Pending => Turn::Sleep,
+            Poll::Ready(()) => {
+                self.timer_at = None;
+                Turn::Again
+            }
+        }
+    }
+
+    /// The socket has failed: what was accepted cannot be delivered.
+    fn fail(&mut self, error: io::Error) -> End {
+        let now = self.runtime.now();
+        self.board.seal(now);
+        let undelivered = self.board.undelivered(now);
+        error!(%error, undelivered, "the socket has failed");
+        End::socket(error, undelivered)
+    }
+
+    fn end(&mut self, end: End) {
+        self.io = None;
+        self.shared.end(end);
+    }
+}
+
+/// What came of letting the machine act.
+#[derive(Debug, Clone, Copy)]
+struct Acted {
+    rest: Rest,
+    drained: Drained,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Drained {
+    Yes,
+    No,
+}
+
+impl Acted {
+    /// The machine has nothing more to say.
+    const ALL: Self = Self {
+        rest: Rest::Nothing,
+        drained: Drained::Yes,
+    };
+    /// The budget is used up.
+    const SOME: Self = Self {
+        rest: Rest::More,
+        drained: Drained::No,
+    };
+    /// The socket has no room, and wakes the task once it has some.
+    const BLOCKED: Self = Self {
+        rest: Rest::Nothing,
+        drained: Drained::No,
+    };
+}
+
+impl<R: Runtime> Future for EventLoop<R> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        this.shared.bell.answer(cx.waker());
+        let turn = match this.turn(cx) {
+            Ok(turn) => turn,
+            Err(error) => Turn::Over(this.fail(error)),
+        };
+        match turn {
+            Turn::Again => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Turn::Sleep => Poll::Pending,
+            Turn::Over(end) => {
+                this.end(end);
+                Poll::Ready(())
+            }
+        }
+    }
+}
+
+impl<R: Runtime> Drop for EventLoop<R> {
+    /// A runtime that stops drops its tasks: whoever waits in another one is told.
+    fn drop(&mut self) {
+        if self.shared.has_ended() {
+            return;
+        }
+        let reason = if thread::panicking() {
+            CloseReason::Panicked
+        } else {
+            CloseReason::RuntimeStopped
+        };
+        self.end(End {
+            reason,
+            undelivered: 0,
+        });
+    }
+}

@@ -1,0 +1,45 @@
+//! The event loop and the handle of quicpool.
+//!
+//! `quicpool-core` decides everything and touches nothing. This crate brings it its facts and
+//! carries out its orders: one task owns the machine and the UDP socket, and any number of threads
+//! talk to it through [`ConnectionManager`] and [`Peer`]. It works on every async runtime for which
+//! somebody has written the few lines of [`Runtime`](runtime::Runtime).
+//!
+//! Most users want the crate `quicpool`, which brings this one and a runtime together.
+//!
+//! # How the two sides meet
+//!
+//! A message that is sent is copied once, into the *staging* of its peer, under a lock that is held
+//! for the time of the copy. The event loop picks up what all threads have staged at its next turn,
+//! as batches. How much may be staged is lent by the machine in advance, so that what was accepted
+//! is never refused later, and neither side waits for the other.
+
+mod bind;
+mod doorbell;
+mod error;
+mod event_loop;
+mod events;
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+mod identity_file;
+mod inbox;
+mod io;
+mod manager;
+mod metrics;
+mod order;
+mod peer;
+mod reply;
+pub mod runtime;
+mod shared;
+mod staging;
+mod switchboard;
+
+pub use error::{
+    BindError, CloseReason, Closed, ConnectError, Error, EventsError, FlushError, SendError,
+    TrySendError,
+};
+pub use events::Events;
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+pub use identity_file::{Damage, IdentityFile, IdentityFileError};
+pub use manager::{CloseReport, ConnectionManager};
+pub use metrics::SocketMetrics;
+pub use peer::{Peer, PeerRef};

@@ -1,0 +1,33 @@
+//! What a caller asks the event loop to do about one peer.
+
+use std::net::SocketAddr;
+
+use quicpool_core::PeerMetrics;
+
+use crate::{
+    error::{ConnectError, FlushError},
+    reply::Responder,
+};
+
+/// Something to do about a peer, in the order in which its callers asked for it.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Here the peer may be found.
+    AddAddress(SocketAddr),
+    /// There it is no longer found.
+    RemoveAddress(SocketAddr),
+    /// Connect, or count that it was connected already.
+    Connect(Responder<Result<(), ConnectError>>),
+    /// Let everything staged before be taken.
+    Flush(Responder<Result<(), FlushError>>),
+    /// End the session.
+    Disconnect(Responder<()>),
+    /// End the session, and forget the peer.
+    Forget(Responder<()>),
+    /// End the session, and refuse the peer.
+    Block(Responder<()>),
+    /// Refuse the peer no longer.
+    Unblock(Responder<()>),
+    /// Say the peer's numbers.
+    Metrics(Responder<Option<PeerMetrics>>),
+}

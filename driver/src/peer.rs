@@ -1,0 +1,250 @@
+//! The handle to one peer.
+
+use std::{fmt, sync::Arc};
+
+use quicpool_core::{ConnectionStatus, PeerAddr, PeerId, PeerMetrics};
+
+use crate::{
+    error::{Closed, ConnectError, FlushError, SendError, TrySendError},
+    order::Order,
+    reply::{self, Responder},
+    shared::Shared,
+    staging::{PeerShared, Refused, Urgency},
+};
+
+/// A peer to send to: a cheap clone to keep, like the sender of a channel.
+///
+/// [`ConnectionManager::peer`](crate::ConnectionManager::peer) makes one, and sending through it
+/// looks nothing up. Clones may be used from many threads at once; the messages of one thread stay
+/// in order. Dropping it does nothing: the peer stays known.
+///
+/// ```no_run
+/// # async fn example(manager: quicpool_driver::ConnectionManager, bob: quicpool_core::PeerAddr)
+/// # -> Result<(), quicpool_driver::Error> {
+/// let bob = manager.peer(bob)?;
+/// for line in ["one", "two", "three"] {
+///     bob.send(line).await?;
+/// }
+/// bob.flush().await?; // bob's application has taken all three
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Peer {
+    pub(crate) peer: Arc<PeerShared>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// Whom [`ConnectionManager::peer`](crate::ConnectionManager::peer) is asked for: a [`PeerAddr`],
+/// or the [`PeerId`] of a peer whose address is known or that will dial us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerRef {
+    pub(crate) id: PeerId,
+    pub(crate) addr: Option<PeerAddr>,
+}
+
+impl From<PeerId> for PeerRef {
+    fn from(id: PeerId) -> Self {
+        Self { id, addr: None }
+    }
+}
+
+impl From<PeerAddr> for PeerRef {
+    fn from(peer: PeerAddr) -> Self {
+        Self {
+            id: peer.id,
+            addr: Some(peer),
+        }
+    }
+}
+
+impl Peer {
+    /// Who it is.
+    pub fn id(&self) -> PeerId {
+        self.peer.id
+    }
+
+    /// The state of the connection to it. Never waits.
+    pub fn status(&self) -> ConnectionStatus {
+        self.peer.status()
+    }
+
+    /// Sends a message: dials if there is no connection, and waits while the outbox is full.
+    ///
+    /// A message that was accepted is delivered exactly once and in order, however many connections
+    /// that takes, or it is reported by an [`Undelivered`](quicpool_core::Event::Undelivered) event.
+    /// The message is copied; with room in the outbox nothing waits.
+    ///
+    /// Cancel safe: a future dropped before it is ready has sent nothing.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`]. The message was not accepted then.
+    pub async fn send(&self, message: impl AsRef<[u8]>) -> Result<(), SendError> {
+        self.send_with(message.as_ref(), Urgency::Batched).await
+    }
+
+    /// Like [`send`](Self::send), and lets the message leave at once with what was sent before,
+    /// instead of waiting for company.
+    ///
+    /// With [`Flush::Adaptive`](quicpool_core::Flush::Adaptive), the default, a message that finds
+    /// the connection idle leaves at once anyway.
+    ///
+    /// Cancel safe, as `send` is.
+    ///
+    /// # Errors
+    ///
+    /// As `send`.
+    pub async fn send_express(&self, message: impl AsRef<[u8]>) -> Result<(), SendError> {
+        self.send_with(message.as_ref(), Urgency::Express).await
+    }
+
+    /// Sends a message if the outbox has room for it. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`TrySendError::Full`] if there is no room; for the others see [`TrySendError`]. The message
+    /// was not accepted then.
+    pub fn try_send(&self, message: impl AsRef<[u8]>) -> Result<(), TrySendError> {
+        let message = message.as_ref();
+        let max = self.shared.limits.message_bytes_max;
+        if message.len() > max {
+            let size = message.len();
+            return Err(TrySendError::TooLarge { size, max });
+        }
+        match self.shared.stage(&self.peer, message, Urgency::Batched) {
+            Ok(()) => Ok(()),
+            Err(Refused::Full) => Err(TrySendError::Full),
+            Err(Refused::Peer(error)) => Err(self.shared.rejected(error).into()),
+        }
+    }
+
+    /// Waits until the outbox has room for a message of `len` bytes.
+    ///
+    /// The room is not reserved: another task may be faster. Together with
+    /// [`try_send`](Self::try_send), a sender decides what to send once it can.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// Those that [`send`](Self::send) would have.
+    pub async fn writable(&self, len: usize) -> Result<(), SendError> {
+        self.check_len(len)?;
+        self.with_room(|| self.shared.has_room(&self.peer, len))
+            .await
+    }
+
+    async fn send_with(&self, message: &[u8], urgency: Urgency) -> Result<(), SendError> {
+        self.check_len(message.len())?;
+        self.with_room(|| self.shared.stage(&self.peer, message, urgency))
+            .await
+    }
+
+    fn check_len(&self, size: usize) -> Result<(), SendError> {
+        let max = self.shared.limits.message_bytes_max;
+        if size > max {
+            return Err(SendError::TooLarge { size, max });
+        }
+        Ok(())
+    }
+
+    /// Tries until it is no longer for want of room that it fails.
+    async fn with_room(&self, attempt: impl Fn() -> Result<(), Refused>) -> Result<(), SendError> {
+        loop {
+            match attempt() {
+                Err(Refused::Full) => {}
+                other => return self.sent(other),
+            }
+            // Asked for before the last look, so that room that comes in between is not missed.
+            let room = self.peer.listen();
+            match attempt() {
+                Err(Refused::Full) => room.await,
+                other => return self.sent(other),
+            }
+        }
+    }
+
+    fn sent(&self, outcome: Result<(), Refused>) -> Result<(), SendError> {
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(Refused::Full) => unreachable!("invariant: whoever finds no room waits"),
+            Err(Refused::Peer(error)) => Err(self.shared.rejected(error).into()),
+        }
+    }
+
+    /// Connects, or joins a dial that is under way. Returns at once if it is connected.
+    ///
+    /// There is no need to: `send` dials by itself.
+    ///
+    /// Cancel safe: the dial goes on.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConnectError`]. After a failed dial others follow, with backoff, while messages wait.
+    pub async fn connect(&self) -> Result<(), ConnectError> {
+        let connected = self.status() == ConnectionStatus::Connected;
+        let (responder, reply) = reply::channel();
+        self.shared.post(&self.peer, Order::Connect(responder))?;
+        if connected {
+            // The order only counts the hit; its answer is known.
+            return Ok(());
+        }
+        reply.await.ok_or_else(|| self.shared.closed())?
+    }
+
+    /// Lets everything that was sent before leave at once, and waits until the peer's application
+    /// has taken it.
+    ///
+    /// Cancel safe: the messages leave all the same.
+    ///
+    /// # Errors
+    ///
+    /// See [`FlushError`].
+    pub async fn flush(&self) -> Result<(), FlushError> {
+        self.ask(Order::Flush).await?
+    }
+
+    /// Ends the session in both directions: closes the connection, calls off a dial, and reports
+    /// what is queued as undelivered, at both ends. Nobody redials until the next `send` or
+    /// `connect`.
+    ///
+    /// Once it returns, the session has ended at this end. Cancel safe: it ends all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if the manager has ended.
+    pub async fn disconnect(&self) -> Result<(), Closed> {
+        self.ask(Order::Disconnect).await
+    }
+
+    /// The peer's numbers, as of this moment; `None` if the machine does not know it (any more).
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if the manager has ended.
+    pub async fn metrics(&self) -> Result<Option<PeerMetrics>, Closed> {
+        self.ask(Order::Metrics).await
+    }
+
+    /// Passes an order on, and waits for its answer.
+    pub(crate) async fn ask<T>(
+        &self,
+        order: impl FnOnce(Responder<T>) -> Order,
+    ) -> Result<T, Closed> {
+        let (responder, reply) = reply::channel();
+        self.shared.post(&self.peer, order(responder))?;
+        reply.await.ok_or_else(|| self.shared.closed())
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer")
+            .field("id", &self.id())
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,102 @@
+//! The answer of the event loop to one caller.
+
+use std::{
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use parking_lot::Mutex;
+
+/// A promise of one answer, and the future that waits for it.
+pub(crate) fn channel<T>() -> (Responder<T>, Reply<T>) {
+    let slot = Arc::new(Mutex::new(Slot::Empty));
+    (Responder(Arc::clone(&slot)), Reply(slot))
+}
+
+/// The end that answers. Dropped without an answer, it tells that there will be none.
+#[derive(Debug)]
+pub(crate) struct Responder<T>(Arc<Mutex<Slot<T>>>);
+
+/// The end that waits: `None` means that the event loop has ended without an answer.
+#[derive(Debug)]
+pub(crate) struct Reply<T>(Arc<Mutex<Slot<T>>>);
+
+#[derive(Debug)]
+enum Slot<T> {
+    Empty,
+    Waiting(Waker),
+    Answered(T),
+    Over,
+}
+
+impl<T> Responder<T> {
+    /// Answers. Whoever has stopped waiting does not hear it.
+    pub(crate) fn answer(self, answer: T) {
+        settle(&self.0, Slot::Answered(answer));
+    }
+}
+
+impl<T> Drop for Responder<T> {
+    fn drop(&mut self) {
+        if !matches!(*self.0.lock(), Slot::Answered(_)) {
+            settle(&self.0, Slot::Over);
+        }
+    }
+}
+
+fn settle<T>(slot: &Mutex<Slot<T>>, state: Slot<T>) {
+    let before = mem::replace(&mut *slot.lock(), state);
+    if let Slot::Waiting(waker) = before {
+        waker.wake();
+    }
+}
+
+impl<T> Future for Reply<T> {
+    type Output = Option<T>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let mut slot = self.0.lock();
+        match mem::replace(&mut *slot, Slot::Over) {
+            Slot::Answered(answer) => Poll::Ready(Some(answer)),
+            Slot::Over => Poll::Ready(None),
+            Slot::Empty | Slot::Waiting(_) => {
+                *slot = Slot::Waiting(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn poll<T>(reply: &mut Reply<T>) -> Poll<Option<T>> {
+        Pin::new(reply).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn an_answer_arrives_once() {
+        let (responder, mut reply) = channel();
+        assert_eq!(poll(&mut reply), Poll::Pending);
+        responder.answer(7);
+        assert_eq!(poll(&mut reply), Poll::Ready(Some(7)));
+    }
+
+    #[test]
+    fn a_dropped_responder_ends_the_waiting() {
+        let (responder, mut reply) = channel::<u8>();
+        assert_eq!(poll(&mut reply), Poll::Pending);
+        drop(responder);
+        assert_eq!(poll(&mut reply), Poll::Ready(None));
+    }
+
+    #[test]
+    fn nobody_need_wait_for_an_answer() {
+        let (responder, reply) = channel();
+        drop(reply);
+        responder.answer(7);
+    }
+}

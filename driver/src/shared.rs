@@ -1,0 +1,278 @@
+//! What all clones of the handle share with the event loop.
+
+use std::{
+    io,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
+    },
+};
+
+use dashmap::DashMap;
+use event_listener::Event;
+use parking_lot::Mutex;
+use quicpool_core::{BatchLimits, Config, PeerAddr, PeerError, PeerId};
+
+use crate::{
+    doorbell::Doorbell,
+    error::{CloseReason, Closed, Rejected},
+    events::Hub,
+    inbox::Inbox,
+    metrics::{MetricsBoard, SocketMeter},
+    order::Order,
+    staging::{Listing, PeerShared, Refused, Taken, Urgency},
+};
+
+/// The meeting place of the handle and the event loop.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) local: PeerAddr,
+    pub(crate) limits: Limits,
+    pub(crate) bell: Doorbell,
+    pub(crate) inbox: Inbox,
+    pub(crate) hub: Hub,
+    pub(crate) metrics: MetricsBoard,
+    pub(crate) socket: SocketMeter,
+    peers: DashMap<PeerId, Arc<PeerShared>>,
+    /// How many are in `peers`; the map itself would lock all its shards to tell.
+    peers_count: AtomicUsize,
+    /// Peers that the event loop has to look at, each once.
+    listed: Mutex<Vec<Arc<PeerShared>>>,
+    demand: AtomicU8,
+    sealed: AtomicBool,
+    end: OnceLock<End>,
+    ended: Event,
+}
+
+/// The parts of the configuration that the handle needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) batch: BatchLimits,
+    pub(crate) message_bytes_max: usize,
+    pub(crate) outbox_bytes_max: usize,
+}
+
+/// How the manager should end. What ends it sooner counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Demand {
+    /// Not at all.
+    Run,
+    /// Flush, say goodbye, and end.
+    Close,
+    /// Say goodbye, and end.
+    Abort,
+    /// End without a word.
+    Abandon,
+}
+
+/// How the manager has ended.
+#[derive(Debug, Clone)]
+pub(crate) struct End {
+    pub(crate) reason: CloseReason,
+    pub(crate) undelivered: u64,
+}
+
+impl Shared {
+    pub(crate) fn new(local: PeerAddr, config: &Config) -> Self {
+        Self {
+            local,
+            limits: Limits {
+                batch: config.batch_limits(),
+                message_bytes_max: config.message_bytes_max,
+                outbox_bytes_max: config.outbox_bytes_max,
+            },
+            bell: Doorbell::default(),
+            inbox: Inbox::new(config.inbox_bytes_max),
+            hub: Hub::default(),
+            metrics: MetricsBoard::default(),
+            socket: SocketMeter::default(),
+            peers: DashMap::new(),
+            peers_count: AtomicUsize::new(0),
+            listed: Mutex::default(),
+            demand: AtomicU8::new(Demand::Run as u8),
+            sealed: AtomicBool::new(false),
+            end: OnceLock::new(),
+            ended: Event::new(),
+        }
+    }
+
+    /// What is shared about a peer, if anything is.
+    pub(crate) fn known_peer(&self, id: PeerId) -> Option<Arc<PeerShared>> {
+        // The guard of the map ends with this statement, before any other lock is taken.
+        self.peers.get(&id).map(|peer| Arc::clone(&peer))
+    }
+
+    /// What is shared about a peer, which is begun here if it is not known.
+    pub(crate) fn peer(&self, id: PeerId) -> Arc<PeerShared> {
+        self.known_peer(id).unwrap_or_else(|| {
+            let entry = self.peers.entry(id);
+            Arc::clone(&entry.or_insert_with(|| self.new_peer(id)))
+        })
+    }
+
+    fn new_peer(&self, id: PeerId) -> Arc<PeerShared> {
+        self.peers_count.fetch_add(1, Ordering::Relaxed);
+        // Read while the map's shard is locked: the event loop sets it before it visits the shard
+        // to seal what is there, so a peer is either sealed by it or begins sealed.
+        let verdict = if self.sealed.load(Ordering::Acquire) {
+            PeerError::Closed
+        } else {
+            PeerError::NoAddress(id)
+        };
+        Arc::new(PeerShared::new(
+            id,
+            self.limits.batch,
+            self.limits.outbox_bytes_max,
+            Err(verdict),
+        ))
+    }
+
+    /// Peers shared at this moment.
+    pub(crate) fn peers_count(&self) -> usize {
+        self.peers_count.load(Ordering::Relaxed)
+    }
+
+    /// Every peer, for the rare work that concerns all.
+    pub(crate) fn all_peers(&self) -> Vec<Arc<PeerShared>> {
+        self.peers.iter().map(|peer| Arc::clone(&peer)).collect()
+    }
+
+    /// Forgets peers that no handle holds and that `known` does not know.
+    pub(crate) fn forget_unused(&self, known: impl Fn(PeerId) -> bool) {
+        self.peers
+            .retain(|id, peer| Arc::strong_count(peer) > 1 || known(*id));
+        self.peers_count.store(self.peers.len(), Ordering::Relaxed);
+    }
+
+    /// Accepts a message, and lets the event loop know.
+    pub(crate) fn stage(
+        &self,
+        peer: &Arc<PeerShared>,
+        message: &[u8],
+        urgency: Urgency,
+    ) -> Result<(), Refused> {
+        let (outcome, listing) = peer.stage(message, urgency);
+        self.list(peer, listing);
+        outcome
+    }
+
+    /// Whether a message of `len` bytes would be accepted; if not, the event loop is to find room.
+    pub(crate) fn has_room(&self, peer: &Arc<PeerShared>, len: usize) -> Result<(), Refused> {
+        let (outcome, listing) = peer.has_room(len);
+        self.list(peer, listing);
+        outcome
+    }
+
+    /// Passes an order on to the event loop.
+    pub(crate) fn post(&self, peer: &Arc<PeerShared>, order: Order) -> Result<(), Closed> {
+        let listing = peer.post(order).map_err(|_| self.closed())?;
+        self.list(peer, listing);
+        Ok(())
+    }
+
+    fn list(&self, peer: &Arc<PeerShared>, listing: Listing) {
+        match listing {
+            Listing::Done => {}
+            Listing::Needed => {
+                self.listed.lock().push(Arc::clone(peer));
+                self.bell.ring();
+            }
+        }
+    }
+
+    /// Exchanges the list of peers to look at for the empty buffer `listed`.
+    pub(crate) fn take_listed(&self, listed: &mut Vec<Arc<PeerShared>>) {
+        debug_assert!(listed.is_empty());
+        std::mem::swap(&mut *self.listed.lock(), listed);
+    }
+
+    /// Asks the event loop to end.
+    pub(crate) fn demand(&self, demand: Demand) {
+        self.demand.fetch_max(demand as u8, Ordering::AcqRel);
+        self.bell.ring();
+    }
+
+    /// How the event loop was asked to end.
+    pub(crate) fn demanded(&self) -> Demand {
+        let stored = self.demand.load(Ordering::Acquire);
+        [Demand::Run, Demand::Close, Demand::Abort, Demand::Abandon]
+            .into_iter()
+            .find(|demand| *demand as u8 == stored)
+            .expect("invariant: only a demand is ever stored")
+    }
+
+    /// Accepts nothing from this moment on; `absorb` gets what was accepted before.
+    pub(crate) fn seal(&self, mut absorb: impl FnMut(&Arc<PeerShared>, &mut Taken)) {
+        self.sealed.store(true, Ordering::Release);
+        let mut taken = Taken::new(self.limits.batch);
+        for peer in self.all_peers() {
+            peer.seal(&mut taken);
+            absorb(&peer, &mut taken);
+        }
+    }
+
+    /// Says how it ended, to whoever waits and whoever asks later. The first end counts.
+    pub(crate) fn end(&self, end: End) {
+        let first = self.end.set(end).is_ok();
+        if !first {
+            return;
+        }
+        self.seal(|_, taken| *taken = Taken::new(self.limits.batch));
+        self.inbox.end();
+        self.hub.end(&self.closed());
+        self.ended.notify(usize::MAX);
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn ended(&self) -> &End {
+        loop {
+            if let Some(end) = self.end.get() {
+                return end;
+            }
+            let ended = self.ended.listen();
+            if let Some(end) = self.end.get() {
+                return end;
+            }
+            ended.await;
+        }
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.end.get().is_some()
+    }
+
+    /// Why nothing can be done: it has ended, or is about to.
+    pub(crate) fn closed(&self) -> Closed {
+        let reason = match (self.end.get(), self.demanded()) {
+            (Some(end), _) => end.reason.clone(),
+            (None, Demand::Run | Demand::Close) => CloseReason::Closed,
+            (None, Demand::Abort) => CloseReason::Dropped,
+            (None, Demand::Abandon) => CloseReason::Abandoned,
+        };
+        Closed { reason }
+    }
+
+    /// What an error of the core means to a user of the handle.
+    pub(crate) fn rejected(&self, error: PeerError) -> Rejected {
+        match error {
+            PeerError::Closed => Rejected::Closed(self.closed()),
+            PeerError::OwnId(_)
+            | PeerError::NoAddress(_)
+            | PeerError::TooManyPeers { .. }
+            | PeerError::CircuitOpen { .. }
+            | PeerError::Blocked(_)
+            | _ => Rejected::Peer(error),
+        }
+    }
+}
+
+impl End {
+    /// The socket failed.
+    pub(crate) fn socket(error: io::Error, undelivered: u64) -> Self {
+        Self {
+            reason: CloseReason::Socket(Arc::new(error)),
+            undelivered,
+        }
+    }
+}

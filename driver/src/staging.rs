@@ -1,0 +1,420 @@
+//! Where threads meet: what all tasks and the event loop share about one peer.
+
+use std::{
+    mem,
+    sync::atomic::{AtomicU8, Ordering},
+    time::Instant,
+};
+
+use event_listener::{Event, EventListener};
+use parking_lot::Mutex;
+use quicpool_core::{BatchLimits, ConnectionStatus, OpenBatch, PeerError, PeerId};
+
+use crate::order::Order;
+
+/// One peer, as the handle and the event loop both see it.
+///
+/// Its lock is held for the time of a copy, and while it is held no other lock is taken.
+#[derive(Debug)]
+pub(crate) struct PeerShared {
+    pub(crate) id: PeerId,
+    status: AtomicU8,
+    staging: Mutex<Staging>,
+    room: Event,
+}
+
+/// The tail of the peer's outbox, with orders between the messages so that each is carried out
+/// where its caller gave it.
+#[derive(Debug)]
+struct Staging {
+    limits: BatchLimits,
+    /// Messages since the last order.
+    open: OpenBatch,
+    /// What came before `open`, in order.
+    earlier: Vec<Entry>,
+    /// Bytes of the messages in `earlier`.
+    earlier_bytes: usize,
+    /// Bytes that may still be staged, lent by the core.
+    credit: usize,
+    /// The credit that the most demanding of those who found too little waits for; zero if nobody
+    /// does.
+    wanted: usize,
+    /// Why nothing is accepted.
+    verdict: Result<(), PeerError>,
+    /// Why the core refused to add the peer: it does not know the peer and cannot say so later.
+    refused: Option<PeerError>,
+    /// Whether the event loop is going to look at this peer.
+    listed: Listed,
+    /// When the first message of `open` was staged.
+    staged_at: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Listed {
+    No,
+    Yes,
+}
+
+/// A piece of a peer's staging, in the order in which it was put there.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    /// Messages.
+    Messages(OpenBatch),
+    /// Something to do about the peer.
+    Order(Order),
+}
+
+/// What was taken out of a peer's staging. Kept by the event loop for its buffers.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// What comes first.
+    pub(crate) earlier: Vec<Entry>,
+    /// The messages after it.
+    pub(crate) open: OpenBatch,
+}
+
+/// Whether a message should wait for company.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    /// It goes with its batch.
+    Batched,
+    /// It goes at once, and what was staged before it too.
+    Express,
+}
+
+/// Why a message was not staged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The credit is too small; a waiter is told when there is more.
+    Full,
+    /// Nothing can be sent to the peer.
+    Peer(PeerError),
+}
+
+/// Whether the caller must put the peer on the list of those that the event loop looks at.
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Listing {
+    /// The caller must, since it is the first.
+    Needed,
+    /// Somebody else has.
+    Done,
+}
+
+impl Taken {
+    /// Empty buffers.
+    pub(crate) fn new(limits: BatchLimits) -> Self {
+        Self {
+            earlier: Vec::new(),
+            open: OpenBatch::new(limits),
+        }
+    }
+}
+
+impl PeerShared {
+    /// A peer that the core has not judged: `credit` is what it lends to a peer without messages.
+    pub(crate) fn new(
+        id: PeerId,
+        limits: BatchLimits,
+        credit: usize,
+        verdict: Result<(), PeerError>,
+    ) -> Self {
+        let staging = Staging {
+            limits,
+            open: OpenBatch::new(limits),
+            earlier: Vec::new(),
+            earlier_bytes: 0,
+            credit,
+            wanted: 0,
+            verdict,
+            refused: None,
+            listed: Listed::No,
+            staged_at: Instant::now(),
+        };
+        Self {
+            id,
+            status: AtomicU8::new(ConnectionStatus::New as u8),
+            staging: Mutex::new(staging),
+            room: Event::new(),
+        }
+    }
+
+    /// The state of the peer's connection. Never waits.
+    pub(crate) fn status(&self) -> ConnectionStatus {
+        const ALL: [ConnectionStatus; 5] = [
+            ConnectionStatus::New,
+            ConnectionStatus::Connecting,
+            ConnectionStatus::Connected,
+            ConnectionStatus::Disconnected,
+            ConnectionStatus::Failed,
+        ];
+        let stored = self.status.load(Ordering::Acquire);
+        ALL.into_iter()
+            .find(|status| *status as u8 == stored)
+            .expect("invariant: only a status is ever stored")
+    }
+
+    pub(crate) fn set_status(&self, status: ConnectionStatus) {
+        self.status.store(status as u8, Ordering::Release);
+    }
+
+    /// Accepts a message if there is credit for it.
+    pub(crate) fn stage(&self, message: &[u8], urgency: Urgency) -> (Result<(), Refused>, Listing) {
+        let mut staging = self.staging.lock();
+        let outcome = staging.stage(message, urgency);
+        // Listed even if it was refused: the event loop asks the core for room, or for a verdict
+        // that has changed since.
+        (outcome, staging.list())
+    }
+
+    /// Whether there is credit for a message of `len` bytes.
+    pub(crate) fn has_room(&self, len: usize) -> (Result<(), Refused>, Listing) {
+        let mut staging = self.staging.lock();
+        let outcome = staging.has_room(OpenBatch::cost(len));
+        let listing = match outcome {
+            Ok(()) => Listing::Done,
+            Err(_) => staging.list(),
+        };
+        (outcome, listing)
+    }
+
+    /// Puts an order behind what was staged before it, or gives it back if the manager has ended.
+    pub(crate) fn post(&self, order: Order) -> Result<Listing, Order> {
+        let mut staging = self.staging.lock();
+        if staging.verdict == Err(PeerError::Closed) {
+            return Err(order);
+        }
+        if matches!(order, Order::AddAddress(_)) {
+            staging.expect_address();
+        }
+        staging.close_open();
+        staging.earlier.push(Entry::Order(order));
+        Ok(staging.list())
+    }
+
+    /// What wakes once there is room or the verdict has changed. To be asked for before the last
+    /// look at [`stage`](Self::stage).
+    pub(crate) fn listen(&self) -> EventListener {
+        self.room.listen()
+    }
+
+    /// Exchanges what is staged for the empty buffers in `taken`.
+    pub(crate) fn take(&self, taken: &mut Taken) {
+        debug_assert!(taken.earlier.is_empty() && taken.open.is_empty());
+        let mut staging = self.staging.lock();
+        mem::swap(&mut staging.open, &mut taken.open);
+        mem::swap(&mut staging.earlier, &mut taken.earlier);
+        staging.earlier_bytes = 0;
+        staging.listed = Listed::No;
+    }
+
+    /// The core has refused to add the peer.
+    pub(crate) fn refuse(&self, error: PeerError) {
+        self.staging.lock().refused = Some(error);
+    }
+
+    /// Lends the room that the core has beyond what is staged, and passes on its verdict. Returns
+    /// how much room a waiting sender needs, if this is not enough.
+    pub(crate) fn lend(&self, room: usize, verdict: Result<(), PeerError>) -> Option<usize> {
+        let mut staging = self.staging.lock();
+        let staged = staging.open.bytes() + staging.earlier_bytes;
+        staging.credit = room.saturating_sub(staged);
+        staging.verdict = match &staging.refused {
+            Some(refused) => Err(refused.clone()),
+            None => verdict,
+        };
+        if staging.wanted == 0 {
+            return None;
+        }
+        if staging.verdict.is_ok() && staging.credit < staging.wanted {
+            return Some(staged + staging.wanted);
+        }
+        staging.wanted = 0;
+        drop(staging);
+        self.room.notify(usize::MAX);
+        None
+    }
+
+    /// Accepts nothing from this moment on, and takes what was staged before.
+    pub(crate) fn seal(&self, taken: &mut Taken) {
+        let mut staging = self.staging.lock();
+        staging.verdict = Err(PeerError::Closed);
+        staging.refused = Some(PeerError::Closed);
+        staging.wanted = 0;
+        drop(staging);
+        self.room.notify(usize::MAX);
+        self.take(taken);
+    }
+}
+
+impl Staging {
+    fn stage(&mut self, message: &[u8], urgency: Urgency) -> Result<(), Refused> {
+        let cost = OpenBatch::cost(message.len());
+        self.has_room(cost)?;
+        self.credit -= cost;
+        // The clock costs more than all the rest. Messages that wait for the loop together share
+        // the time of the first: none of them waits longer than it may.
+        if self.open.is_empty() {
+            self.staged_at = Instant::now();
+        }
+        self.open.append(self.staged_at, message);
+        match urgency {
+            Urgency::Batched => {}
+            Urgency::Express => self.open.express(),
+        }
+        Ok(())
+    }
+
+    fn has_room(&mut self, cost: usize) -> Result<(), Refused> {
+        if let Err(error) = &self.verdict {
+            return Err(Refused::Peer(error.clone()));
+        }
+        if cost > self.credit {
+            self.wanted = self.wanted.max(cost);
+            return Err(Refused::Full);
+        }
+        Ok(())
+    }
+
+    /// The core is about to learn an address: messages need not wait until it has.
+    fn expect_address(&mut self) {
+        self.refused = None;
+        if matches!(self.verdict, Err(PeerError::NoAddress(_))) {
+            self.verdict = Ok(());
+        }
+    }
+
+    fn close_open(&mut self) {
+        if self.open.is_empty() {
+            return;
+        }
+        self.earlier_bytes += self.open.bytes();
+        let open = mem::replace(&mut self.open, OpenBatch::new(self.limits));
+        self.earlier.push(Entry::Messages(open));
+    }
+
+    fn list(&mut self) -> Listing {
+        match mem::replace(&mut self.listed, Listed::Yes) {
+            Listed::No => Listing::Needed,
+            Listed::Yes => Listing::Done,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quicpool_core::Config;
+
+    use super::*;
+
+    const ID: PeerId = PeerId::from_bytes([7; 32]);
+
+    fn peer(credit: usize) -> PeerShared {
+        PeerShared::new(ID, Config::default().batch_limits(), credit, Ok(()))
+    }
+
+    fn taken(peer: &PeerShared) -> Taken {
+        let mut taken = Taken::new(Config::default().batch_limits());
+        peer.take(&mut taken);
+        taken
+    }
+
+    fn stage(peer: &PeerShared, message: &[u8]) -> Result<(), Refused> {
+        peer.stage(message, Urgency::Batched).0
+    }
+
+    #[test]
+    fn credit_is_used_up_and_lent_again() {
+        let peer = peer(2 * OpenBatch::cost(10));
+        assert_eq!(stage(&peer, &[0; 10]), Ok(()));
+        assert_eq!(stage(&peer, &[0; 10]), Ok(()));
+        assert_eq!(stage(&peer, &[0; 10]), Err(Refused::Full));
+        assert_eq!(stage(&peer, &[]), Err(Refused::Full));
+        assert_eq!(taken(&peer).open.messages(), 2);
+        assert_eq!(
+            peer.lend(5, Ok(())),
+            Some(OpenBatch::cost(10)),
+            "the most demanding waits"
+        );
+        assert_eq!(peer.lend(OpenBatch::cost(10), Ok(())), None);
+        assert_eq!(stage(&peer, &[0; 10]), Ok(()));
+    }
+
+    #[test]
+    fn what_is_staged_is_not_lent_twice() {
+        let peer = peer(100);
+        assert_eq!(stage(&peer, &[0; 49]), Ok(()));
+        assert_eq!(stage(&peer, &[0; 60]), Err(Refused::Full));
+        assert_eq!(peer.lend(100, Ok(())), Some(50 + 61));
+        assert_eq!(stage(&peer, &[0; 49]), Ok(()));
+        assert_eq!(stage(&peer, &[]), Err(Refused::Full));
+    }
+
+    #[test]
+    fn a_peer_is_listed_once_until_it_is_looked_at() {
+        let peer = peer(100);
+        assert_eq!(peer.stage(b"1", Urgency::Batched).1, Listing::Needed);
+        assert_eq!(peer.stage(b"2", Urgency::Batched).1, Listing::Done);
+        drop(taken(&peer));
+        assert_eq!(peer.stage(b"3", Urgency::Batched).1, Listing::Needed);
+    }
+
+    #[test]
+    fn an_order_keeps_its_place_between_messages() {
+        let peer = peer(100);
+        assert_eq!(stage(&peer, b"before"), Ok(()));
+        let (responder, _reply) = crate::reply::channel();
+        assert_eq!(
+            peer.post(Order::Disconnect(responder)).ok(),
+            Some(Listing::Done)
+        );
+        assert_eq!(stage(&peer, b"after"), Ok(()));
+        let taken = taken(&peer);
+        assert!(matches!(
+            &taken.earlier[..],
+            [Entry::Messages(before), Entry::Order(Order::Disconnect(_))] if before.messages() == 1
+        ));
+        assert_eq!(taken.open.messages(), 1);
+    }
+
+    #[test]
+    fn an_address_on_its_way_lets_messages_pass() {
+        let peer = PeerShared::new(
+            ID,
+            Config::default().batch_limits(),
+            100,
+            Err(PeerError::NoAddress(ID)),
+        );
+        assert_eq!(
+            stage(&peer, b"lost"),
+            Err(Refused::Peer(PeerError::NoAddress(ID)))
+        );
+        let address = ([127, 0, 0, 1], 1).into();
+        assert!(peer.post(Order::AddAddress(address)).is_ok());
+        assert_eq!(stage(&peer, b"found"), Ok(()));
+    }
+
+    #[test]
+    fn a_refused_peer_stays_refused_until_it_is_added_again() {
+        let peer = peer(100);
+        peer.refuse(PeerError::TooManyPeers { max: 1 });
+        assert_eq!(peer.lend(100, Ok(())), None);
+        assert_eq!(
+            stage(&peer, b""),
+            Err(Refused::Peer(PeerError::TooManyPeers { max: 1 }))
+        );
+    }
+
+    #[test]
+    fn a_sealed_peer_accepts_nothing_and_loses_nothing() {
+        let peer = peer(100);
+        assert_eq!(stage(&peer, b"tail"), Ok(()));
+        let mut taken = Taken::new(Config::default().batch_limits());
+        peer.seal(&mut taken);
+        assert_eq!(taken.open.messages(), 1);
+        peer.lend(100, Ok(()));
+        assert_eq!(stage(&peer, b""), Err(Refused::Peer(PeerError::Closed)));
+        let (responder, _reply) = crate::reply::channel();
+        assert!(peer.post(Order::Disconnect(responder)).is_err());
+    }
+}

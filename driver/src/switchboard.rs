@@ -1,0 +1,463 @@
+//! Connects the handle's side with the machine: orders in, events and messages out.
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    mem,
+    ops::Bound::{Excluded, Unbounded},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use quicpool_core::{
+    Action, ConnectionStatus, Datagram, Event, Manager, Message, OpenBatch, PeerAddr, PeerId,
+    Reason,
+};
+use tracing::{debug, trace, warn};
+
+use crate::{
+    error::{ConnectError, FlushError},
+    inbox::Report,
+    metrics::METRICS_AGE_MAX,
+    order::Order,
+    reply::Responder,
+    shared::{Demand, Shared},
+    staging::{Entry, PeerShared, Taken},
+};
+
+/// Peers whose staging is looked at in one turn.
+const PEERS_PER_TURN: usize = 256;
+
+/// Messages of one peer that are handed out before it is the next one's turn.
+const MESSAGES_PER_PEER: usize = 256;
+
+/// Messages handed out in one turn.
+const MESSAGES_PER_TURN: usize = 4_096;
+
+/// How long the taking of a few messages may wait to be told to those who sent them.
+const TAKEN_DELAY_MAX: Duration = Duration::from_millis(5);
+
+/// The machine, and what it takes to serve the handle. Knows nothing of sockets and runtimes.
+pub(crate) struct Switchboard {
+    core: Manager,
+    shared: Arc<Shared>,
+    /// What of the handle's demand has been passed on.
+    obeyed: Demand,
+    /// Peers that the handle has listed and whose turn has not come.
+    listed: VecDeque<Arc<PeerShared>>,
+    listed_spare: Vec<Arc<PeerShared>>,
+    staged_spare: Taken,
+    /// Peers whose room or verdict may have changed in this turn.
+    touched: Vec<Arc<PeerShared>>,
+    /// Peers with messages to hand out.
+    readable: BTreeSet<PeerId>,
+    /// The peer that was read last: the next one in order has its turn.
+    read_last: PeerId,
+    messages: Vec<Message>,
+    taken: Vec<(PeerId, usize)>,
+    /// When a few taken messages must be told.
+    taken_due: Option<Instant>,
+    connects: HashMap<PeerId, Vec<Responder<Result<(), ConnectError>>>>,
+    flushes: HashMap<u64, Responder<Result<(), FlushError>>>,
+    next_token: u64,
+    /// Callers whose order is carried out, who hear of it after the events that it caused.
+    done: Vec<Responder<()>>,
+    /// Whether anything has happened since the last look at the numbers.
+    worked: bool,
+    metrics_published: Instant,
+    metrics_due: Option<Instant>,
+    /// Peers shared at which those that nobody needs are looked for.
+    sweep_at: usize,
+    /// Set by the machine's last event: how many messages were not delivered.
+    closed: Option<u64>,
+}
+
+/// Whether a step has left work for the next turn.
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// All was done.
+    Nothing,
+    /// The turn's budget was used up before.
+    More,
+}
+
+impl Switchboard {
+    pub(crate) fn new(now: Instant, core: Manager, shared: Arc<Shared>) -> Self {
+        Self {
+            core,
+            obeyed: Demand::Run,
+            listed: VecDeque::new(),
+            listed_spare: Vec::new(),
+            staged_spare: Taken::new(shared.limits.batch),
+            touched: Vec::new(),
+            readable: BTreeSet::new(),
+            read_last: PeerId::from_bytes([0; PeerId::LEN]),
+            messages: Vec::with_capacity(MESSAGES_PER_PEER),
+            taken: Vec::new(),
+            taken_due: None,
+            connects: HashMap::new(),
+            flushes: HashMap::new(),
+            next_token: 0,
+            done: Vec::new(),
+            worked: true,
+            metrics_published: now,
+            metrics_due: None,
+            sweep_at: SWEEP_PEERS_MIN,
+            closed: None,
+            shared,
+        }
+    }
+
+    pub(crate) fn set_segments_max(&mut self, segments: usize) {
+        self.core.set_segments_max(segments);
+    }
+
+    pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
+        self.worked = true;
+        self.core.handle_datagram(now, datagram);
+    }
+
+    /// Lets the machine know if its deadline has come.
+    pub(crate) fn pass_deadline(&mut self, now: Instant) {
+        let due = self.core.poll_timeout();
+        if let Some(deadline) = due.filter(|deadline| deadline.at <= now) {
+            trace!(reason = ?deadline.reason, "a deadline");
+            self.worked = true;
+            self.core.handle_timeout(now);
+        }
+    }
+
+    pub(crate) fn poll_action(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Action> {
+        self.core.poll_action(now, buffer)
+    }
+
+    /// Messages that were not delivered, once the machine has ended.
+    pub(crate) const fn closed(&self) -> Option<u64> {
+        self.closed
+    }
+
+    /// What the handle demands of the whole manager.
+    pub(crate) fn take_demand(&mut self, now: Instant) -> Demand {
+        let demand = self.shared.demanded();
+        if demand > self.obeyed {
+            self.obeyed = demand;
+            debug!(?demand, "the manager ends");
+            match demand {
+                Demand::Run | Demand::Abandon => {}
+                Demand::Close => {
+                    self.seal(now);
+                    self.core.close(now);
+                }
+                Demand::Abort => {
+                    self.seal(now);
+                    self.core.abort(now);
+                }
+            }
+        }
+        demand
+    }
+
+    /// Accepts nothing from the handle any more, and passes on what was accepted before.
+    pub(crate) fn seal(&mut self, now: Instant) {
+        let shared = Arc::clone(&self.shared);
+        shared.seal(|peer, taken| self.absorb(now, peer, taken));
+    }
+
+    /// Messages and orders of the peers that the handle has listed.
+    pub(crate) fn take_orders(&mut self, now: Instant) -> Rest {
+        self.shared.take_listed(&mut self.listed_spare);
+        self.listed.extend(self.listed_spare.drain(..));
+        let mut taken = mem::replace(&mut self.staged_spare, Taken::new(self.shared.limits.batch));
+        for _ in 0..PEERS_PER_TURN {
+            let Some(peer) = self.listed.pop_front() else {
+                break;
+            };
+            self.worked = true;
+            peer.take(&mut taken);
+            self.absorb(now, &peer, &mut taken);
+            self.touched.push(peer);
+        }
+        self.staged_spare = taken;
+        Rest::unless(self.listed.is_empty())
+    }
+
+    fn absorb(&mut self, now: Instant, peer: &Arc<PeerShared>, taken: &mut Taken) {
+        for entry in taken.earlier.drain(..) {
+            match entry {
+                Entry::Messages(mut messages) => self.handle_staged(now, peer, &mut messages),
+                Entry::Order(order) => self.carry_out(now, peer, order),
+            }
+        }
+        self.handle_staged(now, peer, &mut taken.open);
+    }
+
+    fn handle_staged(&mut self, now: Instant, peer: &PeerShared, messages: &mut OpenBatch) {
+        if !messages.is_empty() {
+            self.core.handle_staged(now, peer.id, messages);
+        }
+    }
+
+    fn carry_out(&mut self, now: Instant, peer: &Arc<PeerShared>, order: Order) {
+        let id = peer.id;
+        trace!(peer = ?id, ?order, "an order");
+        match order {
+            Order::AddAddress(addr) => {
+                if let Err(error) = self.core.add_address(now, PeerAddr::new(id, addr)) {
+                    peer.refuse(error);
+                }
+            }
+            Order::RemoveAddress(addr) => self.core.remove_address(now, PeerAddr::new(id, addr)),
+            Order::Connect(responder) => self.connect(now, id, responder),
+            Order::Flush(responder) => self.flush(now, id, responder),
+            Order::Disconnect(responder) => {
+                self.core.disconnect(now, id);
+                self.done.push(responder);
+            }
+            Order::Forget(responder) => {
+                self.core.forget(now, id);
+                self.done.push(responder);
+            }
+            Order::Block(responder) => {
+                self.core.block(now, id);
+                self.done.push(responder);
+            }
+            Order::Unblock(responder) => {
+                self.core.unblock(id);
+                self.done.push(responder);
+            }
+            Order::Metrics(responder) => responder.answer(self.core.peer_metrics(id)),
+        }
+    }
+
+    fn connect(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        responder: Responder<Result<(), ConnectError>>,
+    ) {
+        let known = self.core.connect(now, peer);
+        if let Err(error) = known {
+            responder.answer(Err(self.shared.rejected(error).into()));
+        } else if self.core.status(peer) == Some(ConnectionStatus::Connected) {
+            responder.answer(Ok(()));
+        } else {
+            self.connects.entry(peer).or_default().push(responder);
+        }
+    }
+
+    fn flush(&mut self, now: Instant, peer: PeerId, responder: Responder<Result<(), FlushError>>) {
+        let token = self.next_token;
+        self.next_token += 1;
+        match self.core.flush(now, peer, token) {
+            Ok(()) => {
+                self.flushes.insert(token, responder);
+            }
+            Err(error) => responder.answer(Err(self.shared.rejected(error).into())),
+        }
+    }
+
+    /// Tells the machine what the application has taken.
+    pub(crate) fn take_taken(&mut self, now: Instant) {
+        let due = match self.shared.inbox.reported() {
+            Report::Nothing => false,
+            Report::Some => now >= *self.taken_due.get_or_insert(now + TAKEN_DELAY_MAX),
+            Report::Due => true,
+        };
+        if !due {
+            return;
+        }
+        self.worked = true;
+        self.taken_due = None;
+        self.shared.inbox.collect(&mut self.taken);
+        for (peer, count) in self.taken.drain(..) {
+            self.core.mark_taken(now, peer, count);
+        }
+    }
+
+    /// Passes on what the machine says.
+    pub(crate) fn notify(&mut self, now: Instant, event: Event) {
+        trace!(?event, "an event");
+        match event {
+            Event::Readable { peer } => {
+                self.readable.insert(peer);
+            }
+            Event::Writable { peer } => self.touched.push(self.shared.peer(peer)),
+            Event::Flushed { token, result, .. } => {
+                if let Some(responder) = self.flushes.remove(&token) {
+                    responder.answer(result.map_err(FlushError::Undelivered));
+                }
+            }
+            Event::StatusChanged {
+                peer,
+                to,
+                ref reason,
+                ..
+            } => {
+                self.answer_connects(peer, to, reason);
+                let shared = self.shared.peer(peer);
+                self.shared.hub.publish(&event, || shared.set_status(to));
+                self.touched.push(shared);
+            }
+            Event::Closed { undelivered } => {
+                self.closed = Some(undelivered);
+                self.publish_metrics_now(now);
+                self.shared.hub.publish(&event, || {});
+            }
+            other @ (Event::Undelivered { .. }
+            | Event::PeerRestarted { .. }
+            | Event::Stalled { .. }
+            | Event::IdentityInUse { .. }
+            | _) => {
+                self.touched
+                    .extend(concerned(&other).map(|peer| self.shared.peer(peer)));
+                self.shared.hub.publish(&other, || {});
+            }
+        }
+    }
+
+    fn answer_connects(&mut self, peer: PeerId, to: ConnectionStatus, reason: &Reason) {
+        let outcome = match to {
+            ConnectionStatus::New | ConnectionStatus::Connecting => return,
+            ConnectionStatus::Connected => Ok(()),
+            ConnectionStatus::Disconnected | ConnectionStatus::Failed => {
+                Err(ConnectError::Failed {
+                    peer,
+                    reason: reason.clone(),
+                })
+            }
+        };
+        for responder in self.connects.remove(&peer).unwrap_or_default() {
+            responder.answer(outcome.clone());
+        }
+    }
+
+    /// Tells those whose orders were carried out, once the events of it are passed on.
+    pub(crate) fn answer_done(&mut self) {
+        for responder in self.done.drain(..) {
+            responder.answer(());
+        }
+    }
+
+    /// Hands messages to the application, some of each peer in turn.
+    pub(crate) fn hand_out(&mut self, now: Instant) -> Rest {
+        let mut budget = MESSAGES_PER_TURN;
+        while budget > 0 {
+            let Some(peer) = self.next_readable() else {
+                return Rest::Nothing;
+            };
+            let max = MESSAGES_PER_PEER.min(budget);
+            let count = self.core.read(now, peer, max, &mut self.messages);
+            if count < max {
+                self.readable.remove(&peer);
+            }
+            if count > 0 {
+                self.shared.inbox.push(&mut self.messages);
+            }
+            budget -= count;
+        }
+        Rest::unless(self.readable.is_empty())
+    }
+
+    fn next_readable(&mut self) -> Option<PeerId> {
+        let after = (Excluded(self.read_last), Unbounded);
+        let mut later = self.readable.range(after);
+        self.read_last = *later.next().or_else(|| self.readable.first())?;
+        Some(self.read_last)
+    }
+
+    /// Lends the machine's room to those who stage, where it may have changed.
+    pub(crate) fn lend(&mut self, now: Instant) {
+        for peer in self.touched.drain(..) {
+            let room = self.core.room(peer.id);
+            let verdict = self.core.verdict(peer.id);
+            if let Some(bytes) = peer.lend(room, verdict) {
+                self.core.want_room(now, peer.id, bytes);
+            }
+        }
+        if self.shared.peers_count() > self.sweep_at {
+            self.sweep();
+        }
+    }
+
+    /// Strangers come, go, and are forgotten by the machine; what was shared about them goes too.
+    fn sweep(&mut self) {
+        self.shared
+            .forget_unused(|peer| self.core.status(peer).is_some());
+        // Twice as many make the next one worth its cost, which is thereby constant for each peer.
+        self.sweep_at = SWEEP_PEERS_MIN.max(2 * self.shared.peers_count());
+    }
+
+    /// Publishes the numbers if they may have changed and were published long ago, or else
+    /// remembers to do it soon.
+    pub(crate) fn publish_metrics(&mut self, now: Instant) {
+        if mem::take(&mut self.worked) {
+            let due = self.metrics_published + METRICS_AGE_MAX;
+            self.metrics_due.get_or_insert(due);
+        }
+        if self.metrics_due.is_some_and(|due| now >= due) {
+            self.publish_metrics_now(now);
+        }
+    }
+
+    fn publish_metrics_now(&mut self, now: Instant) {
+        self.metrics_due = None;
+        self.metrics_published = now;
+        self.shared.metrics.publish(self.core.metrics(now));
+    }
+
+    /// When the machine must be called, if nothing happens before.
+    pub(crate) fn core_deadline(&self) -> Option<Instant> {
+        self.core.poll_timeout().map(|deadline| deadline.at)
+    }
+
+    /// When the next turn must be for the sake of the handle's side.
+    pub(crate) fn own_deadline(&self) -> Option<Instant> {
+        [self.taken_due, self.metrics_due]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Messages that were accepted and that nobody knows to be delivered or reported.
+    pub(crate) fn undelivered(&mut self, now: Instant) -> u64 {
+        let counters = self.core.metrics(now).counters;
+        counters
+            .messages_accepted
+            .saturating_sub(counters.messages_delivered)
+            .saturating_sub(counters.messages_undelivered)
+    }
+
+    /// Warns of what was lost by dropping the last handle.
+    pub(crate) fn warn_of_unsent(&self, undelivered: u64) {
+        if self.obeyed == Demand::Abort && undelivered > 0 {
+            warn!(
+                undelivered,
+                "the last handle was dropped without close: messages are undelivered"
+            );
+        }
+    }
+}
+
+/// Peers below which nobody looks for those that are not needed.
+const SWEEP_PEERS_MIN: usize = 1_024;
+
+impl Rest {
+    fn unless(done: bool) -> Self {
+        if done { Self::Nothing } else { Self::More }
+    }
+}
+
+/// Whose room or verdict an event may have changed.
+fn concerned(event: &Event) -> Option<PeerId> {
+    match event {
+        Event::StatusChanged { peer, .. }
+        | Event::Readable { peer }
+        | Event::Writable { peer }
+        | Event::Flushed { peer, .. }
+        | Event::Undelivered { peer, .. }
+        | Event::PeerRestarted { peer, .. }
+        | Event::Stalled { peer }
+        | Event::IdentityInUse { peer } => Some(*peer),
+        Event::Closed { .. } | _ => None,
+    }
+}

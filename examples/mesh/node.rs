@@ -1,0 +1,263 @@
+//! One peer of the mesh, in one of its lives.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use hdrhistogram::Histogram;
+use quicpool::{
+    Config, ConnectionManager, ConnectionStatus, Event, Events, EventsError, FlushError, Identity,
+    NetworkMetrics, Peer, PeerAddr, PeerError, PeerId, SendError, TokioRuntime,
+};
+use tokio::task::JoinHandle;
+
+use crate::ledger::{Arrived, Header, Sent};
+
+/// Messages of one sender that wait for one receiver, in bytes. Short, so that latency is that of
+/// the network and not of the queue.
+const OUTBOX_BYTES: usize = 128 * 1024;
+
+/// What all peers know.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// Bytes of a message.
+    pub(crate) size: usize,
+    pub(crate) connections_max: Option<usize>,
+    /// The zero of time stamps.
+    pub(crate) began: Instant,
+    /// Everyone, in order, once everyone is bound.
+    pub(crate) everyone: Vec<PeerAddr>,
+    /// Messages received so far.
+    pub(crate) received: AtomicU64,
+    /// Senders that are not done.
+    pub(crate) sending: AtomicUsize,
+}
+
+impl Plan {
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// The limits of a peer.
+    pub(crate) fn config(&self) -> Config {
+        let mut config = Config::default();
+        config.batch_bytes_max = OUTBOX_BYTES / 4;
+        config.message_bytes_max = self.size.max(1_024);
+        config.outbox_bytes_max = OUTBOX_BYTES.max(2 * self.size + 1_024);
+        config.connections_max = self.connections_max.unwrap_or(config.connections_max);
+        config
+    }
+}
+
+/// A running peer.
+pub(crate) struct Node {
+    pub(crate) manager: ConnectionManager,
+    senders: Vec<JoinHandle<Result<Sent, SendError>>>,
+    receiver: JoinHandle<Received>,
+    watcher: JoinHandle<Happened>,
+}
+
+/// All that is known of one life of a peer.
+pub(crate) struct Life {
+    pub(crate) sent: BTreeMap<usize, Sent>,
+    pub(crate) received: Received,
+    pub(crate) happened: Happened,
+    pub(crate) metrics: NetworkMetrics,
+}
+
+/// What a peer has received.
+pub(crate) struct Received {
+    /// By sender and the sender's life.
+    pub(crate) arrived: BTreeMap<(usize, u32), Arrived>,
+    /// From accepted to received, in microseconds.
+    pub(crate) latency: Histogram<u64>,
+    /// Messages that nobody has sent like this.
+    pub(crate) corrupt: u64,
+}
+
+/// What a peer was told.
+#[derive(Debug, Default)]
+pub(crate) struct Happened {
+    /// How often a connection became `Connecting`, `Connected`, `Disconnected`, `Failed`.
+    pub(crate) moves: BTreeMap<ConnectionStatus, u64>,
+    undelivered: BTreeMap<PeerId, Vec<Range<u64>>>,
+    /// Events that came too fast to be seen.
+    pub(crate) missed: u64,
+}
+
+impl Node {
+    /// Binds a peer that does nothing yet.
+    pub(crate) async fn bind(
+        config: Config,
+        seed: &[u8; 32],
+        addr: SocketAddr,
+    ) -> Result<ConnectionManager, quicpool::BindError> {
+        ConnectionManager::bind(TokioRuntime, addr, Identity::from_seed(seed), config).await
+    }
+
+    /// Begins to receive, and to send to each receiver as many messages as `quotas` says.
+    pub(crate) fn start(
+        plan: &Arc<Plan>,
+        manager: ConnectionManager,
+        life: u32,
+        quotas: &BTreeMap<usize, u64>,
+    ) -> Result<Self, PeerError> {
+        let watcher = tokio::spawn(watch(manager.subscribe().1));
+        let receiver = tokio::spawn(receive(Arc::clone(plan), manager.clone()));
+        let mut senders = Vec::new();
+        for (&to, &quota) in quotas {
+            let peer = manager.peer(plan.everyone[to])?;
+            plan.sending.fetch_add(1, Ordering::Relaxed);
+            senders.push(tokio::spawn(send(Arc::clone(plan), peer, life, quota)));
+        }
+        Ok(Self {
+            manager,
+            senders,
+            receiver,
+            watcher,
+        })
+    }
+
+    /// Dies as a crash of its process would have it.
+    pub(crate) async fn crash(self, plan: &Plan) -> Result<Life, SendError> {
+        let metrics = self.manager.metrics();
+        self.manager.abandon().await;
+        let mut life = self.gather(plan, metrics).await?;
+        for sent in life.sent.values_mut() {
+            sent.crashed = true;
+        }
+        Ok(life)
+    }
+
+    /// Ends, once all senders of all peers are done.
+    pub(crate) async fn finish(self, plan: &Plan) -> Result<Life, quicpool::Error> {
+        let metrics = self.manager.metrics();
+        self.manager.close().await?;
+        Ok(self.gather(plan, metrics).await?)
+    }
+
+    async fn gather(self, plan: &Plan, metrics: NetworkMetrics) -> Result<Life, SendError> {
+        let id = self.manager.id();
+        let others = (0..).zip(&plan.everyone).filter(|(_, peer)| peer.id != id);
+        let mut happened = self.watcher.await.expect("the watcher does not panic");
+        let mut sent = BTreeMap::new();
+        for (sender, (to, peer)) in self.senders.into_iter().zip(others) {
+            let mut one = sender.await.expect("a sender does not panic")?;
+            one.reported = happened.undelivered.remove(&peer.id).unwrap_or_default();
+            sent.insert(to, one);
+        }
+        Ok(Life {
+            sent,
+            received: self.receiver.await.expect("the receiver does not panic"),
+            happened,
+            metrics,
+        })
+    }
+}
+
+/// Sends a quota to one peer, whatever happens to it meanwhile, and waits until it is settled.
+async fn send(plan: Arc<Plan>, peer: Peer, life: u32, quota: u64) -> Result<Sent, SendError> {
+    let mut sent = Sent::default();
+    let mut message = vec![0; plan.size];
+    let mut outcome = Ok(());
+    while sent.accepted < quota && outcome.is_ok() {
+        let header = Header {
+            life,
+            number: sent.accepted,
+            sent_ns: plan.now_ns(),
+        };
+        header.write(&mut message);
+        match peer.try_send(&message) {
+            Ok(()) => sent.accepted += 1,
+            // Also for the other errors: the wait fails with them, and waits for the breaker.
+            Err(_) => outcome = wait_for_room(&peer, plan.size).await,
+        }
+    }
+    if outcome.is_ok() {
+        outcome = settle(&peer).await;
+    }
+    plan.sending.fetch_sub(1, Ordering::Relaxed);
+    match outcome {
+        // A crash ends its senders.
+        Ok(()) | Err(SendError::Closed(_)) => Ok(sent),
+        Err(error) => Err(error),
+    }
+}
+
+async fn wait_for_room(peer: &Peer, len: usize) -> Result<(), SendError> {
+    match peer.writable(len).await {
+        Err(SendError::Peer(error)) => wait_for_breaker(error).await,
+        other => other,
+    }
+}
+
+/// Waits until every message is taken or reported.
+async fn settle(peer: &Peer) -> Result<(), SendError> {
+    loop {
+        match peer.flush().await {
+            Ok(()) | Err(FlushError::Undelivered(_)) => return Ok(()),
+            Err(FlushError::Closed(closed)) => return Err(closed.into()),
+            Err(FlushError::Peer(error)) => wait_for_breaker(error).await?,
+            Err(other) => panic!("unknown error of flush: {other}"),
+        }
+    }
+}
+
+/// A peer that fails all the time is tried again at a known time; any other error stays one.
+async fn wait_for_breaker(error: PeerError) -> Result<(), SendError> {
+    let PeerError::CircuitOpen { retry_at, .. } = error else {
+        return Err(SendError::Peer(error));
+    };
+    tokio::time::sleep_until(retry_at.into()).await;
+    Ok(())
+}
+
+async fn receive(plan: Arc<Plan>, manager: ConnectionManager) -> Received {
+    let everyone: BTreeMap<_, _> = plan.everyone.iter().map(|peer| peer.id).zip(0..).collect();
+    let mut received = Received {
+        arrived: BTreeMap::new(),
+        latency: Histogram::new(3).expect("3 significant digits are allowed"),
+        corrupt: 0,
+    };
+    let mut messages = Vec::new();
+    while manager.recv_many(&mut messages, 256).await.is_ok() {
+        let now_ns = plan.now_ns();
+        plan.received
+            .fetch_add(messages.len() as u64, Ordering::Relaxed);
+        for message in messages.drain(..) {
+            let header = Header::read(&message.payload);
+            let from = everyone.get(&message.from);
+            let (Some(header), Some(&from)) = (header, from) else {
+                received.corrupt += 1;
+                continue;
+            };
+            let arrived = received.arrived.entry((from, header.life)).or_default();
+            arrived.note(header.number);
+            let latency_us = now_ns.saturating_sub(header.sent_ns) / 1_000;
+            received.latency.saturating_record(latency_us);
+        }
+    }
+    received
+}
+
+async fn watch(mut events: Events) -> Happened {
+    let mut happened = Happened::default();
+    loop {
+        match events.next().await {
+            Ok(Event::StatusChanged { to, .. }) => *happened.moves.entry(to).or_default() += 1,
+            Ok(Event::Undelivered { peer, messages, .. }) => {
+                happened.undelivered.entry(peer).or_default().push(messages);
+            }
+            Ok(_) => {}
+            Err(EventsError::Missed(count)) => happened.missed += count,
+            Err(_) => return happened,
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Like netcat between two machines: bytes in at one end, the same bytes out at the other.
+//!
+//! ```text
+//! there$ pipe listen --bind 192.0.2.1:4433 > copy
+//! qp1...@192.0.2.1:4433
+//! here$  pipe send qp1...@192.0.2.1:4433 < file
+//! ```
+//!
+//! Both ends exit with 0 only if the other end has all of it.
+
+use std::{
+    cell::Cell, error::Error, net::SocketAddr, path::PathBuf, process, time::Duration,
+    time::Instant,
+};
+
+use clap::{Args, Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use quicpool::{
+    Config, ConnectionManager, ConnectionStatus, Event, Events, EventsError, Identity,
+    IdentityFile, PeerAddr, PeerId, Reason, TokioRuntime,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
+
+/// Bytes of a message, such that a few fill a batch.
+const CHUNK_BYTES: usize = 16 * 1024;
+
+/// What the first byte of a message says about the rest.
+const DATA: u8 = 0;
+/// All bytes were sent, and this is how many.
+const END: u8 = 1;
+/// All bytes were written, and this is how many.
+const COMPLETE: u8 = 2;
+
+/// How long a lost connection may take to come back.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Parser)]
+#[command(about = "Bytes in at one end, the same bytes out at the other")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print ID@ADDR on stderr, and write what one peer sends to stdout
+    Listen {
+        /// Address to listen on: one of this machine that the sender can reach
+        #[arg(long, default_value = "127.0.0.1:0")]
+        bind: SocketAddr,
+        #[command(flatten)]
+        own: Own,
+    },
+    /// Send stdin to a listening peer
+    Send {
+        /// ID@ADDR as the listener prints it
+        peer: PeerAddr,
+        /// Address to send from; any by default
+        #[arg(long)]
+        bind: Option<SocketAddr>,
+        #[command(flatten)]
+        own: Own,
+    },
+}
+
+#[derive(Args)]
+struct Own {
+    /// File that keeps this end's identity; a new identity each time by default
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() {
+    let code = match run(Cli::parse().command).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("pipe: {}", chain(&*error));
+            1
+        }
+    };
+    // Not by returning: a read of stdin cannot be called off, and the runtime would wait for it.
+    process::exit(code);
+}
+
+async fn run(command: Command) -> Result<i32, Box<dyn Error>> {
+    let manager = match &command {
+        Command::Listen { bind, own } => bind_to(*bind, own).await?,
+        Command::Send { peer, bind, own } => bind_to(bind.unwrap_or(any(peer)), own).await?,
+    };
+    let progress = ProgressBar::new_spinner();
+    progress.set_style(ProgressStyle::with_template(
+        "{bytes} {binary_bytes_per_sec}",
+    )?);
+    let started = Instant::now();
+    let copied = tokio::select! {
+        copied = copy(&command, &manager, &progress) => copied,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
+            manager.close().await?;
+            return Ok(130);
+        }
+    };
+    manager.close().await?;
+    progress.finish_and_clear();
+    let elapsed = started.elapsed().as_secs_f64();
+    eprintln!("{} bytes in {elapsed:.3} s", copied?);
+    Ok(0)
+}
+
+async fn bind_to(addr: SocketAddr, own: &Own) -> Result<ConnectionManager, quicpool::Error> {
+    let identity = match &own.identity {
+        Some(path) => IdentityFile::load_or_create(path)?,
+        None => Identity::generate(),
+    };
+    Ok(ConnectionManager::bind(TokioRuntime, addr, identity, Config::default()).await?)
+}
+
+/// Any address that can reach the peer.
+fn any(peer: &PeerAddr) -> SocketAddr {
+    match peer.addr {
+        SocketAddr::V4(_) => ([0; 4], 0).into(),
+        SocketAddr::V6(_) => ([0; 16], 0).into(),
+    }
+}
+
+/// Copies to the end, unless the other end leaves before.
+async fn copy(
+    command: &Command,
+    manager: &ConnectionManager,
+    progress: &ProgressBar,
+) -> Result<u64, Box<dyn Error>> {
+    let (_, events) = manager.subscribe();
+    let other = Cell::new(None);
+    let copy = async {
+        match command {
+            Command::Listen { .. } => listen(manager, &other, progress).await,
+            Command::Send { peer, .. } => send(manager, *peer, &other, progress).await,
+        }
+    };
+    tokio::select! {
+        biased;
+        copied = copy => copied,
+        why = watch(events, &other) => Err(why),
+    }
+}
+
+async fn listen(
+    manager: &ConnectionManager,
+    sender: &Cell<Option<PeerId>>,
+    progress: &ProgressBar,
+) -> Result<u64, Box<dyn Error>> {
+    eprintln!("{}", manager.peer_addr());
+    let mut out = tokio::io::stdout();
+    let mut written = 0;
+    loop {
+        let message = manager.recv().await?;
+        // The first to send is the one to listen to.
+        if sender.get().is_none() {
+            sender.set(Some(message.from));
+        } else if sender.get() != Some(message.from) {
+            manager.disconnect(message.from).await?;
+            continue;
+        }
+        match message.payload.split_first() {
+            Some((&DATA, data)) => {
+                out.write_all(data).await?;
+                written += data.len() as u64;
+                progress.set_position(written);
+            }
+            Some((&END, total)) if total == written.to_be_bytes() => {
+                out.flush().await?;
+                manager
+                    .send(message.from, tagged(COMPLETE, written))
+                    .await?;
+                return Ok(written);
+            }
+            _ => return Err("the sender has another idea of how this goes".into()),
+        }
+    }
+}
+
+async fn send(
+    manager: &ConnectionManager,
+    to: PeerAddr,
+    listener: &Cell<Option<PeerId>>,
+    progress: &ProgressBar,
+) -> Result<u64, Box<dyn Error>> {
+    let peer = manager.peer(to)?;
+    peer.connect().await?;
+    listener.set(Some(to.id));
+    let mut input = tokio::io::stdin();
+    let mut chunk = [DATA; 1 + CHUNK_BYTES];
+    let mut sent = 0;
+    loop {
+        let len = input.read(&mut chunk[1..]).await?;
+        if len == 0 {
+            break;
+        }
+        peer.send(&chunk[..=len]).await?;
+        sent += len as u64;
+        progress.set_position(sent);
+    }
+    peer.send(tagged(END, sent)).await?;
+    let answer = manager.recv().await?;
+    if answer.from == to.id && *answer.payload == tagged(COMPLETE, sent) {
+        return Ok(sent);
+    }
+    Err("the listener has another idea of how this goes".into())
+}
+
+fn tagged(tag: u8, bytes: u64) -> [u8; 9] {
+    let mut message = [tag; 9];
+    message[1..].copy_from_slice(&bytes.to_be_bytes());
+    message
+}
+
+/// Ends when the other end has left, and says why. A connection that is lost comes back by itself,
+/// if it does so in time.
+async fn watch(mut events: Events, other: &Cell<Option<PeerId>>) -> Box<dyn Error> {
+    let mut lost = false;
+    loop {
+        let Ok(event) = timeout(PATIENCE, events.next()).await else {
+            if lost {
+                return "the other end is gone".into();
+            }
+            continue;
+        };
+        match event {
+            Ok(Event::StatusChanged {
+                peer, to, reason, ..
+            }) if other.get() == Some(peer) => {
+                if reason == Reason::Goodbye {
+                    return format!("the other end has left: {reason}").into();
+                }
+                lost = to != ConnectionStatus::Connected;
+            }
+            Ok(Event::Undelivered { peer, reason, .. }) if other.get() == Some(peer) => {
+                return format!("the other end has not got all of it: {reason}").into();
+            }
+            Ok(Event::PeerRestarted { peer, .. }) if other.get() == Some(peer) => {
+                return "the other end has restarted".into();
+            }
+            Ok(_) | Err(EventsError::Missed(_)) => {}
+            Err(error) => return error.into(),
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

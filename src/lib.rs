@@ -1,0 +1,56 @@
+//! Keeps one process connected to many peers over QUIC.
+//!
+//! You send messages to *peers*; quicpool dials, pools, batches, encrypts, reconnects, and says
+//! what happened. Peers are permanent and connections are a cache: a message that was accepted
+//! arrives exactly once and in order, however many connections that takes, or it is reported.
+//!
+//! ```
+//! use quicpool::{Config, ConnectionManager, Identity, TokioRuntime};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), quicpool::Error> {
+//!     let alice = ConnectionManager::bind(TokioRuntime, "127.0.0.1:0", Identity::generate(), Config::default()).await?;
+//!     let bob = ConnectionManager::bind(TokioRuntime, "127.0.0.1:0", Identity::generate(), Config::default()).await?;
+//!     alice.peer(bob.peer_addr())?.send(b"hello").await?; // dials, pools, batches, encrypts
+//!     let message = bob.recv().await?;
+//!     println!("{} says {:?}", message.from, message.payload);
+//!     alice.close().await?; // nothing accepted is lost
+//!     bob.close().await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Where to begin
+//!
+//! [`ConnectionManager`] is the handle to everything, and [`Peer`] the one to keep for each peer.
+//! [`Config`] has every limit and delay, with its default. [`Identity`] is who you are;
+//! [`IdentityFile`] keeps it on disk. [`ConnectionManager::subscribe`] tells what happens, as
+//! [`Event`]s.
+//!
+//! # Features
+//!
+//! - `tokio` (default): [`TokioRuntime`].
+//! - `ring` (default) or `aws-lc-rs`: who does the cryptography of TLS. The latter adds
+//!   post-quantum key exchange.
+//!
+//! # Without a runtime
+//!
+//! Every decision is taken by a pure machine without clock, socket or thread, in [`machine`]. The
+//! handle is one way to drive it.
+
+pub use quicpool_core as machine;
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+pub use quicpool_core::Identity;
+pub use quicpool_core::{
+    Accept, Backoff, Config, ConfigError, ConnectionStatus, Counters, Credentials, Event, Flush,
+    MeshKey, Message, NetworkMetrics, OnPeerRestart, ParsePeerAddrError, ParsePeerIdError,
+    PeerAddr, PeerError, PeerId, PeerMetrics, Reason, Sealing, Undeliverable,
+};
+pub use quicpool_driver::{
+    BindError, CloseReason, CloseReport, Closed, ConnectError, ConnectionManager, Error, Events,
+    EventsError, FlushError, Peer, PeerRef, SendError, SocketMetrics, TrySendError, runtime,
+};
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+pub use quicpool_driver::{Damage, IdentityFile, IdentityFileError};
+#[cfg(feature = "tokio")]
+pub use quicpool_tokio::TokioRuntime;
