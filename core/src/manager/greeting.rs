@@ -180,6 +180,8 @@ impl Manager {
             running @ Dialling::Running { .. } => running,
             Dialling::Idle | Dialling::Backoff | Dialling::Waiting { .. } => Dialling::Idle,
         };
+        let again = peer.counts.connections > 0 && !peer.is_live();
+        peer.counts.connections += 1;
         let loser = peer.chooser.confirm(
             local,
             peer.id,
@@ -189,8 +191,6 @@ impl Manager {
                 dial,
             },
         );
-        peer.counts.connections += 1;
-        let again = peer.counts.connections > 1;
         peer.last_used = now;
         peer.session.expiry = Expiry::NotDue;
         if peer.redial == Redial::Barred {
