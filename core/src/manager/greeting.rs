@@ -18,7 +18,7 @@ use crate::{
         outbox::{Continuity, Memory},
         pool::Purpose,
     },
-    transport::{self, Link, Stage},
+    transport::{Link, Stage},
     wire::{
         code::{self, CloseCode},
         frame::Hello,
@@ -86,7 +86,7 @@ impl Manager {
             link.connection.ping();
             self.transport.mark_ready(live);
         }
-        let retry_after = transport::retry_after(&mut self.rng);
+        let retry_after = self.retry_after();
         let reason = Reason::Busy {
             retry_after: Some(retry_after),
         };
