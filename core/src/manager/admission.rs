@@ -1,6 +1,6 @@
 //! Who may come in: handshakes from their first packet to our hello.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -16,7 +16,7 @@ use crate::{
         lifecycle::Cause,
         pool::{Evictable, Purpose},
     },
-    transport::{self, Arrival, Link, Stage},
+    transport::{Arrival, Link, Stage},
     wire::{
         code::{self, CloseCode},
         frame::{Frame, Hello, Sealed},
@@ -156,9 +156,15 @@ impl Manager {
         Err(self.busy())
     }
 
+    /// How long to ask a peer to stay away for which there is no room: a second, with jitter, so
+    /// that those who were refused together do not return together.
+    pub(super) fn retry_after(&mut self) -> Duration {
+        Duration::from_secs(1).mul_f64(0.5 + self.rng.fraction())
+    }
+
     fn busy(&mut self) -> Refusal {
         self.counters.handshakes_refused += 1;
-        let retry_after = transport::retry_after(&mut self.rng);
+        let retry_after = self.retry_after();
         (
             CloseCode::Busy,
             code::busy_reason(retry_after),
