@@ -23,6 +23,10 @@ use crate::{
     },
 };
 
+/// Connections of one peer that may wait for its hello: an honest one has one, or a second after
+/// it has lost the first.
+const ARRIVALS_MAX: usize = 4;
+
 /// Why somebody may not come in: the code, the bytes that go with it, and what we call it.
 type Refusal = (CloseCode, Bytes, Reason);
 
@@ -104,7 +108,7 @@ impl Manager {
         link.owner = Some(key);
         let dial = link.dial;
         if link.dialler == Dialler::Them {
-            self.arrived(key, id);
+            self.arrived(now, key, id);
         }
         let mesh_key = self.config.mesh_key.as_ref();
         let link = self.transport.link_mut(id);
@@ -192,14 +196,22 @@ impl Manager {
         }
     }
 
-    fn arrived(&mut self, key: PeerKey, id: LinkId) {
+    fn arrived(&mut self, now: Instant, key: PeerKey, id: LinkId) {
+        let mut surplus = None;
         if let Some(peer) = self.peers.get_mut(key) {
             peer.arrivals.push(id);
             if !peer.is_dialling() {
                 peer.dialling = Dialling::Idle;
             }
+            if peer.arrivals.len() > ARRIVALS_MAX {
+                surplus = Some(peer.arrivals[0]);
+            }
         }
         self.moved(key, Cause::Begun, Reason::Arriving);
+        if let Some(oldest) = surplus {
+            let code = CloseCode::CalledOff;
+            self.close_link(now, oldest, code, Bytes::new(), Reason::Replaced);
+        }
     }
 
     fn say_hello(&mut self, key: PeerKey, id: LinkId, dial: u64, sealed: Sealed) {

@@ -367,7 +367,6 @@ impl Manager {
         for link in confirmed {
             self.close_with_ack(now, link, key, code, reason.clone());
         }
-        debug_assert!(!self.pool.holds(key), "a closed peer holds no slot");
         self.refresh(now, key);
     }
 
