@@ -50,7 +50,8 @@ fn a_record_key_is_erased() {
 #[test]
 fn a_record_key_that_lives_is_in_one_place() {
     let secret = Secret(3);
-    let key = record_key(&secret);
+    let mut key = record_key(&secret);
+    seal(&mut key);
     if !cfg!(debug_assertions) {
         assert_eq!(secret.copies(), 2, "both halves of it, once");
     }
@@ -79,6 +80,17 @@ fn record_key(secret: &Secret) -> RecordKey {
         Ok::<_, Infallible>(())
     });
     key
+}
+
+#[inline(never)]
+fn seal(key: &mut RecordKey) {
+    let header = Header {
+        len: 300,
+        count: 1,
+        first: 0,
+    };
+    let tag = key.seal(LineId([7; 16]), &header, &mut [1; 300]);
+    assert!(tag.is_some());
 }
 
 #[inline(never)]
