@@ -358,3 +358,116 @@ fn within<T: PartialOrd + fmt::Debug>(
     }
     Err(ConfigError::new(field, value, allowed))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_states_every_default() {
+        // Not `..`: a new field has to be documented.
+        let Config {
+            connections_max,
+            handshakes_max,
+            peers_max,
+            batch_messages_max,
+            batch_bytes_max,
+            batch_delay_max,
+            flush,
+            message_bytes_max,
+            outbox_bytes_max,
+            inbox_bytes_max,
+            memory_max,
+            control_reserve,
+            pool_ttl,
+            session_timeout,
+            liveness_timeout,
+            handshake_timeout,
+            backoff,
+            stable_after,
+            dial_rate,
+            breaker_failures,
+            tenure_min,
+            slot_wait,
+            revisit,
+            close_timeout,
+            stall_timeout,
+            sealing,
+            mesh_key,
+            on_peer_restart,
+            accept,
+        } = Config::default();
+        let rows = [
+            ("connections_max", counted(connections_max)),
+            ("handshakes_max", counted(handshakes_max)),
+            ("peers_max", counted(peers_max)),
+            ("batch_messages_max", counted(batch_messages_max)),
+            ("batch_bytes_max", sized(batch_bytes_max)),
+            (
+                "batch_delay_max",
+                format!("{} ms", batch_delay_max.as_millis()),
+            ),
+            ("flush", format!("{flush:?}")),
+            ("message_bytes_max", sized(message_bytes_max)),
+            ("outbox_bytes_max", sized(outbox_bytes_max)),
+            ("inbox_bytes_max", sized(inbox_bytes_max)),
+            ("memory_max", sized(memory_max)),
+            ("control_reserve", sized(control_reserve)),
+            ("pool_ttl", format!("{} s", pool_ttl.as_secs())),
+            (
+                "session_timeout",
+                format!("{} s", session_timeout.as_secs()),
+            ),
+            (
+                "liveness_timeout",
+                format!("{} s", liveness_timeout.as_secs()),
+            ),
+            (
+                "handshake_timeout",
+                format!("{} s", handshake_timeout.as_secs()),
+            ),
+            (
+                "backoff",
+                format!(
+                    "{} s, x{}, at most {} s",
+                    backoff.initial.as_secs(),
+                    backoff.factor,
+                    backoff.max.as_secs()
+                ),
+            ),
+            ("stable_after", format!("{} s", stable_after.as_secs())),
+            ("dial_rate", counted(dial_rate as usize)),
+            ("breaker_failures", counted(breaker_failures as usize)),
+            ("tenure_min", format!("{} s", tenure_min.as_secs())),
+            ("slot_wait", format!("{} ms", slot_wait.as_millis())),
+            ("revisit", format!("{} s", revisit.as_secs())),
+            ("close_timeout", format!("{} s", close_timeout.as_secs())),
+            ("stall_timeout", format!("{} s", stall_timeout.as_secs())),
+            ("sealing", format!("{sealing:?}")),
+            ("mesh_key", mesh_key.map_or("none", |_| "some").to_owned()),
+            ("on_peer_restart", format!("{on_peer_restart:?}")),
+            ("accept", format!("{accept:?}")),
+        ];
+        let readme = include_str!("../../README.md");
+        for (field, default) in rows {
+            let row = format!("| `{field}` | {default} |");
+            assert!(readme.contains(&row), "README.md should contain: {row}");
+        }
+    }
+
+    /// With a comma between thousands.
+    fn counted(count: usize) -> String {
+        match (count / 1_000, count % 1_000) {
+            (0, rest) => rest.to_string(),
+            (thousands, rest) => format!("{thousands},{rest:03}"),
+        }
+    }
+
+    fn sized(bytes: usize) -> String {
+        if bytes.is_multiple_of(MIB) {
+            format!("{} MiB", bytes / MIB)
+        } else {
+            format!("{} KiB", bytes / KIB)
+        }
+    }
+}
