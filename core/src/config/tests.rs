@@ -90,6 +90,7 @@ fn a_largest_message_fits_through_every_window() {
 fn a_mesh_key_is_not_printed() {
     let key = MeshKey::new(&[0xab; 32]);
     assert_eq!(format!("{key:?}"), "MeshKey(..)");
+}
 
 #[test]
 fn the_readme_states_every_default() {
