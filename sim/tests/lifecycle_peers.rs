@@ -161,9 +161,12 @@ fn mistakes_have_errors_of_their_own_and_change_nothing() {
 // Helpers
 
 fn reasons(net: &Net, node: NodeId) -> Vec<Reason> {
-    let reason = |(_, event): &(_, Event)| match event {
-        Event::StatusChanged { reason, .. } => Some(reason.clone()),
-        _ => None,
+    let reason = |(_, event): &(_, Event)| {
+        if let Event::StatusChanged { reason, .. } = event {
+            Some(reason.clone())
+        } else {
+            None
+        }
     };
     net.history(node).iter().filter_map(reason).collect()
 }

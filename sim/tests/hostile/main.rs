@@ -3,6 +3,7 @@
 
 mod noise;
 mod raw;
+mod sealed;
 
 use quicpool_core::{Config, Occupancy, Sealing};
 use quicpool_sim::{Net, NodeId, ms, secs};
@@ -240,7 +241,7 @@ fn a_peer_that_falls_silent_or_closes_in_the_middle_of_a_handshake_leaves_nothin
         assert_eq!(occupancy.handshakes, 1);
 
         if closes {
-            peer.close(&mut scene.net);
+            peer.close(&mut scene.net, 0x0a);
         }
         scene.net.advance(secs(30));
 

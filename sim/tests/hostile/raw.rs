@@ -126,14 +126,17 @@ impl RawPeer {
             .endpoint
             .handle(now, from, None, None, payload, &mut buf)
         {
-            Some(DatagramEvent::ConnectionEvent(_, event)) => {
-                if let Some((_, connection)) = &mut self.connection {
-                    connection.handle_event(event);
-                }
-            }
+            Some(DatagramEvent::ConnectionEvent(whose, event)) => match &mut self.connection {
+                Some((handle, connection)) if *handle == whose => connection.handle_event(event),
+                // An earlier one, which is over.
+                Some(_) | None => {}
+            },
             Some(DatagramEvent::NewConnection(incoming)) => {
                 let accepted = self.endpoint.accept(incoming, now, &mut buf, None);
-                self.connection = Some(accepted.ok().expect("a handshake of a machine is good"));
+                let accepted = accepted.map_err(|error| error.cause);
+                self.connection = Some(accepted.expect("a handshake of a machine is good"));
+                self.streams = None;
+                self.lost = None;
             }
             Some(DatagramEvent::Response(_)) | None => {}
         }
@@ -175,7 +178,10 @@ impl RawPeer {
                     }
                     self.lost = Some(reason);
                 }
-                _ => {}
+                Event::HandshakeDataReady
+                | Event::Stream(_)
+                | Event::DatagramReceived
+                | Event::DatagramsUnblocked => {}
             }
         }
     }
@@ -196,6 +202,16 @@ impl RawPeer {
             );
             buf.clear();
         }
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.streams.is_some()
+    }
+
+    /// Takes part in nothing until it is dialled.
+    pub(crate) fn forget_connection(&mut self) {
+        self.connection = None;
+        self.streams = None;
     }
 
     pub(crate) fn connection(&mut self) -> &mut Connection {
@@ -222,25 +238,51 @@ impl RawPeer {
         assert_eq!(written, Ok(bytes.len()));
     }
 
-    pub(crate) fn close(&mut self, net: &mut Net) {
-        let now = net.instant();
-        self.connection()
-            .close(now, VarInt::from_u32(0), bytes::Bytes::new());
+    pub(crate) fn close(&mut self, net: &mut Net, code: u32) {
+        let (now, code) = (net.instant(), VarInt::from_u32(code));
+        self.connection().close(now, code, bytes::Bytes::new());
         self.send_packets(net);
+    }
+
+    /// What both ends export for what the dialler seals, without a mesh key.
+    pub(crate) fn export(&mut self, label: &[u8], out: &mut [u8]) {
+        // Version, direction, no mesh key.
+        let mut context = [0; 36];
+        context[1] = 1;
+        let session = self.connection().crypto_session();
+        let exported = session.export_keying_material(out, label, &context);
+        assert!(exported.is_ok(), "the handshake is done");
+    }
+
+    /// Everything that waits on the other end's control stream.
+    pub(crate) fn read_control(&mut self) -> Vec<u8> {
+        self.read(0)
+    }
+
+    /// Everything that waits on the other end's data stream.
+    pub(crate) fn read_data(&mut self) -> Vec<u8> {
+        self.read(1)
+    }
+
+    fn read(&mut self, index: u64) -> Vec<u8> {
+        let side = self.connection().side();
+        let id = StreamId::new(!side, Dir::Uni, index);
+        let mut stream = self.connection().recv_stream(id);
+        let mut bytes = Vec::new();
+        if let Ok(mut chunks) = stream.read(true) {
+            while let Ok(Some(chunk)) = chunks.next(usize::MAX) {
+                bytes.extend_from_slice(&chunk.bytes);
+            }
+            let _ = chunks.finalize();
+        }
+        bytes
     }
 
     /// A hello frame.
     pub(crate) fn hello(&mut self, hello: &RawHello) -> Vec<u8> {
         let mut check = [0; 8];
         if hello.sealed {
-            // Version, direction from the dialler, no mesh key.
-            let mut context = [0; 36];
-            context[1] = 1;
-            let session = self.connection().crypto_session();
-            session
-                .export_keying_material(&mut check, b"EXPORTER-quicpool-check", &context)
-                .ok()
-                .expect("the handshake is done");
+            self.export(b"EXPORTER-quicpool-check", &mut check);
         }
         let mut body = hello.version.to_be_bytes().to_vec();
         body.extend(1_780_000_000_000u64.to_be_bytes());
