@@ -19,7 +19,7 @@ fn a_reader_that_returns_gets_everything_within_a_few_round_trips() {
         net.advance(secs(20));
 
         let mut taken = Vec::new();
-        for _ in 0..100 {
+        for _ in 0..30 {
             taken.extend(take_all(&mut net, b, a));
             net.advance(ms(20));
         }
