@@ -358,3 +358,6 @@ fn within<T: PartialOrd + fmt::Debug>(
     }
     Err(ConfigError::new(field, value, allowed))
 }
+
+#[cfg(test)]
+mod tests;
