@@ -125,9 +125,10 @@ impl Inbox {
         if count == 0 {
             return queue.nothing();
         }
-        for _ in 0..count {
-            let message = queue.messages.pop_front();
-            out.extend(message.inspect(|message| queue.count(message)));
+        let start = out.len();
+        out.extend(queue.messages.drain(..count));
+        for message in &out[start..] {
+            queue.count(message);
         }
         let wake = self.report(&mut queue);
         Popped::Taken { value: count, wake }
