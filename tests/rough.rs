@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use quicpool::{Config, ConnectError, ConnectionManager, PeerAddr, PeerError, Reason};
+use quicpool::{Config, ConnectError, ConnectionManager, PeerAddr, PeerError, Reason, SendError};
 use support::{black_hole, manager, pair, soon};
 
 /// A manager whose dials fail soon, and a peer that never answers, and is in backoff.
@@ -79,6 +79,21 @@ async fn a_disconnect_fails_no_connect_that_follows_it() {
         two.unwrap();
         drop(one);
     }
+}
+
+#[tokio::test]
+async fn an_unblocked_peer_is_sent_to_again() {
+    let (alice, bob) = pair().await;
+    let to_bob = alice.peer(bob.peer_addr()).unwrap();
+    soon(alice.block(bob.id())).await.unwrap();
+    alice.add_address(bob.peer_addr()).unwrap();
+    // An answer to this says that the address was refused before.
+    soon(to_bob.metrics()).await.unwrap();
+    let error = soon(to_bob.send("refused")).await.unwrap_err();
+    assert!(matches!(error, SendError::Peer(PeerError::Blocked(_))));
+    soon(alice.unblock(bob.id())).await.unwrap();
+    soon(to_bob.send("welcome")).await.unwrap();
+    assert_eq!(soon(bob.recv()).await.unwrap().payload, "welcome");
 }
 
 #[tokio::test]
