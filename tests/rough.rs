@@ -4,7 +4,10 @@ mod support;
 
 use std::time::Duration;
 
-use quicpool::{Config, ConnectError, ConnectionManager, PeerAddr, PeerError, Reason, SendError};
+use quicpool::{
+    Config, ConnectError, ConnectionManager, Identity, PeerAddr, PeerError, Reason, SendError,
+    TokioRuntime,
+};
 use support::{black_hole, manager, pair, soon};
 
 /// A manager whose dials fail soon, and a peer that never answers, and is in backoff.
@@ -94,6 +97,24 @@ async fn an_unblocked_peer_is_sent_to_again() {
     soon(alice.unblock(bob.id())).await.unwrap();
     soon(to_bob.send("welcome")).await.unwrap();
     assert_eq!(soon(bob.recv()).await.unwrap().payload, "welcome");
+}
+
+#[tokio::test]
+async fn an_address_of_version_4_written_as_version_6_is_the_same_address() {
+    for bind in ["127.0.0.1:0", "[::]:0"] {
+        let alice =
+            ConnectionManager::bind(TokioRuntime, bind, Identity::generate(), Config::default())
+                .await
+                .unwrap();
+        let bob = manager(Config::default()).await;
+        let port = bob.local_addr().port();
+        let mapped = PeerAddr::new(
+            bob.id(),
+            format!("[::ffff:127.0.0.1]:{port}").parse().unwrap(),
+        );
+        let to_bob = alice.peer(mapped).unwrap();
+        soon(to_bob.connect()).await.unwrap();
+    }
 }
 
 #[tokio::test]
