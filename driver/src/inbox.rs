@@ -101,7 +101,9 @@ impl Inbox {
             State::Ended => messages.clear(),
         }
         drop(queue);
-        self.arrived.notify(count);
+        // Beyond those who were woken before and have not looked yet: each of them takes one
+        // message, and may be long in coming back.
+        self.arrived.notify_additional(count);
     }
 
     /// Takes the oldest message.
@@ -200,6 +202,11 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        pin::Pin,
+        task::{Context, Waker},
+    };
+
     use super::*;
 
     const A: PeerId = PeerId::from_bytes([1; 32]);
@@ -265,6 +272,22 @@ mod tests {
             }
         ));
         assert_eq!(out.len(), 3);
+    }
+
+    #[test]
+    fn each_message_wakes_somebody_else() {
+        let inbox = Inbox::new(1 << 20);
+        let mut waiting: Vec<_> = (0..3).map(|_| inbox.listen()).collect();
+        inbox.push(&mut messages(&[A], 1));
+        inbox.push(&mut messages(&[B], 1));
+        let awake = |listener: &mut EventListener| {
+            let mut cx = Context::from_waker(Waker::noop());
+            Pin::new(listener).poll(&mut cx).is_ready()
+        };
+        assert_eq!(
+            waiting.iter_mut().map(awake).collect::<Vec<_>>(),
+            [true, true, false]
+        );
     }
 
     #[test]

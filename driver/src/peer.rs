@@ -185,7 +185,9 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// See [`ConnectError`]. After a failed dial others follow, with backoff, while messages wait.
+    /// See [`ConnectError`]. After a failed dial others follow, with backoff, until one succeeds or
+    /// the session ends, as by [`disconnect`](Self::disconnect). Whoever calls meanwhile waits for
+    /// the next.
     pub async fn connect(&self) -> Result<(), ConnectError> {
         let connected = self.status() == ConnectionStatus::Connected;
         let (responder, reply) = reply::channel();
