@@ -107,6 +107,12 @@ mod event;
 mod identity;
 mod incarnation;
 mod index;
+#[cfg(all(
+    test,
+    target_os = "linux",
+    any(feature = "ring", feature = "aws-lc-rs")
+))]
+mod keys_in_memory;
 mod manager;
 mod metrics;
 mod peer;

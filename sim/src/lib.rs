@@ -41,4 +41,4 @@ mod net;
 
 pub use checksum::{Checksum, HandshakeData};
 pub use link::{Faults, LinkCounts};
-pub use net::{Net, NodeId, ms, secs};
+pub use net::{Astray, Net, NodeId, ms, secs};
