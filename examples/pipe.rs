@@ -17,11 +17,11 @@ use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use quicpool::{
     Config, ConnectionManager, ConnectionStatus, Event, Events, EventsError, Identity,
-    IdentityFile, PeerAddr, PeerId, Reason, TokioRuntime,
+    IdentityFile, Peer, PeerAddr, PeerError, PeerId, Reason, SendError, TokioRuntime,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    time::timeout,
+    time::{sleep_until, timeout_at},
 };
 
 /// Bytes of a message, such that a few fill a batch.
@@ -100,15 +100,24 @@ async fn run(command: Command) -> Result<i32, Box<dyn Error>> {
         copied = copy(&command, &manager, &progress) => copied,
         interrupted = tokio::signal::ctrl_c() => {
             interrupted?;
-            manager.close().await?;
+            close(&manager).await?;
             return Ok(130);
         }
     };
-    manager.close().await?;
+    close(&manager).await?;
     progress.finish_and_clear();
     let elapsed = started.elapsed().as_secs_f64();
     eprintln!("{} bytes in {elapsed:.3} s", copied?);
     Ok(0)
+}
+
+/// Says goodbye, unless somebody is in a hurry.
+async fn close(manager: &ConnectionManager) -> Result<(), Box<dyn Error>> {
+    tokio::select! {
+        closed = manager.close() => closed.map(drop)?,
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+    }
+    Ok(())
 }
 
 async fn bind_to(addr: SocketAddr, own: &Own) -> Result<ConnectionManager, quicpool::Error> {
@@ -200,16 +209,28 @@ async fn send(
         if len == 0 {
             break;
         }
-        peer.send(&chunk[..=len]).await?;
+        insist(&peer, &chunk[..=len]).await?;
         sent += len as u64;
         progress.set_position(sent);
     }
-    peer.send(tagged(END, sent)).await?;
+    insist(&peer, &tagged(END, sent)).await?;
     let answer = manager.recv().await?;
     if answer.from == to.id && *answer.payload == tagged(COMPLETE, sent) {
         return Ok(sent);
     }
     Err("the listener has another idea of how this goes".into())
+}
+
+/// Sends, also to a peer that has failed so often that it is left alone for a while.
+async fn insist(peer: &Peer, message: &[u8]) -> Result<(), SendError> {
+    loop {
+        match peer.send(message).await {
+            Err(SendError::Peer(PeerError::CircuitOpen { retry_at, .. })) => {
+                sleep_until(retry_at.into()).await;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 fn tagged(tag: u8, bytes: u64) -> [u8; 9] {
@@ -221,10 +242,12 @@ fn tagged(tag: u8, bytes: u64) -> [u8; 9] {
 /// Ends when the other end has left, and says why. A connection that is lost comes back by itself,
 /// if it does so in time.
 async fn watch(mut events: Events, other: &Cell<Option<PeerId>>) -> Box<dyn Error> {
-    let mut lost = false;
+    // Until when it may come back. Its dials make events too, and none of them buys it time.
+    let mut lost_until = None;
     loop {
-        let Ok(event) = timeout(PATIENCE, events.next()).await else {
-            if lost {
+        let until = lost_until.unwrap_or_else(|| Instant::now() + PATIENCE);
+        let Ok(event) = timeout_at(until.into(), events.next()).await else {
+            if lost_until.is_some() {
                 return "the other end is gone".into();
             }
             continue;
@@ -236,7 +259,10 @@ async fn watch(mut events: Events, other: &Cell<Option<PeerId>>) -> Box<dyn Erro
                 if reason == Reason::Goodbye {
                     return format!("the other end has left: {reason}").into();
                 }
-                lost = to != ConnectionStatus::Connected;
+                lost_until = match to {
+                    ConnectionStatus::Connected => None,
+                    _ => lost_until.or(Some(Instant::now() + PATIENCE)),
+                };
             }
             Ok(Event::Undelivered { peer, reason, .. }) if other.get() == Some(peer) => {
                 return format!("the other end has not got all of it: {reason}").into();
