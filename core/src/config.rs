@@ -4,7 +4,10 @@ use std::{fmt, ops::RangeInclusive, time::Duration};
 
 use zeroize::Zeroizing;
 
-use crate::peer::batch::BatchLimits;
+use crate::{
+    peer::batch::BatchLimits,
+    wire::{frame::Accepts, record},
+};
 
 /// Every limit and delay of a manager.
 ///
@@ -180,6 +183,15 @@ impl Config {
         delay("revisit", self.revisit, secs(1)..=DAY)?;
         delay("close_timeout", self.close_timeout, ZERO..=HOUR)?;
         delay("stall_timeout", self.stall_timeout, secs(1)..=DAY)?;
+        if self.mesh_key.is_some() && self.sealing == Sealing::Off {
+            // Mixed into nothing, it would protect nothing.
+            let allowed = "none while sealing is Off";
+            return Err(ConfigError {
+                field: "mesh_key",
+                value: "set".to_owned(),
+                allowed: allowed.to_owned(),
+            });
+        }
         let longest_dial = self.backoff.max + self.handshake_timeout + millis(1);
         delay("session_timeout", self.session_timeout, longest_dial..=DAY)
     }
@@ -193,9 +205,19 @@ impl Config {
         }
     }
 
+    /// What this configuration accepts, as hello says it.
+    pub(crate) fn accepts(&self) -> Accepts {
+        let body = record::body_max(self.batch_bytes_max, self.message_bytes_max);
+        let bytes = |bytes| u32::try_from(bytes).expect("invariant: records are below 17 MiB");
+        Accepts {
+            message_bytes: bytes(self.message_bytes_max),
+            body_bytes: bytes(body),
+        }
+    }
+
     /// The longest record that this configuration can send or accept, in bytes.
     pub(crate) fn record_bytes_max(&self) -> usize {
-        crate::wire::record::bytes_max(self.batch_bytes_max, self.message_bytes_max)
+        record::bytes_max(self.batch_bytes_max, self.message_bytes_max)
     }
 }
 

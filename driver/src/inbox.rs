@@ -163,6 +163,14 @@ impl Inbox {
         }
     }
 
+    /// Drops what is queued of a peer whose session is forgotten, and what was counted of it: the
+    /// machine knows neither any more.
+    pub(crate) fn forget(&self, peer: PeerId) {
+        let mut queue = self.queue.lock();
+        queue.messages.retain(|message| message.from != peer);
+        queue.taken.retain(|(from, _)| *from != peer);
+    }
+
     /// Wakes the event loop as soon as anything is taken. False if something was, just before.
     pub(crate) fn wake_when_taken(&self) -> bool {
         let mut queue = self.queue.lock();
@@ -285,6 +293,19 @@ mod tests {
         assert_eq!(pop(&inbox), (A, Wake::No));
         assert_eq!(pop(&inbox), (A, Wake::Yes), "100 bytes are a quarter");
         assert_eq!(pop(&inbox), (A, Wake::No), "the loop is on its way");
+    }
+
+    #[test]
+    fn a_forgotten_peer_leaves_nothing_behind() {
+        let inbox = Inbox::new(1 << 20);
+        inbox.push(&mut messages(&[A, B, A], 1));
+        assert_eq!(pop(&inbox).0, A);
+        inbox.forget(A);
+        assert_eq!(pop(&inbox).0, B);
+        assert!(matches!(inbox.pop(), Popped::Empty));
+        let mut taken = Vec::new();
+        assert_eq!(inbox.collect(&mut taken), Left::Nothing);
+        assert_eq!(taken, [(B, 1)]);
     }
 
     #[test]

@@ -334,7 +334,8 @@ impl ConnectionManager {
         }
     }
 
-    /// Ends the session with a peer, and forgets it with its addresses. Nothing happens if it is
+    /// Ends the session with a peer, and forgets it with its addresses and with its messages that
+    /// were not received: it has been told that they were not delivered. Nothing happens if it is
     /// not known. Cancel safe: it is forgotten all the same.
     ///
     /// # Errors

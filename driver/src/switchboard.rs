@@ -219,6 +219,8 @@ impl Switchboard {
             }
             Order::Forget(responder) => {
                 self.core.forget(now, id);
+                self.readable.remove(&id);
+                self.shared.inbox.forget(id);
                 self.session_ended(now, id, responder);
             }
             Order::Block(responder) => {

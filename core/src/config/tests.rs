@@ -76,14 +76,30 @@ fn a_value_out_of_range_is_named_with_its_range() {
 
 #[test]
 fn a_largest_message_fits_through_every_window() {
-    let mut config = Config::default();
-    config.message_bytes_max = 16 * MIB;
+    let mut config = Config {
+        message_bytes_max: 16 * MIB,
+        ..Config::default()
+    };
     assert_eq!(
         config.check().expect_err("too small").field(),
         "outbox_bytes_max"
     );
     config.outbox_bytes_max = config.record_bytes_max();
     assert_eq!(config.check(), Ok(()));
+}
+
+#[test]
+fn a_mesh_key_without_sealing_is_refused() {
+    let config = Config {
+        sealing: Sealing::Off,
+        mesh_key: Some(MeshKey::new(&[1; 32])),
+        ..Config::default()
+    };
+    let error = config.check().expect_err("it would protect nothing");
+    assert_eq!(
+        error.to_string(),
+        "mesh_key is set, allowed is none while sealing is Off"
+    );
 }
 
 #[test]

@@ -54,6 +54,8 @@ enum Express {
 pub(crate) struct Framed {
     record: Vec<u8>,
     messages: usize,
+    /// Bytes of the longest message.
+    longest: usize,
     first_queued_at: Instant,
 }
 
@@ -127,6 +129,12 @@ impl OpenBatch {
             .map(|framed| framed.first_queued_at)
     }
 
+    /// Bytes of the longest message.
+    pub(crate) fn longest_message(&self) -> usize {
+        let framed = self.full.iter().chain(&self.tail);
+        framed.map(|framed| framed.longest).max().unwrap_or(0)
+    }
+
     /// Asks that what was appended so far leave at once.
     pub fn express(&mut self) {
         self.express = Express::Asked;
@@ -155,6 +163,7 @@ impl OpenBatch {
             Some(tail) if tail.has_room(self.limits, framed.messages, framed.body().len()) => {
                 tail.record.extend_from_slice(framed.body());
                 tail.messages += framed.messages;
+                tail.longest = tail.longest.max(framed.longest);
                 if tail.messages == self.limits.messages_max {
                     self.close_tail();
                 }
@@ -205,6 +214,7 @@ impl Framed {
         Self {
             record,
             messages: 0,
+            longest: 0,
             first_queued_at: now,
         }
     }
@@ -213,6 +223,7 @@ impl Framed {
         varint::put(&mut self.record, message.len() as u64);
         self.record.extend_from_slice(message);
         self.messages += 1;
+        self.longest = self.longest.max(message.len());
     }
 
     fn has_room(&self, limits: BatchLimits, messages: usize, bytes: usize) -> bool {
@@ -222,6 +233,11 @@ impl Framed {
 
     fn body(&self) -> &[u8] {
         &self.record[HEADER_LEN..]
+    }
+
+    /// Bytes of the longest message.
+    pub(crate) const fn longest_message(&self) -> usize {
+        self.longest
     }
 
     /// When its first message was appended.

@@ -4,7 +4,7 @@ use std::{convert::Infallible, time::Duration};
 
 use super::{
     code::{ack_reason, busy_reason},
-    frame::{Ack, Frame, Hello, Known, Line, LineId, Sealed},
+    frame::{Accepts, Ack, Frame, Hello, Known, Line, LineId, Sealed},
     record::{HEADER_LEN, Header},
     seal::{Direction, RecordKey, context},
     varint,
@@ -39,6 +39,10 @@ fn hello() -> Hello {
             check: [0xc0, 0xc1, 0xc2, 0xc3, 0xc4, 0xc5, 0xc6, 0xc7],
         },
         session_timeout: Duration::from_secs(300),
+        accepts: Accepts {
+            message_bytes: 1 << 20,
+            body_bytes: (1 << 20) + 4,
+        },
         mine: Line {
             id: LINE,
             first: 5,
@@ -86,7 +90,7 @@ fn frames_are_as_documented() {
         ..hello()
     };
     let body = encoded(&Frame::Hello(first_contact));
-    assert_documented("what a hello says of an unknown line", &body[78..]);
+    assert_documented("what a hello says of an unknown line", &body[86..]);
     assert_documented("an acknowledgement", &encoded(&Frame::Ack(ACK)));
 }
 

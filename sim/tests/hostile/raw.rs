@@ -291,6 +291,7 @@ impl RawPeer {
         body.push(hello.sealed.into());
         body.extend(check);
         body.extend(300_000u64.to_be_bytes());
+        body.extend([0x00, 0x10, 0x00, 0x00, 0x00, 0x10, 0x00, 0x04]);
         body.extend(hello.line);
         body.extend(hello.first.to_be_bytes());
         body.extend(hello.next.to_be_bytes());
