@@ -223,7 +223,7 @@ async fn receive(plan: Arc<Plan>, manager: ConnectionManager) -> Received {
     let everyone: BTreeMap<_, _> = plan.everyone.iter().map(|peer| peer.id).zip(0..).collect();
     let mut received = Received {
         arrived: BTreeMap::new(),
-        latency: Histogram::new(3).expect("3 significant digits are allowed"),
+        latency: histogram(),
         corrupt: 0,
     };
     let mut messages = Vec::new();
@@ -245,6 +245,11 @@ async fn receive(plan: Arc<Plan>, manager: ConnectionManager) -> Received {
         }
     }
     received
+}
+
+/// Microseconds up to a minute, to three digits.
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 60_000_000, 3).expect("the bounds are in order")
 }
 
 async fn watch(mut events: Events) -> Happened {
