@@ -267,7 +267,12 @@ impl Staging {
 
     fn has_room(&mut self, cost: usize) -> Result<(), Refused> {
         if let Err(error) = &self.verdict {
-            return Err(Refused::Peer(error.clone()));
+            // A breaker's verdict ends by itself: the core takes the next message as its probe.
+            if !matches!(error, PeerError::CircuitOpen { retry_at, .. } if *retry_at <= Instant::now())
+            {
+                return Err(Refused::Peer(error.clone()));
+            }
+            self.verdict = Ok(());
         }
         if cost > self.credit {
             self.wanted = self.wanted.max(cost);

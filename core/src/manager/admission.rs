@@ -1,6 +1,6 @@
 //! Who may come in: handshakes from their first packet to our hello.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -16,12 +16,16 @@ use crate::{
         lifecycle::Cause,
         pool::{Evictable, Purpose},
     },
-    transport::{self, Arrival, Link, Stage},
+    transport::{Arrival, Link, Stage},
     wire::{
         code::{self, CloseCode},
         frame::{Frame, Hello, Sealed},
     },
 };
+
+/// Connections of one peer that may wait for its hello: an honest one has one, or a second after
+/// it has lost the first.
+const ARRIVALS_MAX: usize = 4;
 
 /// Why somebody may not come in: the code, the bytes that go with it, and what we call it.
 type Refusal = (CloseCode, Bytes, Reason);
@@ -104,7 +108,7 @@ impl Manager {
         link.owner = Some(key);
         let dial = link.dial;
         if link.dialler == Dialler::Them {
-            self.arrived(key, id);
+            self.arrived(now, key, id);
         }
         let mesh_key = self.config.mesh_key.as_ref();
         let link = self.transport.link_mut(id);
@@ -156,9 +160,15 @@ impl Manager {
         Err(self.busy())
     }
 
+    /// How long to ask a peer to stay away for which there is no room: a second, with jitter, so
+    /// that those who were refused together do not return together.
+    pub(super) fn retry_after(&mut self) -> Duration {
+        Duration::from_secs(1).mul_f64(0.5 + self.rng.fraction())
+    }
+
     fn busy(&mut self) -> Refusal {
         self.counters.handshakes_refused += 1;
-        let retry_after = transport::retry_after(&mut self.rng);
+        let retry_after = self.retry_after();
         (
             CloseCode::Busy,
             code::busy_reason(retry_after),
@@ -186,14 +196,22 @@ impl Manager {
         }
     }
 
-    fn arrived(&mut self, key: PeerKey, id: LinkId) {
+    fn arrived(&mut self, now: Instant, key: PeerKey, id: LinkId) {
+        let mut surplus = None;
         if let Some(peer) = self.peers.get_mut(key) {
             peer.arrivals.push(id);
             if !peer.is_dialling() {
                 peer.dialling = Dialling::Idle;
             }
+            if peer.arrivals.len() > ARRIVALS_MAX {
+                surplus = Some(peer.arrivals[0]);
+            }
         }
         self.moved(key, Cause::Begun, Reason::Arriving);
+        if let Some(oldest) = surplus {
+            let code = CloseCode::CalledOff;
+            self.close_link(now, oldest, code, Bytes::new(), Reason::Replaced);
+        }
     }
 
     fn say_hello(&mut self, key: PeerKey, id: LinkId, dial: u64, sealed: Sealed) {

@@ -13,7 +13,7 @@ use crate::{
         PeerKey,
         lifecycle::Cause,
         limits::DialRate,
-        pool::{Full, Purpose},
+        pool::{Evictable, Full, Purpose},
     },
 };
 
@@ -187,7 +187,7 @@ impl Manager {
         let evictable = self
             .peers
             .get(entry.key)
-            .map_or(crate::peer::pool::Evictable::Yes, |peer| peer.evictable);
+            .map_or(Evictable::Yes, |peer| peer.evictable);
         loop {
             match self.pool.acquire(now, entry.key, Purpose::Dial, evictable) {
                 Ok(()) => return Ok(()),
@@ -212,11 +212,13 @@ impl Manager {
             self.attempt_failed(now, key, Reason::CalledOff, None);
             return;
         };
-        peer.dials += 1;
         peer.counts.dials += 1;
         self.counters.dials += 1;
-        let (id, dials) = (peer.id, peer.dials);
-        match self.transport.dial(now, id, to, dials, &mut self.rng) {
+        let id = peer.id;
+        // One count for all peers: it goes on when a peer is forgotten and comes back, while the
+        // other end may still hold its earlier connection.
+        let number = self.counters.dials;
+        match self.transport.dial(now, id, to, number, &mut self.rng) {
             Ok(link) => {
                 if let Some(link) = self.transport.link_mut(link) {
                     link.owner = Some(key);

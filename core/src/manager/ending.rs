@@ -21,6 +21,8 @@ pub(super) enum Closing {
     /// These peers have not taken everything.
     Flushing {
         owing: Vec<PeerKey>,
+        /// Messages reported as undelivered before `close`: those after are its own.
+        undelivered_before: u64,
     },
     Done,
 }
@@ -101,6 +103,7 @@ impl Manager {
         }
         self.closing = Closing::Flushing {
             owing: owing.clone(),
+            undelivered_before: self.counters.messages_undelivered,
         };
         let at = now + self.config.close_timeout;
         self.deadlines.set(Timer::Close, Some(at));
@@ -116,7 +119,7 @@ impl Manager {
 
     /// `close` waits for what was staged before it, too.
     pub(super) fn wait_for(&mut self, key: PeerKey) {
-        if let Closing::Flushing { owing } = &mut self.closing {
+        if let Closing::Flushing { owing, .. } = &mut self.closing {
             owing.push(key);
         }
         if let Some(peer) = self.peers.get_mut(key) {
@@ -125,7 +128,7 @@ impl Manager {
     }
 
     pub(super) fn finish_when_flushed(&mut self, now: Instant) {
-        let Closing::Flushing { owing } = &mut self.closing else {
+        let Closing::Flushing { owing, .. } = &mut self.closing else {
             return;
         };
         while let Some(key) = owing.last() {
@@ -138,12 +141,15 @@ impl Manager {
     }
 
     pub(super) fn finish(&mut self, now: Instant) {
-        if self.closing == Closing::Done {
-            return;
-        }
+        let before = match self.closing {
+            Closing::No => self.counters.messages_undelivered,
+            Closing::Flushing {
+                undelivered_before, ..
+            } => undelivered_before,
+            Closing::Done => return,
+        };
         self.closing = Closing::Done;
         self.deadlines.set(Timer::Close, None);
-        let before = self.counters.messages_undelivered;
         for key in self.peers.keys() {
             self.end_session(now, key, Undeliverable::Closed);
         }
@@ -361,7 +367,6 @@ impl Manager {
         for link in confirmed {
             self.close_with_ack(now, link, key, code, reason.clone());
         }
-        debug_assert!(!self.pool.holds(key), "a closed peer holds no slot");
         self.refresh(now, key);
     }
 

@@ -18,7 +18,7 @@ use crate::{
         outbox::{Continuity, Memory},
         pool::Purpose,
     },
-    transport::{self, Link, Stage},
+    transport::{Link, Stage},
     wire::{
         code::{self, CloseCode},
         frame::Hello,
@@ -86,7 +86,7 @@ impl Manager {
             link.connection.ping();
             self.transport.mark_ready(live);
         }
-        let retry_after = transport::retry_after(&mut self.rng);
+        let retry_after = self.retry_after();
         let reason = Reason::Busy {
             retry_after: Some(retry_after),
         };
@@ -180,6 +180,8 @@ impl Manager {
             running @ Dialling::Running { .. } => running,
             Dialling::Idle | Dialling::Backoff | Dialling::Waiting { .. } => Dialling::Idle,
         };
+        let again = peer.counts.connections > 0 && !peer.is_live();
+        peer.counts.connections += 1;
         let loser = peer.chooser.confirm(
             local,
             peer.id,
@@ -189,8 +191,6 @@ impl Manager {
                 dial,
             },
         );
-        peer.counts.connections += 1;
-        let again = peer.counts.connections > 1;
         peer.last_used = now;
         peer.session.expiry = Expiry::NotDue;
         if peer.redial == Redial::Barred {
@@ -209,6 +209,8 @@ impl Manager {
         self.moved(key, Cause::Confirmed, Reason::Confirmed);
         self.count_peak();
         if let Some(loser) = loser {
+            // Our hello on the one that stays leaves first: the other end is never without.
+            self.transport.mark_ready(id);
             self.close_with_ack(now, loser, key, CloseCode::Replaced, Reason::Replaced);
         }
         self.live_changed(now, key);
@@ -220,6 +222,9 @@ impl Manager {
     pub(super) fn live_changed(&mut self, now: Instant, key: PeerKey) {
         if let Some(peer) = self.peers.get_mut(key) {
             peer.session.outbox.start();
+            // What was said on another connection after our hello on this one may be lost.
+            peer.session.inbox.report_again();
+            peer.session.held_reported = peer.session.held_reported.max(1);
         }
         self.schedule_acknowledgement(now, key);
         self.refresh(now, key);

@@ -25,7 +25,6 @@ pub(super) struct Peer {
     /// Connections that the peer has begun, and that are not confirmed.
     pub(super) arrivals: Vec<LinkId>,
     pub(super) dialling: Dialling,
-    pub(super) dials: u64,
     pub(super) failures: Failures,
     /// No dial before this moment, whoever asks.
     pub(super) not_before: Option<Instant>,
@@ -152,7 +151,6 @@ impl Peer {
             chooser: Chooser::default(),
             arrivals: Vec::new(),
             dialling: Dialling::Idle,
-            dials: 0,
             failures: Failures::default(),
             not_before: None,
             last_failure: None,

@@ -89,6 +89,11 @@ impl Inbox {
         self.unreported_bytes = 0;
     }
 
+    /// What was reported may have been lost with its connection.
+    pub(crate) fn report_again(&mut self) {
+        self.reported = None;
+    }
+
     /// Whether the peer does not know how far we are.
     pub(crate) fn is_unreported(&self) -> bool {
         self.reported != self.line

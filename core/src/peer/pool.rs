@@ -65,11 +65,6 @@ impl Pool {
         self.held.len()
     }
 
-    /// Whether the peer holds a slot.
-    pub(crate) fn holds(&self, key: PeerKey) -> bool {
-        self.holder(key).is_some()
-    }
-
     /// Takes a slot, if one is free for this purpose. A peer that holds one keeps it.
     pub(crate) fn acquire(
         &mut self,

@@ -3,7 +3,7 @@
 mod link;
 mod settings;
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration, time::Instant};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use quinn_proto::{
@@ -543,10 +543,4 @@ fn remote_reason(raw: u64, code: Option<CloseCode>, reason: &[u8]) -> Reason {
             Reason::Transport(format!("the peer closed the connection: {}", code.name()))
         }
     }
-}
-
-/// How long to ask a peer to stay away for which there is no room: a second, with jitter, so that
-/// those who were refused together do not return together.
-pub(crate) fn retry_after(rng: &mut Rng) -> Duration {
-    Duration::from_secs(1).mul_f64(0.5 + rng.fraction())
 }

@@ -105,8 +105,9 @@ fn transport(config: &Config) -> TransportConfig {
         .send_window(send_window(config) as u64)
         .send_fairness(false)
         .datagram_receive_buffer_size(None)
-        .max_idle_timeout(Some(idle_timeout(config.liveness_timeout)))
-        // A third, so that two lost packets do not make a connection look dead.
+        // Counted from the first packet sent after the last one received (RFC 9000 section 10.1),
+        // which is the keep-alive: together they make liveness_timeout.
+        .max_idle_timeout(Some(idle_timeout(config.liveness_timeout * 2 / 3)))
         .keep_alive_interval(Some(config.liveness_timeout / 3));
     transport
 }

@@ -1,0 +1,411 @@
+//! Failures that connection pools before this one had, numbers 1 to 9: each is shown not to happen
+//! to whole machines.
+
+use std::time::Duration;
+
+use quicpool_core::{
+    Config,
+    ConnectionStatus::{Connected, Connecting, Disconnected, Failed},
+    Event, Flush, PeerError, SendError,
+};
+use quicpool_sim::{Net, NodeId, ms, secs};
+
+#[test]
+fn failure_01_a_dial_to_a_peer_whose_pool_entry_has_expired_succeeds() {
+    let mut config = Config::default();
+    config.pool_ttl = secs(2);
+    let (mut net, a, b) = connected_pair(config);
+
+    for round in 1..=5 {
+        net.run_until(secs(3), |n| n.status(a, b) == Some(Disconnected));
+        net.connect(a, b);
+        net.run_until(ms(100), |n| n.are_connected(a, b));
+        assert_eq!(counters(&net, a).expirations, round);
+    }
+}
+
+#[test]
+fn failure_02_sending_goes_on_for_ever_after_the_first_flush() {
+    let mut config = Config::default();
+    config.message_bytes_max = 4_096;
+    config.batch_bytes_max = 4_096;
+    config.outbox_bytes_max = 8_192;
+    let (mut net, a, b) = connected_pair(config);
+
+    let mut sent = 0u64;
+    for token in 0..200 {
+        while net.try_send(a, b, &[1; 700]).is_ok() {
+            sent += 1;
+        }
+        assert_eq!(net.try_send(a, b, &[1; 700]), Err(SendError::Full));
+        net.flush(a, b, token);
+        net.run_until(secs(1), |n| is_flushed(n, a, token));
+        assert_eq!(
+            net.peer_metrics(a, b).map(|peer| peer.outbox_bytes),
+            Some(0)
+        );
+        assert_eq!(net.occupancy(a).map(|held| held.queued_bytes), Some(0));
+    }
+
+    // A full outbox each time: the room comes back to the byte.
+    assert_eq!(sent, 200 * (8_192 / 702));
+    assert_eq!(net.received(b).len() as u64, sent);
+}
+
+#[test]
+fn failure_03_batches_reach_the_other_end_and_open_there() {
+    let (mut net, a, b) = connected_pair(Config::default());
+    let message = |number: usize| vec![number as u8; number * 7 % 3_000];
+
+    for number in 0..5_000 {
+        while net.try_send(a, b, &message(number)).is_err() {
+            net.advance(ms(5));
+        }
+        net.advance(Duration::from_micros(20));
+    }
+    net.advance(secs(1));
+
+    let received = net.received(b);
+    assert_eq!(received.len(), 5_000);
+    for (number, received) in received.iter().enumerate() {
+        assert_eq!(received.payload, message(number), "message {number}");
+    }
+    assert_eq!(counters(&net, b).violations, 0);
+}
+
+#[test]
+fn failure_04_a_batch_is_128_messages_and_leaves_after_50_ms_at_the_latest() {
+    let mut config = Config::default();
+    config.flush = Flush::Fixed;
+    config.batch_bytes_max = 1024 * 1024;
+    let (mut net, a, b) = connected_pair(config);
+
+    // Nobody calls the machine meanwhile: its own deadline sends them.
+    send_many(&mut net, a, b, 127);
+    net.advance(ms(50) - Duration::from_nanos(1));
+    assert_eq!(counters(&net, a).batches_sent, 0);
+    net.advance(Duration::from_nanos(1));
+    assert_eq!(counters(&net, a).batches_sent, 1);
+
+    // 128 messages of 1 KiB do not wait, and neither 128 messages nor 128 KiB are exceeded.
+    send_many(&mut net, a, b, 128);
+    assert_eq!(counters(&net, a).batches_sent, 2);
+    net.advance(secs(1));
+    assert_eq!(net.received(b).len(), 255);
+    assert_eq!(counters(&net, a).batches_sent, 2);
+}
+
+#[test]
+fn failure_04_the_tail_is_not_lost_on_close() {
+    let mut config = Config::default();
+    config.flush = Flush::Fixed;
+    config.batch_delay_max = secs(10);
+    let (mut net, a, b) = connected_pair(config);
+
+    send_many(&mut net, a, b, 130);
+    net.close(a);
+    net.advance(secs(1));
+
+    assert_eq!(net.received(b).len(), 130);
+    assert_eq!(
+        net.events(a).last(),
+        Some(&Event::Closed { undelivered: 0 })
+    );
+}
+
+#[test]
+fn failure_05_a_dead_connection_is_never_a_pool_hit() {
+    let (mut net, a, b) = connected_pair(Config::default());
+    net.send(a, b, b"hit");
+    assert_eq!((hits(&net, a), misses(&net, a)), (1, 1));
+    net.advance(secs(1));
+
+    net.crash(b);
+    net.run_until(secs(20), |n| n.status(a, b) == Some(Failed));
+    net.send(a, b, b"miss");
+    assert_eq!((hits(&net, a), misses(&net, a)), (1, 2));
+
+    net.restart(b);
+    net.run_until(secs(20), |n| n.status(a, b) == Some(Connected));
+    net.advance(secs(1));
+    net.disconnect(b, a);
+    net.run_until(secs(1), |n| n.status(a, b) == Some(Disconnected));
+    net.send(a, b, b"miss");
+    assert_eq!((hits(&net, a), misses(&net, a)), (1, 3));
+    net.advance(secs(5));
+    assert_eq!(net.received(b).len(), 3);
+}
+
+#[test]
+fn failure_05_using_a_connection_refreshes_its_time_to_live() {
+    let mut config = Config::default();
+    config.pool_ttl = secs(10);
+    let (mut net, a, b) = connected_pair(config);
+
+    for _ in 0..10 {
+        net.advance(secs(7));
+        net.send(a, b, b"used");
+        assert_eq!(net.status(a, b), Some(Connected));
+    }
+    net.advance(secs(9));
+    assert!(net.are_connected(a, b));
+    net.advance(secs(2));
+    assert!(!net.are_connected(a, b));
+    assert_eq!(counters(&net, a).connections_confirmed, 1);
+}
+
+#[test]
+fn failure_06_nothing_passes_the_connection_limit() {
+    let mut config = Config::default();
+    config.connections_max = 3;
+    let mut net = Net::new(6).latency(ms(20));
+    let nodes = net.nodes(9, &config);
+    net.introduce_all();
+
+    // All at once, again and again, with messages both ways and losses in between.
+    for round in 0..20u64 {
+        for (a, b) in pairs(&nodes) {
+            let _ = net.try_send(a, b, &round.to_be_bytes());
+        }
+        net.loss(0.1 * (round % 3) as f64);
+        for _ in 0..50 {
+            net.advance(ms(10));
+            for node in &nodes {
+                let occupancy = net.occupancy(*node).expect("it is up");
+                assert!(occupancy.slots <= 3, "{occupancy:?}; {net:?}");
+            }
+        }
+    }
+    for node in nodes {
+        let metrics = net.metrics(node).expect("it is up");
+        assert!(metrics.counters.connections_peak <= 3, "{metrics:?}");
+    }
+}
+
+#[test]
+fn failure_06_failed_and_cancelled_dials_give_their_slots_back() {
+    let mut config = Config::default();
+    config.connections_max = 4;
+    let mut net = Net::new(6);
+    let (a, b) = (net.node(config.clone()), net.node(config));
+    let gone = net.nodes(12, &Config::default());
+    net.introduce_all();
+    for node in &gone {
+        net.crash(*node);
+    }
+
+    for node in &gone[..6] {
+        net.connect(a, *node);
+    }
+    net.advance(ms(10));
+    for node in &gone[..6] {
+        net.disconnect(a, *node);
+    }
+    assert_eq!(net.occupancy(a).map(|held| held.slots), Some(0));
+
+    for node in &gone[6..] {
+        let _ = net.try_send(a, *node, b"into the void");
+    }
+    net.advance(secs(60));
+    for node in &gone[6..] {
+        net.disconnect(a, *node);
+    }
+    let occupancy = net.occupancy(a).expect("it is up");
+    assert_eq!((occupancy.slots, occupancy.waiting_dials), (0, 0));
+    net.connect(a, b);
+    net.run_until(secs(1), |n| n.are_connected(a, b));
+}
+
+#[test]
+fn failure_07_a_dial_to_a_live_peer_leaves_its_connection_alone() {
+    let (mut net, a, b) = connected_pair(Config::default());
+    net.events(a);
+
+    for _ in 0..5 {
+        net.connect(a, b);
+        net.connect(b, a);
+        net.advance(ms(100));
+    }
+
+    assert_eq!(net.events(a), []);
+    for node in [a, b] {
+        assert_eq!(counters(&net, node).connections_confirmed, 1);
+    }
+    assert_eq!((counters(&net, a).dials, counters(&net, b).dials), (1, 0));
+    assert_eq!(hits(&net, a), 5);
+}
+
+#[test]
+fn failure_07_disconnecting_while_connecting_is_not_undone_when_the_dial_ends() {
+    // At whichever moment of the handshake it comes.
+    for moment in 0..60 {
+        let mut net = Net::new(7).latency(ms(10));
+        let (a, b) = (net.node(Config::default()), net.node(Config::default()));
+        net.introduce(a, b);
+        net.connect(a, b);
+        assert_eq!(net.status(a, b), Some(Connecting));
+        net.advance(ms(moment));
+
+        net.disconnect(a, b);
+        net.advance(secs(10));
+
+        assert_eq!(net.status(a, b), Some(Disconnected), "after {moment} ms");
+        assert_ne!(net.status(b, a), Some(Connected), "after {moment} ms");
+        assert_eq!(counters(&net, a).dials, 1);
+    }
+}
+
+#[test]
+fn failure_07_callers_for_one_peer_join_one_dial() {
+    let mut net = Net::new(7);
+    let (a, b) = (net.node(Config::default()), net.node(Config::default()));
+    net.introduce(a, b);
+
+    for _ in 0..10 {
+        net.connect(a, b);
+        net.send(a, b, b"joins");
+    }
+    net.run_until(secs(1), |n| n.are_connected(a, b));
+    net.advance(secs(1));
+
+    assert_eq!((counters(&net, a).dials, misses(&net, a)), (1, 20));
+    assert_eq!(net.received(b).len(), 10);
+}
+
+#[test]
+fn failure_08_a_steady_latency_of_9_ms_reads_9_ms() {
+    // 2 ms there, 5 ms until the acknowledgement, 2 ms back.
+    let mut net = Net::new(8).latency(ms(2));
+    let (a, b) = (net.node(Config::default()), net.node(Config::default()));
+    net.introduce(a, b);
+    net.connect(a, b);
+    net.run_until(secs(1), |n| n.are_connected(a, b));
+    net.advance(secs(1));
+
+    for count in 1..=100 {
+        net.send(a, b, b"steady");
+        net.advance(ms(20));
+        let metrics = net.metrics(a).expect("it is up");
+        assert_eq!(metrics.avg_latency, ms(9), "after {count} messages");
+    }
+    let peer = net.peer_metrics(a, b).expect("it is known");
+    assert_eq!(peer.avg_latency, ms(9));
+    assert_eq!(peer.rtt.map(|rtt| rtt.as_millis()), Some(4));
+}
+
+#[test]
+fn failure_08_rates_and_memory_are_computed() {
+    let (mut net, a, b) = connected_pair(Config::default());
+    let idle = net.metrics(a).expect("it is up");
+    assert_eq!(idle.messages_per_second, 0.0);
+    assert!(idle.memory_usage > 0);
+
+    for _ in 0..2_000 {
+        net.send(a, b, &[0; 100]);
+        net.advance(ms(10));
+    }
+    for node in [a, b] {
+        let rate = net.metrics(node).expect("it is up").messages_per_second;
+        assert!((95.0..105.0).contains(&rate), "{rate} a second");
+    }
+
+    net.cut(a, b);
+    for _ in 0..10 {
+        net.send(a, b, &[0; 10_000]);
+    }
+    let full = net.metrics(a).expect("it is up");
+    assert!(full.memory_usage >= idle.memory_usage + 100_000, "{full:?}");
+}
+
+#[test]
+fn failure_09_a_live_connection_stays_healthy_however_long_nobody_calls() {
+    let mut config = Config::default();
+    config.pool_ttl = secs(7_200);
+    let (mut net, a, b) = connected_pair(config);
+    net.events(a);
+
+    net.advance(secs(3_600));
+
+    assert_eq!(net.events(a), []);
+    assert!(net.are_connected(a, b));
+    net.send(a, b, b"still there");
+    net.advance(ms(10));
+    assert_eq!(net.received(b).len(), 1);
+}
+
+#[test]
+fn failure_09_the_breaker_is_never_stuck_half_open() {
+    let mut config = Config::default();
+    config.breaker_failures = 2;
+    config.backoff.max = secs(2);
+    let (mut net, a, b) = connected_pair(config);
+    net.crash(b);
+    net.run_until(secs(20), |n| n.status(a, b) == Some(Failed));
+
+    let mut probes = 0;
+    while probes < 20 {
+        match net.try_send(a, b, b"anyone?") {
+            // It lets a probe through each time that it said it would.
+            Ok(()) => probes += 1,
+            Err(SendError::Peer(PeerError::CircuitOpen { retry_at, .. })) => {
+                // Nothing is queued, so no probe is made behind our back.
+                net.disconnect(a, b);
+                let wait = retry_at - net.instant();
+                assert!(wait <= secs(2), "{wait:?}");
+                net.advance(wait);
+                assert_eq!(net.try_send(a, b, b"anyone?"), Ok(()), "{net:?}");
+                probes += 1;
+            }
+            Err(error) => panic!("{error}; {net:?}"),
+        }
+        net.run_until(secs(20), |n| n.status(a, b) == Some(Failed));
+    }
+
+    net.restart(b);
+    net.run_until(secs(10), |n| n.are_connected(a, b));
+    net.send(a, b, b"at last");
+    net.advance(secs(1));
+    assert_eq!(
+        net.received(b).last().map(|m| &m.payload[..]),
+        Some(&b"at last"[..])
+    );
+}
+
+// Helpers
+
+fn connected_pair(config: Config) -> (Net, NodeId, NodeId) {
+    let mut net = Net::new(1).latency(ms(5));
+    let (a, b) = (net.node(config.clone()), net.node(config));
+    net.introduce(a, b);
+    net.connect(a, b);
+    net.run_until(secs(1), |n| n.are_connected(a, b));
+    (net, a, b)
+}
+
+fn send_many(net: &mut Net, a: NodeId, b: NodeId, count: usize) {
+    for _ in 0..count {
+        net.send(a, b, &[7; 1_024]);
+    }
+}
+
+fn pairs(nodes: &[NodeId]) -> Vec<(NodeId, NodeId)> {
+    let all = nodes.iter().flat_map(|a| nodes.iter().map(|b| (*a, *b)));
+    all.filter(|(a, b)| a != b).collect()
+}
+
+fn counters(net: &Net, node: NodeId) -> quicpool_core::Counters {
+    net.metrics(node).expect("it is up").counters
+}
+
+fn hits(net: &Net, node: NodeId) -> u64 {
+    counters(net, node).pool_hits
+}
+
+fn misses(net: &Net, node: NodeId) -> u64 {
+    counters(net, node).pool_misses
+}
+
+fn is_flushed(net: &Net, node: NodeId, wanted: u64) -> bool {
+    let last = net.history(node).last();
+    matches!(last, Some((_, Event::Flushed { token, result: Ok(()), .. })) if *token == wanted)
+}

@@ -1,0 +1,304 @@
+//! Failures that connection pools before this one had, numbers 10 to 22: each is shown not to
+//! happen to whole machines.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quicpool_core::{
+    Config,
+    ConnectionStatus::{self, Connected, Connecting, Disconnected, New},
+    Event, PeerId,
+};
+use quicpool_sim::{Net, NodeId, ms, secs};
+
+#[test]
+fn failure_10_every_status_change_is_observed_once_and_in_order() {
+    let mut config = Config::default();
+    config.connections_max = 3;
+    config.pool_ttl = secs(3);
+    config.liveness_timeout = secs(2);
+    config.backoff.max = secs(2);
+    let mut net = Net::new(10).latency(ms(30));
+    let nodes = net.nodes(7, &config);
+    net.introduce_all();
+
+    for round in 0..40 {
+        let (a, b) = (nodes[round % 7], nodes[(round * 3 + 1) % 7]);
+        if a != b {
+            let _ = net.try_send(a, b, b"x");
+            let _ = net.try_connect(b, a);
+        }
+        match round % 5 {
+            0 => net.isolate(nodes[round % 7]),
+            1 => net.heal_all(),
+            2 if a != b => net.disconnect(a, b),
+            _ => {}
+        }
+        net.advance(ms(700));
+        for node in &nodes {
+            let told = told_statuses(&net, *node);
+            for other in net.ids().filter(|other| other != node) {
+                let status = net.status(*node, other);
+                let heard = told.get(&net.peer_id(other)).copied().or(Some(New));
+                assert_eq!(status, heard, "{node} of {other}; {net:?}");
+            }
+            let connected = told.values().filter(|status| **status == Connected).count();
+            let metrics = net.metrics(*node).expect("it is up");
+            assert_eq!(metrics.connections, connected, "counted as they change");
+        }
+    }
+}
+
+#[test]
+fn failure_13_dials_from_both_ends_at_once_end_with_one_shared_connection() {
+    for seed in 0..200 {
+        let mut net = Net::new(seed).latency(ms(240));
+        let (a, b) = (net.node(Config::default()), net.node(Config::default()));
+        net.introduce(a, b);
+
+        net.send(a, b, b"from a");
+        net.advance(ms(seed % 20 * 13));
+        net.send(b, a, b"from b");
+        net.run_until(secs(5), |n| n.are_connected(a, b));
+        net.advance(secs(10));
+
+        assert!(net.are_connected(a, b), "seed {seed}: {net:?}");
+        for (node, other) in [(a, b), (b, a)] {
+            assert_eq!(net.received(node).len(), 1, "seed {seed}: {net:?}");
+            let metrics = net.metrics(node).expect("it is up");
+            assert!(metrics.counters.dials <= 2, "seed {seed}: {metrics:?}");
+            let occupancy = net.occupancy(node).expect("it is up");
+            assert_eq!(occupancy.connections, 1, "seed {seed}: no ghosts; {net:?}");
+            assert_eq!(
+                changes(&net, node, other),
+                [Connecting, Connected],
+                "seed {seed}"
+            );
+        }
+    }
+}
+
+#[test]
+fn failure_13_dials_from_both_ends_at_once_survive_loss() {
+    for seed in 0..60 {
+        let mut net = Net::new(seed).latency(ms(240));
+        let (a, b) = (net.node(Config::default()), net.node(Config::default()));
+        net.introduce(a, b);
+        net.loss(0.2);
+
+        for number in 0..20u8 {
+            net.send(a, b, &[number]);
+            net.send(b, a, &[number]);
+            net.advance(ms(seed % 50));
+        }
+        net.advance(secs(10));
+        net.loss(0.0);
+        net.advance(secs(30));
+        // A connection that the loss has cost is not missed until there is something to send.
+        net.send(a, b, &[20]);
+        net.send(b, a, &[20]);
+        net.advance(secs(60));
+
+        assert!(net.are_connected(a, b), "seed {seed}: {net:?}");
+        for node in [a, b] {
+            let numbers: Vec<u8> = net.received(node).iter().map(|m| m.payload[0]).collect();
+            assert_eq!(numbers, (0..=20).collect::<Vec<u8>>(), "seed {seed}");
+            let occupancy = net.occupancy(node).expect("it is up");
+            assert_eq!(occupancy.connections, 1, "seed {seed}: no ghosts; {net:?}");
+        }
+    }
+}
+
+#[test]
+fn failure_16_nobody_waits_for_a_dial_that_hangs() {
+    let mut net = Net::new(16).latency(ms(10));
+    let nodes = net.nodes(3, &Config::default());
+    let (a, b, hole) = (nodes[0], nodes[1], nodes[2]);
+    net.introduce_all();
+    net.connect(a, b);
+    net.run_until(secs(1), |n| n.are_connected(a, b));
+
+    net.cut(a, hole);
+    net.connect(a, hole);
+    net.advance(secs(1));
+
+    assert_eq!(net.status(a, hole), Some(Connecting), "it hangs");
+    assert_eq!(net.status(a, b), Some(Connected));
+    net.send(a, b, b"meanwhile");
+    net.advance(ms(10));
+    assert_eq!(net.received(b).len(), 1, "one way of the link later");
+    net.send(a, hole, b"later");
+    assert_eq!(net.peer_metrics(a, hole).map(|peer| peer.dials), Some(1));
+}
+
+#[test]
+fn failure_19_the_tail_of_whoever_closes_is_taken_and_that_of_the_other_end_is_accounted_for() {
+    for seed in 0..100 {
+        let (mut net, a, b) = lossy_pair(seed);
+        send_many(&mut net, a, b, 500);
+        send_many(&mut net, b, a, 400);
+        net.advance(ms(seed % 10 * 40));
+
+        net.close(a);
+        net.advance(secs(60));
+
+        assert_eq!(net.received(b).len(), 500, "seed {seed}: {net:?}");
+        let unaccounted = unaccounted(&mut net, b, a, 400);
+        assert_eq!(unaccounted, [], "seed {seed}: {net:?}");
+        assert_eq!(
+            net.events(a).last(),
+            Some(&Event::Closed { undelivered: 0 }),
+            "seed {seed}: {net:?}"
+        );
+    }
+}
+
+#[test]
+fn failure_19_both_ends_close_at_once_and_each_says_what_was_not_taken() {
+    for seed in 0..100 {
+        let (mut net, a, b) = lossy_pair(seed);
+        send_many(&mut net, a, b, 500);
+        send_many(&mut net, b, a, 300);
+        net.advance(ms(seed % 10 * 40));
+
+        net.close(a);
+        net.close(b);
+        net.advance(secs(60));
+
+        for (node, other, sent) in [(a, b, 500), (b, a, 300)] {
+            assert_eq!(unaccounted(&mut net, node, other, sent), [], "seed {seed}");
+            let reported = reported(&net, node).len() as u64;
+            let last = net.events(node).pop();
+            let undelivered = reported;
+            assert_eq!(last, Some(Event::Closed { undelivered }), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn failure_22_nothing_is_said_of_a_connection_that_is_closed() {
+    for moment in 0..60 {
+        let mut net = Net::new(22).latency(ms(10));
+        let (a, b) = (net.node(Config::default()), net.node(Config::default()));
+        net.introduce(a, b);
+        net.pause_reader(a);
+        net.connect(a, b);
+        net.run_until(secs(1), |n| n.are_connected(a, b));
+        // Packets of b are under way when a closes, and go on to come after it has.
+        for _ in 0..50 {
+            send_many(&mut net, b, a, 20);
+            net.advance(ms(1));
+        }
+        net.advance(ms(moment));
+        net.disconnect(a, b);
+        let last = net.events(a).pop();
+        assert!(is_disconnected(last.as_ref()), "{last:?}");
+        send_many(&mut net, b, a, 20);
+
+        // b's next dial would be another connection.
+        net.cut_one_way(a, b);
+        net.advance(secs(3));
+        assert_eq!(net.events(a), [], "closed after {moment} ms");
+    }
+}
+
+#[test]
+fn failure_22_nothing_is_said_after_the_end() {
+    let mut net = Net::new(22).latency(ms(10));
+    let nodes = net.nodes(5, &Config::default());
+    net.introduce_all();
+    for node in &nodes[1..] {
+        send_many(&mut net, nodes[0], *node, 10);
+        send_many(&mut net, *node, nodes[0], 500);
+    }
+    net.advance(ms(45));
+
+    net.abort(nodes[0]);
+
+    let last = net.events(nodes[0]).pop();
+    assert!(matches!(last, Some(Event::Closed { .. })), "{last:?}");
+    net.advance(secs(400));
+    assert_eq!(net.events(nodes[0]), []);
+    let occupancy = net.occupancy(nodes[0]).expect("it is up");
+    assert_eq!((occupancy.connections, occupancy.slots), (0, 0));
+}
+
+// Helpers
+
+/// What each peer's status is according to the events, each of which begins where the last ended.
+fn told_statuses(net: &Net, node: NodeId) -> BTreeMap<PeerId, ConnectionStatus> {
+    let mut told = BTreeMap::new();
+    for (at, event) in net.history(node) {
+        if let Event::StatusChanged { peer, from, to, .. } = event {
+            let before = told.insert(*peer, *to).unwrap_or(New);
+            assert_eq!(before, *from, "{node} at {at:?}: {event:?}");
+            assert_ne!(from, to, "{node} at {at:?}: {event:?}");
+        }
+    }
+    told
+}
+
+fn changes(net: &Net, node: NodeId, of: NodeId) -> Vec<ConnectionStatus> {
+    let of = net.peer_id(of);
+    let to = |(_, event): &(_, Event)| match event {
+        Event::StatusChanged { peer, to, .. } if *peer == of => Some(*to),
+        _ => None,
+    };
+    net.history(node).iter().filter_map(to).collect()
+}
+
+fn lossy_pair(seed: u64) -> (Net, NodeId, NodeId) {
+    let mut config = Config::default();
+    config.close_timeout = secs(30);
+    let mut net = Net::new(seed).latency(ms(1 + seed % 70));
+    let (a, b) = (net.node(config.clone()), net.node(config));
+    net.introduce(a, b);
+    net.loss(0.02 * (seed % 5) as f64);
+    (net, a, b)
+}
+
+/// Messages that say their number.
+fn send_many(net: &mut Net, a: NodeId, b: NodeId, count: u64) {
+    let first = net
+        .peer_metrics(a, b)
+        .map_or(0, |peer| peer.messages_accepted);
+    for number in first..first + count {
+        let mut message = number.to_be_bytes().to_vec();
+        message.resize(200, 7);
+        net.send(a, b, &message);
+    }
+}
+
+/// The numbers of messages that were reported as undelivered.
+fn reported(net: &Net, node: NodeId) -> BTreeSet<u64> {
+    let numbers = |(_, event): &(_, Event)| match event {
+        Event::Undelivered { messages, .. } => messages.clone(),
+        _ => 0..0,
+    };
+    net.history(node).iter().flat_map(numbers).collect()
+}
+
+/// The first `sent` messages that were neither taken nor reported.
+fn unaccounted(net: &mut Net, from: NodeId, to: NodeId, sent: u64) -> Vec<u64> {
+    let number = |bytes: &[u8]| u64::from_be_bytes(bytes[..8].try_into().expect("a number"));
+    let taken = net.received(to);
+    let taken: BTreeSet<u64> = taken
+        .iter()
+        .map(|message| number(&message.payload))
+        .collect();
+    let reported = reported(net, from);
+    (0..sent)
+        .filter(|n| !taken.contains(n) && !reported.contains(n))
+        .collect()
+}
+
+fn is_disconnected(event: Option<&Event>) -> bool {
+    matches!(
+        event,
+        Some(
+            Event::StatusChanged {
+                to: Disconnected,
+                ..
+            } | Event::Undelivered { .. }
+        )
+    )
+}
