@@ -148,12 +148,24 @@ impl Inbox {
 
     /// Exchanges the counts of what was taken for the empty buffer `taken`.
     pub(crate) fn collect(&self, taken: &mut Vec<(PeerId, usize)>) {
+        self.hand_over(&mut self.queue.lock(), taken);
+    }
+
+    fn hand_over(&self, queue: &mut Queue, taken: &mut Vec<(PeerId, usize)>) {
         debug_assert!(taken.is_empty());
-        let mut queue = self.queue.lock();
         mem::swap(&mut queue.taken, taken);
         queue.taken_bytes = 0;
         queue.report = Report::Nothing;
         self.taken.store(false, Ordering::Release);
+    }
+
+    /// Drops what is queued of one peer, and exchanges the counts of what was taken of all for the
+    /// empty buffer `taken`: what the application takes later is of another session.
+    pub(crate) fn forget(&self, peer: PeerId, taken: &mut Vec<(PeerId, usize)>) {
+        // With the lock held throughout, nothing of the peer is taken and not counted.
+        let mut queue = self.queue.lock();
+        queue.messages.retain(|message| message.from != peer);
+        self.hand_over(&mut queue, taken);
     }
 
     /// Drops what is queued and lets every call end.
@@ -264,6 +276,18 @@ mod tests {
             }
         ));
         assert_eq!(out.len(), 3);
+    }
+
+    #[test]
+    fn a_forgotten_peer_leaves_nothing_behind() {
+        let inbox = Inbox::new(1 << 20);
+        inbox.push(&mut messages(&[A, B, A], 1));
+        assert_eq!(pop(&inbox).0, A);
+        let mut taken = Vec::new();
+        inbox.forget(A, &mut taken);
+        assert_eq!(taken, [(A, 1)]);
+        assert_eq!(pop(&inbox).0, B);
+        assert!(matches!(inbox.pop(), Popped::Empty));
     }
 
     #[test]

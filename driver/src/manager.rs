@@ -333,8 +333,9 @@ impl ConnectionManager {
         }
     }
 
-    /// Ends the session with a peer, and forgets it with its addresses. Nothing happens if it is
-    /// not known. Cancel safe: it is forgotten all the same.
+    /// Ends the session with a peer, and forgets it with its addresses and the messages of it that
+    /// wait to be received. Nothing happens if it is not known. Cancel safe: it is forgotten all
+    /// the same.
     ///
     /// # Errors
     ///

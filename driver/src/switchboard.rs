@@ -214,6 +214,8 @@ impl Switchboard {
                 self.done.push(responder);
             }
             Order::Forget(responder) => {
+                self.shared.inbox.forget(id, &mut self.taken);
+                self.mark_taken(now);
                 self.core.forget(now, id);
                 self.done.push(responder);
             }
@@ -269,6 +271,10 @@ impl Switchboard {
         self.worked = true;
         self.taken_due = None;
         self.shared.inbox.collect(&mut self.taken);
+        self.mark_taken(now);
+    }
+
+    fn mark_taken(&mut self, now: Instant) {
         for (peer, count) in self.taken.drain(..) {
             self.core.mark_taken(now, peer, count);
         }
