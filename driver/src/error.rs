@@ -101,7 +101,8 @@ pub enum ConnectError {
     /// Nothing can be done for the peer. State is unchanged.
     #[error(transparent)]
     Peer(PeerError),
-    /// The dial has failed or was called off. It is tried again as long as messages wait.
+    /// The dial has failed or was called off. One that has failed is tried again, with backoff,
+    /// until it succeeds or the session ends.
     #[error("cannot connect to {peer}: {reason}")]
     Failed {
         /// Whom we dialled.

@@ -101,7 +101,9 @@ impl Inbox {
             State::Ended => messages.clear(),
         }
         drop(queue);
-        self.arrived.notify(count);
+        // Beyond those who were woken before and have not looked yet: each of them takes one
+        // message, and may be long in coming back.
+        self.arrived.notify_additional(count);
     }
 
     /// Takes the oldest message.
@@ -125,9 +127,10 @@ impl Inbox {
         if count == 0 {
             return queue.nothing();
         }
-        for _ in 0..count {
-            let message = queue.messages.pop_front();
-            out.extend(message.inspect(|message| queue.count(message)));
+        let start = out.len();
+        out.extend(queue.messages.drain(..count));
+        for message in &out[start..] {
+            queue.count(message);
         }
         let wake = self.report(&mut queue);
         Popped::Taken { value: count, wake }
@@ -211,6 +214,11 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        pin::Pin,
+        task::{Context, Waker},
+    };
+
     use super::*;
 
     const A: PeerId = PeerId::from_bytes([1; 32]);
@@ -288,6 +296,22 @@ mod tests {
         assert_eq!(taken, [(A, 1)]);
         assert_eq!(pop(&inbox).0, B);
         assert!(matches!(inbox.pop(), Popped::Empty));
+    }
+
+    #[test]
+    fn each_message_wakes_somebody_else() {
+        let inbox = Inbox::new(1 << 20);
+        let mut waiting: Vec<_> = (0..3).map(|_| inbox.listen()).collect();
+        inbox.push(&mut messages(&[A], 1));
+        inbox.push(&mut messages(&[B], 1));
+        let awake = |listener: &mut EventListener| {
+            let mut cx = Context::from_waker(Waker::noop());
+            Pin::new(listener).poll(&mut cx).is_ready()
+        };
+        assert_eq!(
+            waiting.iter_mut().map(awake).collect::<Vec<_>>(),
+            [true, true, false]
+        );
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::{
     },
     events::{Events, Hub},
     inbox::{Popped, Wake},
+    io::canonical,
     metrics::SocketMetrics,
     order::Order,
     peer::{Peer, PeerRef},
@@ -144,7 +145,7 @@ impl ConnectionManager {
         let PeerRef { id, addr } = peer.into();
         let peer = self.handle_to(id)?;
         if let Some(PeerAddr { addr, .. }) = addr {
-            self.post_known(&peer, Order::AddAddress(addr))?;
+            self.post_known(&peer, Order::AddAddress(canonical(addr)))?;
         }
         Ok(peer)
     }
@@ -166,7 +167,7 @@ impl ConnectionManager {
     /// As [`peer`](Self::peer).
     pub fn remove_address(&self, peer: PeerAddr) -> Result<(), PeerError> {
         let handle = self.handle_to(peer.id)?;
-        self.post_known(&handle, Order::RemoveAddress(peer.addr))
+        self.post_known(&handle, Order::RemoveAddress(canonical(peer.addr)))
     }
 
     /// Sends a message to a peer that is known: see [`Peer::send`]. Cancel safe as that is.

@@ -137,8 +137,12 @@ impl Peer {
 
     async fn send_with(&self, message: &[u8], urgency: Urgency) -> Result<(), SendError> {
         self.check_len(message.len())?;
-        self.with_room(|| self.shared.stage(&self.peer, message, urgency))
-            .await
+        let attempt = || self.shared.stage(&self.peer, message, urgency);
+        match attempt() {
+            // Waiting takes a larger state than trying; most messages never need it.
+            Err(Refused::Full) => self.with_room(attempt).await,
+            other => self.sent(other),
+        }
     }
 
     fn check_len(&self, size: usize) -> Result<(), SendError> {
@@ -181,7 +185,9 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// See [`ConnectError`]. After a failed dial others follow, with backoff, while messages wait.
+    /// See [`ConnectError`]. After a failed dial others follow, with backoff, until one succeeds or
+    /// the session ends, as by [`disconnect`](Self::disconnect). Whoever calls meanwhile waits for
+    /// the next.
     pub async fn connect(&self) -> Result<(), ConnectError> {
         let connected = self.status() == ConnectionStatus::Connected;
         let (responder, reply) = reply::channel();

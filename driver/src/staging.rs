@@ -219,9 +219,11 @@ impl PeerShared {
         let mut staging = self.staging.lock();
         let staged = staging.open.bytes() + staging.earlier_bytes;
         staging.credit = room.saturating_sub(staged);
-        staging.verdict = match &staging.refused {
-            Some(refused) => Err(refused.clone()),
-            None => verdict,
+        staging.verdict = match (&staging.refused, verdict) {
+            (Some(PeerError::Closed), _) => Err(PeerError::Closed),
+            // Only of a peer that the core does not know can it not say why it was refused.
+            (Some(refused), Err(PeerError::NoAddress(_))) => Err(refused.clone()),
+            (Some(_) | None, verdict) => verdict,
         };
         if staging.wanted == 0 {
             return None;
@@ -400,14 +402,16 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_peer_stays_refused_until_it_is_added_again() {
+    fn a_refused_peer_stays_refused_until_it_is_known() {
         let peer = peer(100);
         peer.refuse(PeerError::TooManyPeers { max: 1 });
-        assert_eq!(peer.lend(100, Ok(())), None);
+        assert_eq!(peer.lend(100, Err(PeerError::NoAddress(ID))), None);
         assert_eq!(
             stage(&peer, b""),
             Err(Refused::Peer(PeerError::TooManyPeers { max: 1 }))
         );
+        assert_eq!(peer.lend(100, Ok(())), None);
+        assert_eq!(stage(&peer, b"it has dialled us"), Ok(()));
     }
 
     #[test]

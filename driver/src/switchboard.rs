@@ -9,8 +9,8 @@ use std::{
 };
 
 use quicpool_core::{
-    Action, ConnectionStatus, Datagram, Event, Manager, Message, OpenBatch, PeerAddr, PeerId,
-    Reason,
+    Action, ConnectionStatus, Datagram, Event, Manager, Message, OpenBatch, PeerAddr, PeerError,
+    PeerId, Reason,
 };
 use tracing::{debug, trace, warn};
 
@@ -206,22 +206,25 @@ impl Switchboard {
                     peer.refuse(error);
                 }
             }
-            Order::RemoveAddress(addr) => self.core.remove_address(now, PeerAddr::new(id, addr)),
+            Order::RemoveAddress(addr) => {
+                self.core.remove_address(now, PeerAddr::new(id, addr));
+                self.fail_hopeless_connects(id);
+            }
             Order::Connect(responder) => self.connect(now, id, responder),
             Order::Flush(responder) => self.flush(now, id, responder),
             Order::Disconnect(responder) => {
                 self.core.disconnect(now, id);
-                self.done.push(responder);
+                self.session_ended(now, id, responder);
             }
             Order::Forget(responder) => {
                 self.shared.inbox.forget(id, &mut self.taken);
                 self.mark_taken(now);
                 self.core.forget(now, id);
-                self.done.push(responder);
+                self.session_ended(now, id, responder);
             }
             Order::Block(responder) => {
                 self.core.block(now, id);
-                self.done.push(responder);
+                self.session_ended(now, id, responder);
             }
             Order::Unblock(responder) => {
                 self.core.unblock(id);
@@ -231,12 +234,42 @@ impl Switchboard {
         }
     }
 
+    /// Whoever waits for the session's next dial waits in vain, and no event says so if none was
+    /// under way.
+    fn session_ended(&mut self, now: Instant, peer: PeerId, responder: Responder<()>) {
+        self.pass_events(now);
+        self.answer_connects(peer, ConnectionStatus::Disconnected, &Reason::CalledOff);
+        self.done.push(responder);
+    }
+
+    /// Whoever waits for a dial waits in vain once there is nowhere to dial.
+    fn fail_hopeless_connects(&mut self, peer: PeerId) {
+        let dialling = self.core.status(peer) == Some(ConnectionStatus::Connecting);
+        let Err(error @ PeerError::NoAddress(_)) = self.core.verdict(peer) else {
+            return;
+        };
+        if dialling {
+            return;
+        }
+        for responder in self.connects.remove(&peer).unwrap_or_default() {
+            responder.answer(Err(self.shared.rejected(error.clone()).into()));
+        }
+    }
+
+    /// Passes on what was caused so far, so that nothing that follows is taken for its cause.
+    pub(crate) fn pass_events(&mut self, now: Instant) {
+        while let Some(event) = self.core.poll_event(now) {
+            self.notify(now, event);
+        }
+    }
+
     fn connect(
         &mut self,
         now: Instant,
         peer: PeerId,
         responder: Responder<Result<(), ConnectError>>,
     ) {
+        self.pass_events(now);
         let known = self.core.connect(now, peer);
         if let Err(error) = known {
             responder.answer(Err(self.shared.rejected(error).into()));

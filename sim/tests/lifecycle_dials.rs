@@ -315,6 +315,28 @@ fn a_dial_that_is_called_off_ends_at_both_ends() {
     }
 }
 
+#[test]
+fn a_session_that_expires_answers_whoever_asked_to_connect() {
+    let mut config = Config::default();
+    config.breaker_failures = 1_000;
+    let mut net = Net::new(12);
+    let (a, b) = (net.node(config.clone()), net.node(config.clone()));
+    net.introduce_one_way(a, b);
+    net.connect(a, b);
+    net.run_until(secs(5), |n| n.are_connected(a, b));
+    net.cut(a, b);
+    net.run_until(secs(30), |n| n.status(a, b) == Some(Failed));
+
+    // Nothing is queued, and the next dial is some time away.
+    net.advance(config.session_timeout - secs(1));
+    assert_eq!(net.status(a, b), Some(Failed));
+    net.connect(a, b);
+    net.events(a);
+    net.advance(secs(20));
+    let failed = |event: &Event| matches!(event, Event::StatusChanged { to: Failed, .. });
+    assert!(net.events(a).iter().any(failed), "{net:?}");
+}
+
 // Helpers
 
 /// When each dial of a node began, as its events tell.
@@ -333,17 +355,23 @@ fn dials(net: &Net, node: NodeId) -> Vec<Duration> {
 }
 
 fn reasons(net: &Net, node: NodeId) -> Vec<Reason> {
-    let reason = |(_, event): &(_, Event)| match event {
-        Event::StatusChanged { reason, .. } => Some(reason.clone()),
-        _ => None,
+    let reason = |(_, event): &(_, Event)| {
+        if let Event::StatusChanged { reason, .. } = event {
+            Some(reason.clone())
+        } else {
+            None
+        }
     };
     net.history(node).iter().filter_map(reason).collect()
 }
 
 fn changes(net: &Net, node: NodeId) -> Vec<quicpool_core::ConnectionStatus> {
-    let to = |(_, event): &(_, Event)| match event {
-        Event::StatusChanged { to, .. } => Some(*to),
-        _ => None,
+    let to = |(_, event): &(_, Event)| {
+        if let Event::StatusChanged { to, .. } = event {
+            Some(*to)
+        } else {
+            None
+        }
     };
     net.history(node).iter().filter_map(to).collect()
 }

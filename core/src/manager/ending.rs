@@ -258,7 +258,9 @@ impl Manager {
         if peer.is_live() {
             return;
         }
-        let hopeless = !peer.is_owed() || peer.addresses.is_empty();
+        // Somebody may wait for a connection that was asked for: the last dial answers.
+        let wanted = peer.is_owed() || peer.redial == Redial::Wanted;
+        let hopeless = !wanted || peer.addresses.is_empty();
         if hopeless || peer.session.expiry == Expiry::LastDial {
             return self.expire_session(now, key);
         }

@@ -188,14 +188,20 @@ impl Manager {
         self.settle(now);
     }
 
+    /// The next event: for a driver that has to tell what one call has caused from what the next
+    /// one will. [`poll_action`](Self::poll_action) hands out what this leaves.
+    pub fn poll_event(&mut self, now: Instant) -> Option<Event> {
+        self.now = now;
+        self.settle(now);
+        self.events.pop_front()
+    }
+
     /// The next thing to do. The bytes of a [`Transmit`] are in `buf`, which is cleared first.
     ///
     /// Every [`Action::Notify`] comes before the first [`Action::Transmit`]. Packets are built
     /// when they are asked for, from the state at that moment; connections take turns.
     pub fn poll_action(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Action> {
-        self.now = now;
-        self.settle(now);
-        if let Some(event) = self.events.pop_front() {
+        if let Some(event) = self.poll_event(now) {
             return Some(Action::Notify(event));
         }
         if let Some(transmit) = self.transport.poll_reply(buf) {

@@ -46,6 +46,10 @@ impl Manager {
             .and_then(|key| self.peers.get_mut(key))
         {
             known.addresses.retain(|address| *address != peer.addr);
+            if known.addresses.is_empty() && matches!(known.dialling, Dialling::Waiting { .. }) {
+                // Its place in the row is void: there is nowhere to dial.
+                known.dialling = Dialling::Idle;
+            }
         }
     }
 

@@ -86,7 +86,12 @@ impl OpenBatch {
         {
             self.close_tail();
         }
-        let tail = self.tail.get_or_insert_with(|| Framed::new(now, cost));
+        // Behind a full batch another full one is likely: it gets its room at once.
+        let like = self.full.back().map_or(0, |full| full.body().len());
+        let like = like.min(self.limits.bytes_max);
+        let tail = self
+            .tail
+            .get_or_insert_with(|| Framed::new(now, cost, like));
         tail.append(message);
         self.messages += 1;
         self.bytes += cost;
@@ -191,9 +196,11 @@ impl OpenBatch {
 }
 
 impl Framed {
-    fn new(now: Instant, cost: usize) -> Self {
-        // Room for a few messages like the first: a lone one costs little, a flood doubles.
-        let mut record = Vec::with_capacity(HEADER_LEN + 4 * cost.min(1_024) + cost);
+    /// Room for the first message and a few like it, or for `body_bytes` if that is more: a lone
+    /// message costs little, a flood doubles.
+    fn new(now: Instant, cost: usize, body_bytes: usize) -> Self {
+        let room = (4 * cost.min(1_024) + cost).max(body_bytes);
+        let mut record = Vec::with_capacity(HEADER_LEN + room);
         record.resize(HEADER_LEN, 0);
         Self {
             record,

@@ -174,7 +174,7 @@ impl Inbox {
         for _ in 0..known {
             messages.next();
         }
-        let bytes: usize = messages.clone().map(|message| cost(&message)).sum();
+        let bytes = messages.len();
         self.bytes += bytes;
         self.unreported_bytes += bytes;
         self.queue.push_back(Waiting {
@@ -191,13 +191,15 @@ impl Inbox {
             let Some(front) = self.queue.front_mut() else {
                 break;
             };
+            let before = front.messages.len();
             let Some(payload) = front.messages.next() else {
                 self.queue.pop_front();
                 continue;
             };
+            // Framing included: an empty message is not free.
             self.handed.push_back(Handed {
                 generation: front.generation,
-                bytes: cost(&payload),
+                bytes: before - front.messages.len(),
             });
             out.push(Message { from, payload });
             count += 1;
@@ -228,11 +230,6 @@ impl Inbox {
             }
         }
     }
-}
-
-/// What a waiting message is counted as: an empty one is not free.
-fn cost(message: &Bytes) -> usize {
-    crate::OpenBatch::cost(message.len())
 }
 
 #[cfg(test)]

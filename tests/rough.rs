@@ -1,0 +1,157 @@
+//! Rough handling: callers who contradict each other, give up half-way, or come in crowds.
+
+mod support;
+
+use std::time::Duration;
+
+use quicpool::{
+    Config, ConnectError, ConnectionManager, Identity, PeerAddr, PeerError, Reason, SendError,
+    TokioRuntime,
+};
+use support::{black_hole, manager, pair, soon};
+
+/// A manager whose dials fail soon, and a peer that never answers, and is in backoff.
+#[expect(clippy::unwrap_used, reason = "a helper of tests")]
+async fn in_backoff() -> (ConnectionManager, std::net::UdpSocket, PeerAddr) {
+    let mut config = Config::default();
+    config.handshake_timeout = Duration::from_millis(100);
+    config.backoff.initial = Duration::from_secs(60);
+    let alice = manager(config).await;
+    let (socket, nobody) = black_hole();
+    soon(alice.peer(nobody).unwrap().connect())
+        .await
+        .unwrap_err();
+    (alice, socket, nobody)
+}
+
+#[tokio::test]
+async fn whoever_waits_to_connect_is_told_that_the_session_was_ended() {
+    let (alice, _socket, nobody) = in_backoff().await;
+    let to_nobody = alice.peer(nobody).unwrap();
+
+    for ending in ["disconnect", "block", "forget"] {
+        alice.add_address(nobody).unwrap();
+        let (connected, ()) = soon(async {
+            tokio::join!(to_nobody.connect(), async {
+                tokio::task::yield_now().await;
+                match ending {
+                    "disconnect" => alice.disconnect(nobody.id).await.unwrap(),
+                    "block" => alice.block(nobody.id).await.unwrap(),
+                    _ => alice.forget(nobody.id).await.unwrap(),
+                }
+            })
+        })
+        .await;
+        assert!(
+            matches!(
+                connected,
+                Err(ConnectError::Failed {
+                    reason: Reason::CalledOff,
+                    ..
+                })
+            ),
+            "{ending}: {connected:?}"
+        );
+        alice.unblock(nobody.id).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn whoever_waits_to_connect_to_an_address_that_is_removed_is_told() {
+    let (alice, _socket, nobody) = in_backoff().await;
+    let to_nobody = alice.peer(nobody).unwrap();
+    let (connected, removed) = soon(async {
+        tokio::join!(to_nobody.connect(), async {
+            tokio::task::yield_now().await;
+            alice.remove_address(nobody)
+        })
+    })
+    .await;
+    removed.unwrap();
+    assert!(connected.is_err());
+}
+
+#[tokio::test]
+async fn a_disconnect_fails_no_connect_that_follows_it() {
+    for _ in 0..20 {
+        let (alice, bob) = pair().await;
+        let to_bob = alice.peer(bob.peer_addr()).unwrap();
+        let (one, ended, two) =
+            soon(async { tokio::join!(to_bob.connect(), to_bob.disconnect(), to_bob.connect()) })
+                .await;
+        ended.unwrap();
+        two.unwrap();
+        drop(one);
+    }
+}
+
+#[tokio::test]
+async fn an_unblocked_peer_is_sent_to_again() {
+    let (alice, bob) = pair().await;
+    let to_bob = alice.peer(bob.peer_addr()).unwrap();
+    soon(alice.block(bob.id())).await.unwrap();
+    alice.add_address(bob.peer_addr()).unwrap();
+    // An answer to this says that the address was refused before.
+    soon(to_bob.metrics()).await.unwrap();
+    let error = soon(to_bob.send("refused")).await.unwrap_err();
+    assert!(matches!(error, SendError::Peer(PeerError::Blocked(_))));
+    soon(alice.unblock(bob.id())).await.unwrap();
+    soon(to_bob.send("welcome")).await.unwrap();
+    assert_eq!(soon(bob.recv()).await.unwrap().payload, "welcome");
+}
+
+#[tokio::test]
+async fn an_address_of_version_4_written_as_version_6_is_the_same_address() {
+    for bind in ["127.0.0.1:0", "[::]:0"] {
+        let alice =
+            ConnectionManager::bind(TokioRuntime, bind, Identity::generate(), Config::default())
+                .await
+                .unwrap();
+        let bob = manager(Config::default()).await;
+        let port = bob.local_addr().port();
+        let mapped = PeerAddr::new(
+            bob.id(),
+            format!("[::ffff:127.0.0.1]:{port}").parse().unwrap(),
+        );
+        let to_bob = alice.peer(mapped).unwrap();
+        soon(to_bob.connect()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_dial_that_waits_is_called_off_with_its_last_address() {
+    let mut config = Config::default();
+    config.dial_rate = 1;
+    config.handshake_timeout = Duration::from_secs(2);
+    let alice = manager(config).await;
+    let (_socket, nobody) = black_hole();
+    let (_socket, nowhere) = black_hole();
+    alice.add_address(nobody).unwrap();
+    let to_nowhere = alice.peer(nowhere).unwrap();
+    let (first, connected, removed) = soon(async {
+        tokio::join!(alice.connect(nobody.id), to_nowhere.connect(), async {
+            tokio::task::yield_now().await;
+            alice.remove_address(nowhere)
+        })
+    })
+    .await;
+    removed.unwrap();
+    assert!(
+        matches!(
+            connected,
+            Err(ConnectError::Peer(PeerError::NoAddress(id))) if id == nowhere.id
+        ),
+        "{connected:?}"
+    );
+    // Its turn has come meanwhile.
+    assert!(
+        matches!(
+            first,
+            Err(ConnectError::Failed {
+                reason: Reason::HandshakeTimeout,
+                ..
+            })
+        ),
+        "{first:?}"
+    );
+}
