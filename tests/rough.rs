@@ -11,7 +11,6 @@ use quicpool::{
 use support::{black_hole, manager, pair, soon};
 
 /// A manager whose dials fail soon, and a peer that never answers, and is in backoff.
-#[expect(clippy::unwrap_used, reason = "a helper of tests")]
 async fn in_backoff() -> (ConnectionManager, std::net::UdpSocket, PeerAddr) {
     let mut config = Config::default();
     config.handshake_timeout = Duration::from_millis(100);

@@ -91,8 +91,8 @@ fn receive(net: &mut Net, peer: &mut RawPeer) -> Vec<Vec<u8>> {
 /// The line that the other end's hello names.
 fn line_of(peer: &mut RawPeer) -> [u8; 16] {
     let control = peer.read_control();
-    // Behind the frame's head of 3 bytes: version, incarnation, dial, sealing, timeout.
-    let at = 3 + 2 + 16 + 8 + 9 + 8;
+    // Behind the frame's head of 3 bytes: version, incarnation, dial, sealing, timeout, limits.
+    let at = 3 + 2 + 16 + 8 + 9 + 8 + 8;
     control[at..at + 16].try_into().expect("16 bytes")
 }
 
