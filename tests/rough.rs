@@ -154,3 +154,18 @@ async fn a_dial_that_waits_is_called_off_with_its_last_address() {
         "{first:?}"
     );
 }
+
+#[tokio::test]
+async fn a_caller_that_never_waits_lets_others_run() {
+    let (alice, bob) = pair().await;
+    let to_bob = alice.peer(bob.peer_addr()).unwrap();
+    soon(to_bob.connect()).await.unwrap();
+    // On one thread the event loop runs only when the caller waits.
+    let caller = tokio::spawn({
+        let to_bob = to_bob.clone();
+        async move { while to_bob.connect().await.is_ok() {} }
+    });
+    soon(to_bob.send("through")).await.unwrap();
+    assert_eq!(soon(bob.recv()).await.unwrap().payload, "through");
+    caller.abort();
+}
