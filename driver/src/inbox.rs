@@ -158,6 +158,14 @@ impl Inbox {
         self.taken.store(false, Ordering::Release);
     }
 
+    /// Drops what is queued of a peer, and what is known to be taken of it: the machine has
+    /// forgotten both.
+    pub(crate) fn forget(&self, peer: PeerId) {
+        let mut queue = self.queue.lock();
+        queue.messages.retain(|message| message.from != peer);
+        queue.taken.retain(|(from, _)| *from != peer);
+    }
+
     /// Drops what is queued and lets every call end.
     pub(crate) fn end(&self) {
         let mut queue = self.queue.lock();

@@ -218,6 +218,7 @@ impl Switchboard {
             }
             Order::Forget(responder) => {
                 self.core.forget(now, id);
+                self.shared.inbox.forget(id);
                 self.session_ended(now, id, responder);
             }
             Order::Block(responder) => {
