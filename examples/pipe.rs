@@ -259,9 +259,10 @@ async fn watch(mut events: Events, other: &Cell<Option<PeerId>>) -> Box<dyn Erro
                 if reason == Reason::Goodbye {
                     return format!("the other end has left: {reason}").into();
                 }
-                lost_until = match to {
-                    ConnectionStatus::Connected => None,
-                    _ => lost_until.or(Some(Instant::now() + PATIENCE)),
+                lost_until = if to == ConnectionStatus::Connected {
+                    None
+                } else {
+                    lost_until.or(Some(Instant::now() + PATIENCE))
                 };
             }
             Ok(Event::Undelivered { peer, reason, .. }) if other.get() == Some(peer) => {

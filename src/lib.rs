@@ -54,3 +54,8 @@ pub use quicpool_driver::{
 pub use quicpool_driver::{Damage, IdentityFile, IdentityFileError};
 #[cfg(feature = "tokio")]
 pub use quicpool_tokio::TokioRuntime;
+
+/// The programs in the README are tested as those in the documentation are.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -17,9 +17,8 @@ async fn in_backoff() -> (ConnectionManager, std::net::UdpSocket, PeerAddr) {
     config.backoff.initial = Duration::from_secs(60);
     let alice = manager(config).await;
     let (socket, nobody) = black_hole();
-    soon(alice.peer(nobody).unwrap().connect())
-        .await
-        .unwrap_err();
+    let connected = soon(alice.peer(nobody).expect("a new peer").connect()).await;
+    assert!(connected.is_err(), "nobody answers");
     (alice, socket, nobody)
 }
 
@@ -190,4 +189,30 @@ async fn a_forgotten_peer_leaves_no_message_behind() {
     soon(to_alice.send("new")).await.unwrap();
     assert_eq!(soon(alice.recv()).await.unwrap().payload, "new");
     soon(to_alice.flush()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_peer_that_was_forgotten_with_unread_messages_begins_anew() {
+    let (alice, bob) = pair().await;
+    let to_bob = alice.peer(bob.peer_addr()).unwrap();
+    for number in 0..3u8 {
+        to_bob.send([number]).await.unwrap();
+    }
+    assert_eq!(&soon(bob.recv()).await.unwrap().payload[..], [0]);
+    bob.forget(alice.id()).await.unwrap();
+
+    for number in 10..12u8 {
+        to_bob.send([number]).await.unwrap();
+        let message = soon(async {
+            loop {
+                // What was on its way when the session ended may be received still.
+                let message = bob.recv().await.unwrap();
+                if message.payload[0] >= 10 {
+                    break message;
+                }
+            }
+        });
+        assert_eq!(&message.await.payload[..], [number]);
+    }
+    assert!(soon(to_bob.flush()).await.is_ok());
 }

@@ -4,7 +4,10 @@ use std::{fmt, ops::RangeInclusive, time::Duration};
 
 use zeroize::Zeroizing;
 
-use crate::peer::batch::BatchLimits;
+use crate::{
+    peer::batch::BatchLimits,
+    wire::{frame::Accepts, record},
+};
 
 /// Every limit and delay of a manager.
 ///
@@ -181,6 +184,15 @@ impl Config {
         delay("revisit", self.revisit, secs(1)..=DAY)?;
         delay("close_timeout", self.close_timeout, ZERO..=HOUR)?;
         delay("stall_timeout", self.stall_timeout, secs(1)..=DAY)?;
+        if self.mesh_key.is_some() && self.sealing == Sealing::Off {
+            // Mixed into nothing, it would protect nothing.
+            let allowed = "none while sealing is Off";
+            return Err(ConfigError {
+                field: "mesh_key",
+                value: "set".to_owned(),
+                allowed: allowed.to_owned(),
+            });
+        }
         let longest_dial = self.backoff.max + self.handshake_timeout + millis(1);
         delay("session_timeout", self.session_timeout, longest_dial..=DAY)
     }
@@ -194,9 +206,19 @@ impl Config {
         }
     }
 
+    /// What this configuration accepts, as hello says it.
+    pub(crate) fn accepts(&self) -> Accepts {
+        let body = record::body_max(self.batch_bytes_max, self.message_bytes_max);
+        let bytes = |bytes| u32::try_from(bytes).expect("invariant: records are below 17 MiB");
+        Accepts {
+            message_bytes: bytes(self.message_bytes_max),
+            body_bytes: bytes(body),
+        }
+    }
+
     /// The longest record that this configuration can send or accept, in bytes.
     pub(crate) fn record_bytes_max(&self) -> usize {
-        crate::wire::record::bytes_max(self.batch_bytes_max, self.message_bytes_max)
+        record::bytes_max(self.batch_bytes_max, self.message_bytes_max)
     }
 }
 
@@ -361,96 +383,4 @@ fn within<T: PartialOrd + fmt::Debug>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// One change for each end of each range.
-    type Change = (&'static str, fn(&mut Config));
-
-    const OUT_OF_RANGE: &[Change] = &[
-        ("connections_max", |c| c.connections_max = 0),
-        ("connections_max", |c| c.connections_max = 1_000_001),
-        ("handshakes_max", |c| c.handshakes_max = 0),
-        ("handshakes_max", |c| c.handshakes_max = 65_537),
-        ("peers_max", |c| c.peers_max = 0),
-        ("peers_max", |c| c.peers_max = 16_777_217),
-        ("batch_messages_max", |c| c.batch_messages_max = 0),
-        ("batch_messages_max", |c| c.batch_messages_max = 65_537),
-        ("batch_bytes_max", |c| c.batch_bytes_max = 1_023),
-        ("batch_bytes_max", |c| c.batch_bytes_max = MIB + 1),
-        ("batch_delay_max", |c| c.batch_delay_max = secs(11)),
-        ("message_bytes_max", |c| c.message_bytes_max = 0),
-        ("message_bytes_max", |c| c.message_bytes_max = 16 * MIB + 1),
-        ("outbox_bytes_max", |c| c.outbox_bytes_max = MIB),
-        ("outbox_bytes_max", |c| c.outbox_bytes_max = 128 * MIB + 1),
-        ("inbox_bytes_max", |c| c.inbox_bytes_max = 1_023),
-        ("inbox_bytes_max", |c| c.inbox_bytes_max = GIB + 1),
-        ("memory_max", |c| c.memory_max = MIB - 1),
-        ("memory_max", |c| c.memory_max = 1_024 * GIB + 1),
-        ("control_reserve", |c| c.control_reserve = 4 * KIB - 1),
-        ("control_reserve", |c| c.control_reserve = MIB + 1),
-        ("pool_ttl", |c| c.pool_ttl = millis(99)),
-        ("pool_ttl", |c| c.pool_ttl = DAY + millis(1)),
-        ("session_timeout", |c| c.session_timeout = secs(125)),
-        ("session_timeout", |c| c.session_timeout = DAY + millis(1)),
-        ("liveness_timeout", |c| c.liveness_timeout = millis(999)),
-        ("liveness_timeout", |c| c.liveness_timeout = secs(601)),
-        ("handshake_timeout", |c| c.handshake_timeout = millis(99)),
-        ("handshake_timeout", |c| c.handshake_timeout = secs(61)),
-        ("backoff.initial", |c| c.backoff.initial = ZERO),
-        ("backoff.initial", |c| c.backoff.initial = HOUR + millis(1)),
-        ("backoff.factor", |c| c.backoff.factor = 0.9),
-        ("backoff.factor", |c| c.backoff.factor = 10.1),
-        ("backoff.factor", |c| c.backoff.factor = f64::NAN),
-        ("backoff.max", |c| c.backoff.max = millis(999)),
-        ("backoff.max", |c| c.backoff.max = HOUR + millis(1)),
-        ("stable_after", |c| c.stable_after = HOUR + millis(1)),
-        ("dial_rate", |c| c.dial_rate = 0),
-        ("dial_rate", |c| c.dial_rate = 1_000_001),
-        ("breaker_failures", |c| c.breaker_failures = 0),
-        ("breaker_failures", |c| c.breaker_failures = 1_001),
-        ("tenure_min", |c| c.tenure_min = HOUR + millis(1)),
-        ("slot_wait", |c| c.slot_wait = HOUR + millis(1)),
-        ("revisit", |c| c.revisit = millis(999)),
-        ("revisit", |c| c.revisit = DAY + millis(1)),
-        ("close_timeout", |c| c.close_timeout = HOUR + millis(1)),
-        ("stall_timeout", |c| c.stall_timeout = millis(999)),
-        ("stall_timeout", |c| c.stall_timeout = DAY + millis(1)),
-    ];
-
-    #[test]
-    fn the_defaults_are_in_range() {
-        assert_eq!(Config::default().check(), Ok(()));
-    }
-
-    #[test]
-    fn a_value_out_of_range_is_named_with_its_range() {
-        for (field, change) in OUT_OF_RANGE {
-            let mut config = Config::default();
-            change(&mut config);
-            let error = config.check().expect_err(field);
-            assert_eq!(error.field(), *field);
-            let text = error.to_string();
-            assert!(text.starts_with(field), "{text}");
-            assert!(text.contains("allowed is") && text.contains(".."), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_largest_message_fits_through_every_window() {
-        let mut config = Config::default();
-        config.message_bytes_max = 16 * MIB;
-        assert_eq!(
-            config.check().expect_err("too small").field(),
-            "outbox_bytes_max"
-        );
-        config.outbox_bytes_max = config.record_bytes_max();
-        assert_eq!(config.check(), Ok(()));
-    }
-
-    #[test]
-    fn a_mesh_key_is_not_printed() {
-        let key = MeshKey::new(&[0xab; 32]);
-        assert_eq!(format!("{key:?}"), "MeshKey(..)");
-    }
-}
+mod tests;

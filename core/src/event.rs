@@ -153,6 +153,9 @@ pub enum Undeliverable {
     /// The peer could not be reached for `session_timeout`.
     #[error("the session has expired")]
     SessionExpired,
+    /// One of them is longer than the peer accepts: its `message_bytes_max` is smaller than ours.
+    #[error("a message is longer than the peer accepts")]
+    TooLarge,
     /// The manager was closed before the peer had taken them.
     #[error("the manager was closed")]
     Closed,

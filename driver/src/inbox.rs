@@ -31,20 +31,21 @@ struct Queue {
     /// How many messages of which peer were taken since the event loop collected, in order.
     taken: Vec<(PeerId, usize)>,
     taken_bytes: usize,
-    report: Report,
+    bell: Bell,
     state: State,
 }
 
-/// What the event loop was told about taken messages.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Report {
-    /// There are none.
+/// When taking wakes the event loop. It looks by itself soon after it has handed out messages, and
+/// in every turn that it has for another reason: most of the time nobody has to wake it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Bell {
+    /// When much was taken.
     #[default]
-    Nothing,
-    /// There are some; they may be collected together with later ones.
-    Some,
-    /// Enough to be collected at once: there is nothing left to take, or much was taken.
-    Due,
+    WhenMuch,
+    /// When anything is taken: the loop has looked in vain, and does not look again.
+    WhenAny,
+    /// The loop is on its way.
+    Rung,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -127,9 +128,10 @@ impl Inbox {
         if count == 0 {
             return queue.nothing();
         }
-        for _ in 0..count {
-            let message = queue.messages.pop_front();
-            out.extend(message.inspect(|message| queue.count(message)));
+        let start = out.len();
+        out.extend(queue.messages.drain(..count));
+        for message in &out[start..] {
+            queue.count(message);
         }
         let wake = self.report(&mut queue);
         Popped::Taken { value: count, wake }
@@ -140,30 +142,43 @@ impl Inbox {
         self.arrived.listen()
     }
 
-    /// What is known to be taken.
-    pub(crate) fn reported(&self) -> Report {
-        if !self.taken.load(Ordering::Acquire) {
-            return Report::Nothing;
-        }
-        self.queue.lock().report
+    /// Whether anything was taken since the last [`collect`](Self::collect).
+    pub(crate) fn has_taken(&self) -> bool {
+        self.taken.load(Ordering::Acquire)
     }
 
-    /// Exchanges the counts of what was taken for the empty buffer `taken`.
-    pub(crate) fn collect(&self, taken: &mut Vec<(PeerId, usize)>) {
+    /// Exchanges the counts of what was taken for the empty buffer `taken`. Says whether anything
+    /// is left to be taken.
+    pub(crate) fn collect(&self, taken: &mut Vec<(PeerId, usize)>) -> Left {
         debug_assert!(taken.is_empty());
         let mut queue = self.queue.lock();
         mem::swap(&mut queue.taken, taken);
         queue.taken_bytes = 0;
-        queue.report = Report::Nothing;
+        queue.bell = Bell::WhenMuch;
         self.taken.store(false, Ordering::Release);
+        if queue.messages.is_empty() {
+            Left::Nothing
+        } else {
+            Left::Some
+        }
     }
 
-    /// Drops what is queued of a peer, and what is known to be taken of it: the machine has
-    /// forgotten both.
+    /// Drops what is queued of a peer whose session is forgotten, and what was counted of it: the
+    /// machine knows neither any more.
     pub(crate) fn forget(&self, peer: PeerId) {
         let mut queue = self.queue.lock();
         queue.messages.retain(|message| message.from != peer);
         queue.taken.retain(|(from, _)| *from != peer);
+    }
+
+    /// Wakes the event loop as soon as anything is taken. False if something was, just before.
+    pub(crate) fn wake_when_taken(&self) -> bool {
+        let mut queue = self.queue.lock();
+        let untouched = queue.taken.is_empty();
+        if untouched && !queue.messages.is_empty() {
+            queue.bell = Bell::WhenAny;
+        }
+        untouched
     }
 
     /// Drops what is queued and lets every call end.
@@ -176,18 +191,26 @@ impl Inbox {
     }
 
     fn report(&self, queue: &mut Queue) -> Wake {
-        let report = if queue.messages.is_empty() || queue.taken_bytes >= self.report_bytes {
-            Report::Due
-        } else {
-            Report::Some
+        self.taken.store(true, Ordering::Release);
+        let wake = match queue.bell {
+            Bell::WhenMuch => queue.taken_bytes >= self.report_bytes,
+            Bell::WhenAny => true,
+            Bell::Rung => false,
         };
-        if report <= queue.report {
+        if !wake {
             return Wake::No;
         }
-        queue.report = report;
-        self.taken.store(true, Ordering::Release);
+        queue.bell = Bell::Rung;
         Wake::Yes
     }
+}
+
+/// Whether messages are left to be taken.
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    Nothing,
+    Some,
 }
 
 impl Queue {
@@ -236,29 +259,53 @@ mod tests {
     }
 
     #[test]
-    fn taking_wakes_the_loop_first_and_last() {
+    fn taking_a_few_wakes_nobody() {
         let inbox = Inbox::new(1 << 20);
         inbox.push(&mut messages(&[A, A, B, A], 1));
-        assert_eq!(inbox.reported(), Report::Nothing);
-        assert_eq!(pop(&inbox), (A, Wake::Yes));
-        assert_eq!(inbox.reported(), Report::Some);
+        assert!(!inbox.has_taken());
+        assert_eq!(pop(&inbox), (A, Wake::No));
         assert_eq!(pop(&inbox), (A, Wake::No));
         assert_eq!(pop(&inbox), (B, Wake::No));
-        assert_eq!(pop(&inbox), (A, Wake::Yes));
-        assert_eq!(inbox.reported(), Report::Due);
+        assert!(inbox.has_taken());
         let mut taken = Vec::new();
-        inbox.collect(&mut taken);
-        assert_eq!(taken, [(A, 2), (B, 1), (A, 1)]);
-        assert_eq!(inbox.reported(), Report::Nothing);
+        assert_eq!(inbox.collect(&mut taken), Left::Some);
+        assert_eq!(taken, [(A, 2), (B, 1)]);
+        assert!(!inbox.has_taken());
+        assert_eq!(pop(&inbox), (A, Wake::No));
+        taken.clear();
+        assert_eq!(inbox.collect(&mut taken), Left::Nothing);
+    }
+
+    #[test]
+    fn a_loop_that_looked_in_vain_is_woken_once() {
+        let inbox = Inbox::new(1 << 20);
+        inbox.push(&mut messages(&[A, A, A], 1));
+        assert!(inbox.wake_when_taken());
+        assert_eq!(pop(&inbox), (A, Wake::Yes));
+        assert_eq!(pop(&inbox), (A, Wake::No), "the loop is on its way");
+        assert!(!inbox.wake_when_taken(), "it has to collect first");
     }
 
     #[test]
     fn much_that_was_taken_wakes_the_loop() {
         let inbox = Inbox::new(4 * 100);
         inbox.push(&mut messages(&[A; 9], 50));
-        assert_eq!(pop(&inbox), (A, Wake::Yes));
+        assert_eq!(pop(&inbox), (A, Wake::No));
         assert_eq!(pop(&inbox), (A, Wake::Yes), "100 bytes are a quarter");
         assert_eq!(pop(&inbox), (A, Wake::No), "the loop is on its way");
+    }
+
+    #[test]
+    fn a_forgotten_peer_leaves_nothing_behind() {
+        let inbox = Inbox::new(1 << 20);
+        inbox.push(&mut messages(&[A, B, A], 1));
+        assert_eq!(pop(&inbox).0, A);
+        inbox.forget(A);
+        assert_eq!(pop(&inbox).0, B);
+        assert!(matches!(inbox.pop(), Popped::Empty));
+        let mut taken = Vec::new();
+        assert_eq!(inbox.collect(&mut taken), Left::Nothing);
+        assert_eq!(taken, [(B, 1)]);
     }
 
     #[test]
@@ -273,10 +320,7 @@ mod tests {
         ));
         assert!(matches!(
             inbox.pop_many(9, &mut out),
-            Popped::Taken {
-                value: 1,
-                wake: Wake::Yes
-            }
+            Popped::Taken { value: 1, .. }
         ));
         assert_eq!(out.len(), 3);
     }

@@ -13,6 +13,23 @@
 //! for the time of the copy. The event loop picks up what all threads have staged at its next turn,
 //! as batches. How much may be staged is lent by the machine in advance, so that what was accepted
 //! is never refused later, and neither side waits for the other.
+//!
+//! A message that arrives goes into one inbox for all tasks, and its sender is told that it was
+//! taken once [`recv`](ConnectionManager::recv) has returned it.
+//!
+//! # The event loop
+//!
+//! Each turn takes in orders, datagrams and deadlines, lets the machine say what follows, and
+//! passes that on. Every step has a budget, so that neither a flood of datagrams nor one busy peer
+//! keeps the others waiting. Errors of the socket that pass (ICMP messages, full buffers) are
+//! counted in [`SocketMetrics`]; one that does not ends the manager, and every pending call returns
+//! it as [`CloseReason::Socket`].
+//!
+//! # Another runtime
+//!
+//! Implement [`Runtime`](runtime::Runtime), [`Socket`](runtime::Socket) and
+//! [`Timer`](runtime::Timer), and pass the first to [`ConnectionManager::bind`]. The crate
+//! `quicpool-tokio` does it in less than a hundred lines.
 
 mod bind;
 mod doorbell;

@@ -334,9 +334,9 @@ impl ConnectionManager {
         }
     }
 
-    /// Ends the session with a peer, and forgets it with its addresses and with what it sent and
-    /// was not received here. Nothing happens if it is not known. Cancel safe: it is forgotten all
-    /// the same.
+    /// Ends the session with a peer, and forgets it with its addresses and with its messages that
+    /// were not received: it has been told that they were not delivered. Nothing happens if it is
+    /// not known. Cancel safe: it is forgotten all the same.
     ///
     /// # Errors
     ///

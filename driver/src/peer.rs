@@ -137,8 +137,12 @@ impl Peer {
 
     async fn send_with(&self, message: &[u8], urgency: Urgency) -> Result<(), SendError> {
         self.check_len(message.len())?;
-        self.with_room(|| self.shared.stage(&self.peer, message, urgency))
-            .await
+        let attempt = || self.shared.stage(&self.peer, message, urgency);
+        match attempt() {
+            // Waiting takes a larger state than trying; most messages never need it.
+            Err(Refused::Full) => self.with_room(attempt).await,
+            other => self.sent(other),
+        }
     }
 
     fn check_len(&self, size: usize) -> Result<(), SendError> {

@@ -16,7 +16,7 @@ use tracing::{debug, trace, warn};
 
 use crate::{
     error::{ConnectError, FlushError},
-    inbox::Report,
+    inbox::Left,
     metrics::METRICS_AGE_MAX,
     order::Order,
     reply::Responder,
@@ -33,8 +33,9 @@ const MESSAGES_PER_PEER: usize = 256;
 /// Messages handed out in one turn.
 const MESSAGES_PER_TURN: usize = 4_096;
 
-/// How long the taking of a few messages may wait to be told to those who sent them.
-const TAKEN_DELAY_MAX: Duration = Duration::from_millis(5);
+/// How long the taking of a few messages may wait to be told to the machine. Most of the time an
+/// answer is sent before, and the loop has a turn anyway.
+const TAKEN_DELAY_MAX: Duration = Duration::from_millis(2);
 
 /// The machine, and what it takes to serve the handle. Knows nothing of sockets and runtimes.
 pub(crate) struct Switchboard {
@@ -218,6 +219,7 @@ impl Switchboard {
             }
             Order::Forget(responder) => {
                 self.core.forget(now, id);
+                self.readable.remove(&id);
                 self.shared.inbox.forget(id);
                 self.session_ended(now, id, responder);
             }
@@ -290,21 +292,22 @@ impl Switchboard {
         }
     }
 
-    /// Tells the machine what the application has taken.
+    /// Tells the machine what the application has taken: in every turn, and if there is no other,
+    /// in one soon after messages were handed out.
     pub(crate) fn take_taken(&mut self, now: Instant) {
-        let due = match self.shared.inbox.reported() {
-            Report::Nothing => false,
-            Report::Some => now >= *self.taken_due.get_or_insert(now + TAKEN_DELAY_MAX),
-            Report::Due => true,
-        };
-        if !due {
-            return;
-        }
-        self.worked = true;
-        self.taken_due = None;
-        self.shared.inbox.collect(&mut self.taken);
-        for (peer, count) in self.taken.drain(..) {
-            self.core.mark_taken(now, peer, count);
+        if self.shared.inbox.has_taken() {
+            self.worked = true;
+            self.taken_due = match self.shared.inbox.collect(&mut self.taken) {
+                Left::Nothing => None,
+                Left::Some => Some(now + TAKEN_DELAY_MAX),
+            };
+            for (peer, count) in self.taken.drain(..) {
+                self.core.mark_taken(now, peer, count);
+            }
+        } else if self.taken_due.is_some_and(|due| due <= now)
+            && self.shared.inbox.wake_when_taken()
+        {
+            self.taken_due = None;
         }
     }
 
@@ -386,6 +389,7 @@ impl Switchboard {
             }
             if count > 0 {
                 self.shared.inbox.push(&mut self.messages);
+                self.taken_due.get_or_insert(now + TAKEN_DELAY_MAX);
             }
             budget -= count;
         }

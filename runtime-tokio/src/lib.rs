@@ -3,6 +3,8 @@
 //! [`TokioRuntime`] is given to `ConnectionManager::bind`, and nothing else of this crate is
 //! needed. `bind` must be called inside a tokio runtime with its I/O and time drivers enabled; the
 //! handle that it returns may be used anywhere.
+//!
+//! The manager runs as one task of the runtime, and ends with it.
 
 use std::{
     future::Future,

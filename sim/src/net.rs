@@ -8,6 +8,7 @@ mod agenda;
 mod faults;
 mod node;
 mod observe;
+mod outside;
 mod verbs;
 
 use std::{
@@ -19,6 +20,7 @@ use std::{
 };
 
 use bytes::BytesMut;
+pub use outside::Astray;
 use quicpool_core::{Config, Datagram, EcnCodepoint, PeerAddr, PeerId};
 
 use self::{
@@ -86,6 +88,8 @@ pub struct Net {
     links: BTreeMap<(NodeId, NodeId), Link>,
     trace: u128,
     astray: u64,
+    /// Those that nobody has taken.
+    outside: Vec<Astray>,
     /// How many steps have been taken since the clock moved.
     steps: usize,
 }
@@ -116,6 +120,7 @@ impl Net {
             links: BTreeMap::new(),
             trace: 0,
             astray: 0,
+            outside: Vec::new(),
             steps: 0,
         }
     }
@@ -291,7 +296,7 @@ impl Net {
         } = departure;
         self.record(from, destination, &payload);
         let Some(&to) = self.addresses.get(&destination) else {
-            self.astray += 1;
+            self.go_astray(from, destination, payload);
             return;
         };
         let now = self.clock.now();

@@ -355,17 +355,23 @@ fn dials(net: &Net, node: NodeId) -> Vec<Duration> {
 }
 
 fn reasons(net: &Net, node: NodeId) -> Vec<Reason> {
-    let reason = |(_, event): &(_, Event)| match event {
-        Event::StatusChanged { reason, .. } => Some(reason.clone()),
-        _ => None,
+    let reason = |(_, event): &(_, Event)| {
+        if let Event::StatusChanged { reason, .. } = event {
+            Some(reason.clone())
+        } else {
+            None
+        }
     };
     net.history(node).iter().filter_map(reason).collect()
 }
 
 fn changes(net: &Net, node: NodeId) -> Vec<quicpool_core::ConnectionStatus> {
-    let to = |(_, event): &(_, Event)| match event {
-        Event::StatusChanged { to, .. } => Some(*to),
-        _ => None,
+    let to = |(_, event): &(_, Event)| {
+        if let Event::StatusChanged { to, .. } = event {
+            Some(*to)
+        } else {
+            None
+        }
     };
     net.history(node).iter().filter_map(to).collect()
 }

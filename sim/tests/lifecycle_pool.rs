@@ -274,9 +274,12 @@ fn counters(net: &Net, node: NodeId) -> quicpool_core::Counters {
 }
 
 fn reasons(net: &Net, node: NodeId) -> Vec<Reason> {
-    let reason = |(_, event): &(_, Event)| match event {
-        Event::StatusChanged { reason, .. } => Some(reason.clone()),
-        _ => None,
+    let reason = |(_, event): &(_, Event)| {
+        if let Event::StatusChanged { reason, .. } = event {
+            Some(reason.clone())
+        } else {
+            None
+        }
     };
     net.history(node).iter().filter_map(reason).collect()
 }
@@ -296,15 +299,12 @@ fn assert_tenures(net: &Net, node: NodeId) {
         else {
             continue;
         };
-        match reason {
-            Reason::Dialling | Reason::Arriving if *from != Connected => {
-                begun.insert(*peer, *at);
-            }
-            Reason::Evicted => {
-                let held = *at - begun[peer];
-                assert!(held >= secs(1), "{peer:?} was evicted after {held:?}");
-            }
-            _ => {}
+        if matches!(reason, Reason::Dialling | Reason::Arriving) && *from != Connected {
+            begun.insert(*peer, *at);
+        }
+        if *reason == Reason::Evicted {
+            let held = *at - begun[peer];
+            assert!(held >= secs(1), "{peer:?} was evicted after {held:?}");
         }
     }
 }

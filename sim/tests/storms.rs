@@ -28,7 +28,7 @@ fn two_processes_with_one_identity_do_not_disturb_the_contract() {
         let mut storm = Storm::new(seed);
         let twin = storm.net.twin(storm.nodes[0]);
         storm.nodes.push(twin);
-        for other in storm.nodes[1..storm.nodes.len() - 1].to_vec() {
+        for other in storm.nodes[1..storm.nodes.len() - 1].iter().copied() {
             storm.net.introduce_one_way(twin, other);
         }
         for _ in 0..STEPS {

@@ -136,6 +136,7 @@ fn signing_key(seed: &[u8; Identity::SEED_LEN]) -> Arc<dyn SigningKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::assert_documented;
     use rustls::pki_types::PrivateKeyDer;
 
     /// RFC 8032 section 7.1, test 1.
@@ -175,6 +176,20 @@ mod tests {
         assert_eq!(
             signature[..8],
             [0xec, 0x8e, 0xd6, 0x7d, 0x2f, 0x89, 0xa2, 0xbf]
+        );
+    }
+
+    #[test]
+    fn the_example_identity_is_as_documented() {
+        let identity = Identity::from_seed(&SEED);
+        assert_documented("the seed", identity.seed());
+        let key_info = provider::key_info(&*identity.key);
+        assert_documented("the public key info", &key_info);
+        assert_documented("the certificate", &identity.certificate);
+        assert_documented("the peer id", identity.peer_id().as_bytes());
+        assert!(
+            include_str!("../../../docs/wire.md").contains(&identity.peer_id().to_string()),
+            "docs/wire.md should contain the peer id as text"
         );
     }
 

@@ -225,6 +225,7 @@ impl Manager {
             dial,
             sealed,
             session_timeout: self.config.session_timeout,
+            accepts: self.config.accepts(),
             mine: session.outbox.line(),
             yours: session.inbox.known(),
         };

@@ -195,6 +195,17 @@ impl Manager {
         self.end_session(now, key, Undeliverable::Goodbye);
     }
 
+    /// Ends the session of a peer that will never take what waits for it: a message is longer than
+    /// the peer accepts, which shows only when it says hello, and those after it must not overtake.
+    pub(super) fn give_up_too_large(&mut self, now: Instant, key: PeerKey) {
+        let Some(peer) = self.peers.get(key).filter(|peer| peer.is_live()) else {
+            return;
+        };
+        if peer.session.outbox.longest_message() > peer.message_bytes_max(&self.config) {
+            self.end_session(now, key, Undeliverable::TooLarge);
+        }
+    }
+
     /// Reports everything held, and starts both lines anew.
     pub(super) fn give_up(&mut self, key: PeerKey, why: Undeliverable) {
         let line = self.new_line();

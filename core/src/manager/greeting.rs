@@ -122,6 +122,7 @@ impl Manager {
         let restarted = session.incarnation.is_some() && !same_process;
         session.incarnation = Some(hello.incarnation);
         session.their_line = Some(hello.mine.id);
+        session.accepts = Some(hello.accepts);
         session.their_held = hello.mine.next - hello.mine.first;
         session.timeout = timeout;
         peer.counts.messages_delivered += taken;
@@ -142,8 +143,7 @@ impl Manager {
         let (undelivered, resent) = match continuity {
             Continuity::Continues => (0..0, 0),
             Continuity::Lost => {
-                let line = peer.session.outbox.line().id;
-                let restarted = peer.session.outbox.restart(line, policy);
+                let restarted = peer.session.outbox.restart(policy);
                 (restarted.undelivered, restarted.resent)
             }
         };
@@ -216,6 +216,7 @@ impl Manager {
         self.live_changed(now, key);
         // A dial has become a peer: the next one may begin.
         self.pump_dials(now);
+        self.give_up_too_large(now, key);
     }
 
     /// Another connection is the one to send on.

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     Event, Reason, Undeliverable,
     peer::{LinkId, PeerKey, chooser::Dialler, lifecycle::Cause},
-    transport::{Ending, Stage},
+    transport::{Ending, Link, Stage},
     wire::code::{self, CloseCode},
 };
 
@@ -32,6 +32,7 @@ impl Manager {
         let Some(key) = link.owner else {
             return self.part(now, id, Parting::Error, ending.reason);
         };
+        let stale = self.is_stale(link, key);
         if let Some(ack) = ending.ack {
             // An acknowledgement of what was never sent changes nothing, and there is nothing
             // left to close.
@@ -47,7 +48,7 @@ impl Manager {
             let peer = peer.id;
             self.events.push_back(Event::IdentityInUse { peer });
         }
-        let goodbye = ending.code == Some(CloseCode::Goodbye);
+        let goodbye = ending.code == Some(CloseCode::Goodbye) && !stale;
         if goodbye {
             // First, so that nothing is left to dial for.
             self.give_up(key, Undeliverable::Goodbye);
@@ -55,6 +56,15 @@ impl Manager {
         self.part(now, id, parting, ending.reason);
         if goodbye {
             self.said_goodbye(now, key);
+        }
+    }
+
+    /// Whether a connection is about a line that the peer has given up since.
+    fn is_stale(&self, link: &Link, key: PeerKey) -> bool {
+        let their_line = self.peers.get(key).and_then(|peer| peer.session.their_line);
+        match &link.stage {
+            Stage::Confirmed(hello) => Some(hello.mine.id) != their_line,
+            Stage::Handshaking | Stage::Greeted | Stage::Closed => false,
         }
     }
 
@@ -140,18 +150,20 @@ impl Manager {
         self.disconnected(now, key, parting, reason);
     }
 
-    fn lost_arrival(&mut self, now: Instant, key: PeerKey, parting: Parting, reason: Reason) {
-        let Some(peer) = self.peers.get(key) else {
-            return;
-        };
-        if !peer.has_links() {
-            let cause = match parting {
-                Parting::Deliberate => Cause::CalledOff,
-                Parting::Error => Cause::AttemptFailed,
-            };
+    /// A connection that was not confirmed is gone, and with it the attempt if it was the only one.
+    fn lost_attempt(&mut self, key: PeerKey, cause: Cause, reason: Reason) {
+        if self.peers.get(key).is_some_and(|peer| !peer.has_links()) {
             self.moved(key, cause, reason);
         }
         self.release_unused(key);
+    }
+
+    fn lost_arrival(&mut self, now: Instant, key: PeerKey, parting: Parting, reason: Reason) {
+        let cause = match parting {
+            Parting::Deliberate => Cause::CalledOff,
+            Parting::Error => Cause::AttemptFailed,
+        };
+        self.lost_attempt(key, cause, reason);
         self.refresh(now, key);
         self.pump_dials(now);
     }
@@ -161,10 +173,12 @@ impl Manager {
             return;
         };
         peer.dialling = Dialling::Idle;
-        if !peer.has_links() {
-            self.moved(key, Cause::CalledOff, reason);
+        let sent_away = reason != Reason::CalledOff && !peer.has_links();
+        if sent_away {
+            // The other end has closed what we had just begun: it knows better for a while.
+            self.stay_away(now, key);
         }
-        self.release_unused(key);
+        self.lost_attempt(key, Cause::CalledOff, reason);
         self.refresh(now, key);
         self.pump_dials(now);
     }
@@ -188,7 +202,7 @@ impl Manager {
             self.counters.connections_lost += 1;
             self.back_off(now, key, reason.clone(), None);
         }
-        let evicted = reason == Reason::Evicted;
+        let sent_away = matches!(reason, Reason::Evicted | Reason::Replaced);
         self.moved(key, cause, reason);
         if let Some(peer) = self.peers.get_mut(key) {
             peer.redial = match (peer.redial, parting) {
@@ -197,7 +211,7 @@ impl Manager {
                 (redial, _) => redial,
             };
         }
-        if evicted {
+        if sent_away {
             self.stay_away(now, key);
         }
         let still_dialling = self.peers.get(key).is_some_and(Peer::has_links);

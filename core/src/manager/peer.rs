@@ -11,7 +11,7 @@ use crate::{
         LinkId, PeerKey, backoff::Failures, chooser::Chooser, inbox::Inbox, outbox::Outbox,
         pool::Evictable,
     },
-    wire::frame::LineId,
+    wire::frame::{Accepts, LineId},
 };
 
 /// One peer.
@@ -94,7 +94,10 @@ pub(super) struct Session {
     pub(super) incarnation: Option<Incarnation>,
     /// The peer's line as its last hello named it.
     pub(super) their_line: Option<LineId>,
-    /// Bytes that the peer holds for us, as it last said.
+    /// What the peer accepts, as its last hello said.
+    pub(super) accepts: Option<Accepts>,
+    /// Above zero while the peer holds something for us, as it last said: bytes, or messages in a
+    /// hello.
     pub(super) their_held: u64,
     /// What we last said that we hold for it.
     pub(super) held_reported: u64,
@@ -162,6 +165,7 @@ impl Peer {
                 inbox: Inbox::new(config.inbox_bytes_max),
                 incarnation: None,
                 their_line: None,
+                accepts: None,
                 their_held: 0,
                 held_reported: 0,
                 timeout: config.session_timeout,
@@ -210,6 +214,13 @@ impl Peer {
     /// Whether nothing waits at either end.
     pub(super) fn is_idle(&self) -> bool {
         !self.is_owed() && self.session.their_held == 0 && self.session.inbox.bytes() == 0
+    }
+
+    /// Bytes of a message that the peer is known not to refuse, if we would not.
+    pub(super) fn message_bytes_max(&self, config: &Config) -> usize {
+        let theirs = self.session.accepts.map(|accepts| accepts.message_bytes);
+        let theirs = theirs.map_or(usize::MAX, |bytes| bytes as usize);
+        theirs.min(config.message_bytes_max)
     }
 
     /// Bytes in its queues.

@@ -203,7 +203,10 @@ impl Manager {
 
     fn accept(&mut self, now: Instant, peer: PeerId, message: &[u8]) -> Result<PeerKey, SendError> {
         self.now = now;
-        let max = self.config.message_bytes_max;
+        let known = self.peer(peer);
+        let max = known.map_or(self.config.message_bytes_max, |known| {
+            known.message_bytes_max(&self.config)
+        });
         if message.len() > max {
             let size = message.len();
             return Err(SendError::TooLarge { size, max });
@@ -278,6 +281,7 @@ impl Manager {
             Closing::No => {}
             Closing::Flushing { .. } => self.wait_for(key),
         }
+        self.give_up_too_large(now, key);
         self.refresh(now, key);
     }
 

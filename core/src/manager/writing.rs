@@ -113,6 +113,8 @@ impl Manager {
         if peer.chooser.live() != Some(id) {
             return;
         }
+        let accepts = peer.session.accepts;
+        let body_bytes_max = accepts.map_or(0, |accepts| accepts.body_bytes as usize);
         let outbox = &mut peer.session.outbox;
         let line = outbox.line().id;
         let before = self.counters.batches_sent;
@@ -121,7 +123,7 @@ impl Manager {
             if gathers && !outbox.has_batch() {
                 outbox.close_tail();
             }
-            let Some(outgoing) = outbox.next_batch() else {
+            let Some(outgoing) = outbox.next_batch(body_bytes_max) else {
                 break;
             };
             link.write_record(line, &outgoing);

@@ -54,6 +54,8 @@ enum Express {
 pub(crate) struct Framed {
     record: Vec<u8>,
     messages: usize,
+    /// Bytes of the longest message.
+    longest: usize,
     first_queued_at: Instant,
 }
 
@@ -86,7 +88,12 @@ impl OpenBatch {
         {
             self.close_tail();
         }
-        let tail = self.tail.get_or_insert_with(|| Framed::new(now, cost));
+        // Behind a full batch another full one is likely: it gets its room at once.
+        let like = self.full.back().map_or(0, |full| full.body().len());
+        let like = like.min(self.limits.bytes_max);
+        let tail = self
+            .tail
+            .get_or_insert_with(|| Framed::new(now, cost, like));
         tail.append(message);
         self.messages += 1;
         self.bytes += cost;
@@ -122,6 +129,12 @@ impl OpenBatch {
             .map(|framed| framed.first_queued_at)
     }
 
+    /// Bytes of the longest message.
+    pub(crate) fn longest_message(&self) -> usize {
+        let framed = self.full.iter().chain(&self.tail);
+        framed.map(|framed| framed.longest).max().unwrap_or(0)
+    }
+
     /// Asks that what was appended so far leave at once.
     pub fn express(&mut self) {
         self.express = Express::Asked;
@@ -150,6 +163,7 @@ impl OpenBatch {
             Some(tail) if tail.has_room(self.limits, framed.messages, framed.body().len()) => {
                 tail.record.extend_from_slice(framed.body());
                 tail.messages += framed.messages;
+                tail.longest = tail.longest.max(framed.longest);
                 if tail.messages == self.limits.messages_max {
                     self.close_tail();
                 }
@@ -191,13 +205,16 @@ impl OpenBatch {
 }
 
 impl Framed {
-    fn new(now: Instant, cost: usize) -> Self {
-        // Room for a few messages like the first: a lone one costs little, a flood doubles.
-        let mut record = Vec::with_capacity(HEADER_LEN + 4 * cost.min(1_024) + cost);
+    /// Room for the first message and a few like it, or for `body_bytes` if that is more: a lone
+    /// message costs little, a flood doubles.
+    fn new(now: Instant, cost: usize, body_bytes: usize) -> Self {
+        let room = (4 * cost.min(1_024) + cost).max(body_bytes);
+        let mut record = Vec::with_capacity(HEADER_LEN + room);
         record.resize(HEADER_LEN, 0);
         Self {
             record,
             messages: 0,
+            longest: 0,
             first_queued_at: now,
         }
     }
@@ -206,6 +223,7 @@ impl Framed {
         varint::put(&mut self.record, message.len() as u64);
         self.record.extend_from_slice(message);
         self.messages += 1;
+        self.longest = self.longest.max(message.len());
     }
 
     fn has_room(&self, limits: BatchLimits, messages: usize, bytes: usize) -> bool {
@@ -215,6 +233,11 @@ impl Framed {
 
     fn body(&self) -> &[u8] {
         &self.record[HEADER_LEN..]
+    }
+
+    /// Bytes of the longest message.
+    pub(crate) const fn longest_message(&self) -> usize {
+        self.longest
     }
 
     /// When its first message was appended.

@@ -42,6 +42,8 @@ pub(crate) struct Outbox {
 #[derive(Debug)]
 struct Batch {
     header: Header,
+    /// Bytes of its longest message.
+    longest: usize,
     /// Header and plain body.
     record: Bytes,
     queued_at: Instant,
@@ -173,8 +175,8 @@ impl Outbox {
     }
 
     /// The next batch to write on the current connection: closed ones only, so that what is open
-    /// goes on gathering.
-    pub(crate) fn next_batch(&mut self) -> Option<Outgoing> {
+    /// goes on gathering. Of one whose body is longer than the peer accepts, as much as it accepts.
+    pub(crate) fn next_batch(&mut self, body_bytes_max: usize) -> Option<Outgoing> {
         if self.cursor == self.numbered {
             self.number_one()?;
         }
@@ -186,6 +188,8 @@ impl Outbox {
             0 => (batch.header, batch.record.clone()),
             skipped => cut(&batch.header, &batch.record, skipped),
         };
+        let queued_at = batch.queued_at;
+        let (header, record) = shorten(header, record, body_bytes_max);
         let again = self.written.min(header.next()).saturating_sub(header.first);
         self.cursor = header.next();
         self.written = self.written.max(self.cursor);
@@ -193,18 +197,20 @@ impl Outbox {
             header,
             record,
             again,
-            queued_at: batch.queued_at,
+            queued_at,
         })
     }
 
     fn number_one(&mut self) -> Option<()> {
         let framed = self.open.pop_closed()?;
         let queued_at = framed.first_queued_at();
+        let longest = framed.longest_message();
         let (header, record) = framed.into_record(self.numbered);
         self.numbered = header.next();
         self.bytes += header.len as usize;
         self.batches.push_back(Batch {
             header,
+            longest,
             record: record.into(),
             queued_at,
         });
@@ -273,31 +279,16 @@ impl Outbox {
         })
     }
 
-    /// The peer has lost its state: the line goes on under another name.
-    pub(crate) fn restart(&mut self, line: LineId, policy: OnPeerRestart) -> Restarted {
+    /// The peer has lost its state. The line goes on, with what was written or after it.
+    pub(crate) fn restart(&mut self, policy: OnPeerRestart) -> Restarted {
         let written = self.taken..self.written;
-        self.line = line;
         let restarted = match policy {
             OnPeerRestart::Resend => Restarted {
                 resent: written.end - written.start,
                 undelivered: 0..0,
             },
             OnPeerRestart::Report => {
-                while self
-                    .batches
-                    .front()
-                    .is_some_and(|batch| batch.header.first < written.end)
-                {
-                    let batch = self
-                        .batches
-                        .pop_front()
-                        .expect("invariant: it was at the front");
-                    debug_assert!(
-                        batch.header.next() <= written.end,
-                        "batches are written whole"
-                    );
-                    self.bytes -= batch.header.len as usize;
-                }
+                self.drop_before(written.end);
                 self.taken = written.end;
                 Restarted {
                     resent: 0,
@@ -309,6 +300,33 @@ impl Outbox {
         self.cursor = self.taken;
         self.written = self.taken;
         restarted
+    }
+
+    /// Lets go of everything before this number, of a batch in part if need be.
+    fn drop_before(&mut self, number: u64) {
+        while let Some(batch) = self.batches.front_mut()
+            && batch.header.first < number
+        {
+            let bytes = batch.header.len as usize;
+            if batch.header.next() > number {
+                let skipped = number - batch.header.first;
+                (batch.header, batch.record) = cut(&batch.header, &batch.record, skipped);
+                self.bytes -= bytes - batch.header.len as usize;
+                return;
+            }
+            self.bytes -= bytes;
+            self.batches.pop_front();
+        }
+    }
+
+    /// The longest message that is held and not known to have arrived, in bytes.
+    pub(crate) fn longest_message(&self) -> usize {
+        let framed = self
+            .batches
+            .iter()
+            .filter(|batch| batch.header.next() > self.received);
+        let longest = framed.map(|batch| batch.longest).max().unwrap_or(0);
+        longest.max(self.open.longest_message())
     }
 
     /// The session ends: everything held is given up, and the line goes on under another name.
@@ -341,4 +359,27 @@ fn cut(header: &Header, record: &Bytes, skipped: u64) -> (Header, Bytes) {
         first: header.first + skipped,
     };
     (header, [&header.encode()[..], rest].concat().into())
+}
+
+/// The record with as many of its messages as fit into a body of this length, and one at least.
+fn shorten(header: Header, record: Bytes, body_bytes_max: usize) -> (Header, Bytes) {
+    if header.len as usize <= body_bytes_max {
+        return (header, record);
+    }
+    let body = &record[HEADER_LEN..];
+    let (mut count, mut end) = (0, 0);
+    while count < header.count {
+        let (length, at) = varint::get(&body[end..]).expect("invariant: we framed it");
+        let next = end + at + length as usize;
+        if count > 0 && next > body_bytes_max {
+            break;
+        }
+        (count, end) = (count + 1, next);
+    }
+    let header = Header {
+        len: end as u32,
+        count,
+        first: header.first,
+    };
+    (header, [&header.encode()[..], &body[..end]].concat().into())
 }

@@ -248,8 +248,10 @@ impl Link {
             Seals::Off => {}
             Seals::Pending => return Err(CloseCode::SealBroken),
             Seals::On { theirs, .. } => {
-                let tag = body.split_off(header.len as usize);
-                let tag = <[u8; TAG_LEN]>::try_from(&tag[..]).map_err(|_| CloseCode::SealBroken)?;
+                let len = header.len as usize;
+                let tag =
+                    <[u8; TAG_LEN]>::try_from(&body[len..]).map_err(|_| CloseCode::SealBroken)?;
+                body.truncate(len);
                 theirs.open(line, &header, &mut body, tag)?;
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{WIRE_VERSION, code::CloseCode, varint};
 use crate::Incarnation;
 
-/// The longest body of a control frame. Hello takes 108 bytes; the rest is room to grow.
+/// The longest body of a control frame. Hello takes 116 bytes; the rest is room to grow.
 const BODY_BYTES_MAX: usize = 1_024;
 
 const HELLO: u64 = 0x01;
@@ -23,6 +23,7 @@ pub(crate) struct Hello {
     pub(crate) dial: u64,
     pub(crate) sealed: Sealed,
     pub(crate) session_timeout: Duration,
+    pub(crate) accepts: Accepts,
     /// What the sender will send.
     pub(crate) mine: Line,
     /// What the sender has of the receiver's line, if it knows one.
@@ -34,6 +35,15 @@ pub(crate) struct Hello {
 pub(crate) struct Sealed {
     pub(crate) mode: u8,
     pub(crate) check: [u8; 8],
+}
+
+/// What the sender of a hello accepts. The other end sends nothing larger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Accepts {
+    /// Bytes of a message.
+    pub(crate) message_bytes: u32,
+    /// Bytes of a record's body.
+    pub(crate) body_bytes: u32,
 }
 
 /// A line as its owner describes it.
@@ -104,6 +114,8 @@ impl Hello {
         out.extend_from_slice(&self.sealed.check);
         let timeout = u64::try_from(self.session_timeout.as_millis()).unwrap_or(u64::MAX);
         out.extend_from_slice(&timeout.to_be_bytes());
+        out.extend_from_slice(&self.accepts.message_bytes.to_be_bytes());
+        out.extend_from_slice(&self.accepts.body_bytes.to_be_bytes());
         out.extend_from_slice(&self.mine.id.0);
         out.extend_from_slice(&self.mine.first.to_be_bytes());
         out.extend_from_slice(&self.mine.next.to_be_bytes());
@@ -134,6 +146,10 @@ impl Hello {
             check: body.take()?,
         };
         let session_timeout = Duration::from_millis(body.number()?);
+        let accepts = Accepts {
+            message_bytes: u32::from_be_bytes(body.take()?),
+            body_bytes: u32::from_be_bytes(body.take()?),
+        };
         let mine = Line {
             id: LineId(body.take()?),
             first: body.number()?,
@@ -154,6 +170,7 @@ impl Hello {
             dial,
             sealed,
             session_timeout,
+            accepts,
             mine,
             yours,
         })
@@ -274,6 +291,10 @@ mod tests {
                 check: [4; 8],
             },
             session_timeout: Duration::from_secs(300),
+            accepts: Accepts {
+                message_bytes: 11,
+                body_bytes: 12,
+            },
             mine: Line {
                 id: LineId([5; 16]),
                 first: 6,
@@ -324,7 +345,7 @@ mod tests {
     fn a_later_hello_may_be_longer_and_never_shorter() {
         let mut body = Vec::new();
         hello().encode_body(&mut body);
-        assert_eq!(body.len(), 108);
+        assert_eq!(body.len(), 116);
         for short in 2..body.len() {
             assert_eq!(
                 read(&raw(HELLO, &body[..short])),

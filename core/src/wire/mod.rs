@@ -1,6 +1,8 @@
 //! What is on the wire; `docs/wire.md` describes it for other implementations.
 
 pub(crate) mod code;
+#[cfg(test)]
+mod examples;
 pub(crate) mod frame;
 pub(crate) mod record;
 pub(crate) mod seal;

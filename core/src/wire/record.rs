@@ -184,6 +184,11 @@ impl Messages {
         Self(body)
     }
 
+    /// Bytes of the messages that are left, framing included.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether no message is left.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -27,6 +27,9 @@ pub(crate) const KEY_LABEL: &[u8] = b"EXPORTER-quicpool-seal";
 /// The exporter label of the value by which hello shows that both ends have the same keys.
 pub(crate) const CHECK_LABEL: &[u8] = b"EXPORTER-quicpool-check";
 
+/// How far down the cipher's calls reach on the stack, generously.
+const SCRUBBED_LEN: usize = 4 * 1024;
+
 const KEY_LEN: usize = 32;
 const CONTEXT_LEN: usize = 2 + 1 + 1 + KEY_LEN;
 
@@ -76,6 +79,7 @@ impl RecordKey {
         let mut bytes = Zeroizing::new([0; KEY_LEN]);
         fill(&mut bytes[..])?;
         let cipher = Box::new(ChaCha20Poly1305::new((&*bytes).into()));
+        scrub_stack();
         Ok(Self { cipher, records: 0 })
     }
 
@@ -93,6 +97,7 @@ impl RecordKey {
             .cipher
             .encrypt_inout_detached(&nonce, &place, body.into())
             .expect("invariant: a record is shorter than the 256 GiB that one nonce may seal");
+        scrub_stack();
         Some(tag.into())
     }
 
@@ -106,9 +111,11 @@ impl RecordKey {
     ) -> Result<(), CloseCode> {
         let nonce = self.next_nonce().ok_or(CloseCode::SealBroken)?;
         let place = place(line, header);
-        self.cipher
-            .decrypt_inout_detached(&nonce, &place, body.into(), &Tag::from(tag))
-            .map_err(|_| CloseCode::SealBroken)
+        let opened =
+            self.cipher
+                .decrypt_inout_detached(&nonce, &place, body.into(), &Tag::from(tag));
+        scrub_stack();
+        opened.map_err(|_| CloseCode::SealBroken)
     }
 
     /// Whether the connection should be replaced.
@@ -125,6 +132,14 @@ impl RecordKey {
         self.records += 1;
         Some(nonce.into())
     }
+}
+
+/// Overwrites the stack below the caller, where the cipher has moved its state about: it erases
+/// the state, and not the places that it was moved from.
+#[inline(never)]
+fn scrub_stack() {
+    let mut stack = [0u8; SCRUBBED_LEN];
+    std::hint::black_box(&mut stack);
 }
 
 /// Associated data: where the record belongs.

@@ -1,0 +1,57 @@
+//! The world outside: datagrams from and to addresses where no node is.
+
+use std::{net::SocketAddr, time::Duration};
+
+use bytes::BytesMut;
+use quicpool_core::Datagram;
+
+use super::{Net, NodeId};
+
+/// Datagrams to the outside that are kept until somebody takes them; those beyond are lost.
+const KEPT_MAX: usize = 100_000;
+
+/// A datagram that a node has sent to an address where no node is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Astray {
+    /// When it left.
+    pub at: Duration,
+    /// Who sent it.
+    pub from: NodeId,
+    /// To where.
+    pub to: SocketAddr,
+    /// Its bytes.
+    pub payload: BytesMut,
+}
+
+impl Net {
+    /// A datagram from anywhere arrives at a node at this instant. With
+    /// [`take_astray`](Self::take_astray) a test can be a peer that no machine would be.
+    pub fn inject(&mut self, to: NodeId, from: SocketAddr, payload: &[u8]) {
+        let datagram = Datagram {
+            remote: from,
+            local_ip: Some(self.addr(to).ip()),
+            ecn: None,
+            payload: BytesMut::from(payload),
+        };
+        self.nodes[to.index()].handle_datagram(&self.clock, datagram);
+        self.settle(to);
+    }
+
+    /// The datagrams that have left for addresses where no node is, since this was last asked.
+    pub fn take_astray(&mut self) -> Vec<Astray> {
+        std::mem::take(&mut self.outside)
+    }
+
+    pub(super) fn go_astray(&mut self, from: NodeId, to: SocketAddr, payload: BytesMut) {
+        self.astray += 1;
+        if self.outside.len() < KEPT_MAX {
+            let at = self.clock.now();
+            self.outside.push(Astray {
+                at,
+                from,
+                to,
+                payload,
+            });
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Peers with different limits: what fits both goes through, what does not is told.
+
+use quicpool_core::{Config, Event, SendError, Undeliverable};
+use quicpool_sim::{Net, NodeId, ms, secs};
+
+#[test]
+fn batches_that_are_too_long_for_the_receiver_go_as_several_records() {
+    let (mut net, large, small) = pair();
+    for number in 0..500u32 {
+        net.send(
+            large,
+            small,
+            &[&number.to_be_bytes()[..], &[7; 300]].concat(),
+        );
+    }
+    net.advance(secs(5));
+    let numbers: Vec<u32> = net
+        .received(small)
+        .iter()
+        .map(|message| u32::from_be_bytes(message.payload[..4].try_into().expect("a number")))
+        .collect();
+    assert_eq!(numbers, (0..500).collect::<Vec<_>>());
+    assert_eq!(violations(&net, small), 0);
+    net.send(small, large, b"and back");
+    net.advance(secs(1));
+    assert_eq!(net.received(large).len(), 1);
+}
+
+#[test]
+fn a_message_that_the_receiver_will_never_accept_is_reported_once_it_says_so() {
+    let (mut net, large, small) = pair();
+    net.send(large, small, &[1; 10]);
+    net.send(large, small, &[2; 5_000]);
+    net.send(large, small, &[3; 10]);
+    net.advance(secs(60));
+
+    let peer = net.peer_id(small);
+    let undelivered = net.events(large).into_iter().find_map(|event| match event {
+        Event::Undelivered {
+            messages, reason, ..
+        } => Some((messages, reason)),
+        _ => None,
+    });
+    assert_eq!(
+        undelivered,
+        Some((0..3, Undeliverable::TooLarge)),
+        "{net:?}"
+    );
+    assert!(net.received(small).is_empty(), "nothing overtakes");
+    assert_eq!(violations(&net, small), 0);
+
+    // From then on it is an error at once, and what fits goes through.
+    let refused = net.try_send(large, small, &[4; 5_000]);
+    assert_eq!(
+        refused,
+        Err(SendError::TooLarge {
+            size: 5_000,
+            max: 2_048
+        })
+    );
+    net.send(large, small, &[5; 2_048]);
+    net.advance(secs(5));
+    assert_eq!(
+        net.received(small).len(),
+        1,
+        "{:?}",
+        net.peer_metrics(large, small)
+    );
+    assert!(
+        net.machine(large)
+            .is_some_and(|machine| machine.verdict(peer).is_ok())
+    );
+}
+
+/// One with the default limits, and one that accepts messages and batches of 2 KiB.
+fn pair() -> (Net, NodeId, NodeId) {
+    let mut config = Config::default();
+    config.message_bytes_max = 2_048;
+    config.batch_bytes_max = 2_048;
+    config.inbox_bytes_max = 4_096;
+    let mut net = Net::new(1).latency(ms(10));
+    let (large, small) = (net.node(Config::default()), net.node(config));
+    net.introduce(large, small);
+    (net, large, small)
+}
+
+fn violations(net: &Net, node: NodeId) -> u64 {
+    net.metrics(node).expect("it is up").counters.violations
+}
