@@ -27,6 +27,9 @@ use tokio::{
 /// Bytes of a message, such that a few fill a batch.
 const CHUNK_BYTES: usize = 16 * 1024;
 
+/// Messages written together.
+const MESSAGES_PER_WRITE: usize = 64;
+
 /// What the first byte of a message says about the rest.
 const DATA: u8 = 0;
 /// All bytes were sent, and this is how many.
@@ -97,12 +100,14 @@ async fn run(command: Command) -> Result<i32, Box<dyn Error>> {
     )?);
     let started = Instant::now();
     let copied = tokio::select! {
-        copied = copy(&command, &manager, &progress) => copied,
+        // First, so that an interruption is heard before anybody can know that we run.
+        biased;
         interrupted = tokio::signal::ctrl_c() => {
             interrupted?;
             close(&manager).await?;
             return Ok(130);
         }
+        copied = copy(&command, &manager, &progress) => copied,
     };
     close(&manager).await?;
     progress.finish_and_clear();
@@ -164,31 +169,34 @@ async fn listen(
 ) -> Result<u64, Box<dyn Error>> {
     eprintln!("{}", manager.peer_addr());
     let mut out = tokio::io::stdout();
+    let mut messages = Vec::new();
     let mut written = 0;
     loop {
-        let message = manager.recv().await?;
-        // The first to send is the one to listen to.
-        if sender.get().is_none() {
-            sender.set(Some(message.from));
-        } else if sender.get() != Some(message.from) {
-            manager.disconnect(message.from).await?;
-            continue;
-        }
-        match message.payload.split_first() {
-            Some((&DATA, data)) => {
-                out.write_all(data).await?;
-                written += data.len() as u64;
-                progress.set_position(written);
+        manager.recv_many(&mut messages, MESSAGES_PER_WRITE).await?;
+        for message in messages.drain(..) {
+            // The first to send is the one to listen to.
+            if sender.get().is_none() {
+                sender.set(Some(message.from));
+            } else if sender.get() != Some(message.from) {
+                manager.disconnect(message.from).await?;
+                continue;
             }
-            Some((&END, total)) if total == written.to_be_bytes() => {
-                out.flush().await?;
-                manager
-                    .send(message.from, tagged(COMPLETE, written))
-                    .await?;
-                return Ok(written);
+            match message.payload.split_first() {
+                Some((&DATA, data)) => {
+                    out.write_all(data).await?;
+                    written += data.len() as u64;
+                }
+                Some((&END, total)) if total == written.to_be_bytes() => {
+                    out.flush().await?;
+                    let complete = tagged(COMPLETE, written);
+                    manager.send(message.from, complete).await?;
+                    return Ok(written);
+                }
+                _ => return Err("the sender has another idea of how this goes".into()),
             }
-            _ => return Err("the sender has another idea of how this goes".into()),
         }
+        out.flush().await?;
+        progress.set_position(written);
     }
 }
 

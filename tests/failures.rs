@@ -163,6 +163,25 @@ async fn failure_25_a_fatal_error_is_told_to_every_caller() {
     assert!(is_fatal(last.into()));
 }
 
+#[tokio::test]
+async fn failure_25_a_loop_that_panics_does_not_die_in_silence() {
+    let runtime = FaultyRuntime::default();
+    let alice = faulty_manager(&runtime, Config::default()).await;
+    let (received, ()) = soon(async {
+        tokio::join!(alice.recv(), async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            runtime.panic();
+            // Wakes the loop.
+            let _ = alice.block(Identity::generate().peer_id()).await;
+        })
+    })
+    .await;
+    assert!(matches!(
+        received.unwrap_err().reason,
+        CloseReason::Panicked
+    ));
+}
+
 /// Whether an error says that the manager has ended, and that its broken socket was the cause.
 fn is_fatal(error: Error) -> bool {
     let (Error::Closed(closed)

@@ -236,6 +236,24 @@ async fn a_blocked_peer_is_refused_until_it_is_unblocked() {
 }
 
 #[tokio::test]
+async fn a_forgotten_peer_begins_anew() {
+    let (alice, bob) = pair().await;
+    let to_bob = alice.peer(bob.peer_addr()).unwrap();
+    for _ in 0..10 {
+        to_bob.send("old").await.unwrap();
+    }
+    soon(bob.recv()).await.unwrap();
+    soon(bob.forget(alice.id())).await.unwrap();
+    assert!(matches!(
+        soon(to_bob.flush()).await,
+        Err(FlushError::Undelivered(_))
+    ));
+    soon(to_bob.send("new")).await.unwrap();
+    assert_eq!(soon(bob.recv()).await.unwrap().payload, "new");
+    soon(to_bob.flush()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_subscriber_sees_a_snapshot_and_what_follows() {
     let (alice, bob) = pair().await;
     let (before, mut events) = alice.subscribe();

@@ -181,6 +181,9 @@ impl<R: Runtime> EventLoop<R> {
     /// Lets the machine act: all its events first, then its transmits while the socket takes them.
     fn act(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<Acted> {
         if !self.send_waiting(cx)? {
+            // What has happened is told all the same.
+            self.board.pass_events(now);
+            self.board.answer_done();
             return Ok(Acted::BLOCKED);
         }
         let mut bytes = 0;

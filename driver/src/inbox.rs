@@ -150,8 +150,11 @@ impl Inbox {
     /// Exchanges the counts of what was taken for the empty buffer `taken`. Says whether anything
     /// is left to be taken.
     pub(crate) fn collect(&self, taken: &mut Vec<(PeerId, usize)>) -> Left {
+        self.hand_over(&mut self.queue.lock(), taken)
+    }
+
+    fn hand_over(&self, queue: &mut Queue, taken: &mut Vec<(PeerId, usize)>) -> Left {
         debug_assert!(taken.is_empty());
-        let mut queue = self.queue.lock();
         mem::swap(&mut queue.taken, taken);
         queue.taken_bytes = 0;
         queue.bell = Bell::WhenMuch;
@@ -163,14 +166,6 @@ impl Inbox {
         }
     }
 
-    /// Drops what is queued of a peer whose session is forgotten, and what was counted of it: the
-    /// machine knows neither any more.
-    pub(crate) fn forget(&self, peer: PeerId) {
-        let mut queue = self.queue.lock();
-        queue.messages.retain(|message| message.from != peer);
-        queue.taken.retain(|(from, _)| *from != peer);
-    }
-
     /// Wakes the event loop as soon as anything is taken. False if something was, just before.
     pub(crate) fn wake_when_taken(&self) -> bool {
         let mut queue = self.queue.lock();
@@ -179,6 +174,15 @@ impl Inbox {
             queue.bell = Bell::WhenAny;
         }
         untouched
+    }
+
+    /// Drops what is queued of one peer, and exchanges the counts of what was taken of all for the
+    /// empty buffer `taken`: what the application takes later is of another session.
+    pub(crate) fn forget(&self, peer: PeerId, taken: &mut Vec<(PeerId, usize)>) -> Left {
+        // With the lock held throughout, nothing of the peer is taken and not counted.
+        let mut queue = self.queue.lock();
+        queue.messages.retain(|message| message.from != peer);
+        self.hand_over(&mut queue, taken)
     }
 
     /// Drops what is queued and lets every call end.
@@ -296,19 +300,6 @@ mod tests {
     }
 
     #[test]
-    fn a_forgotten_peer_leaves_nothing_behind() {
-        let inbox = Inbox::new(1 << 20);
-        inbox.push(&mut messages(&[A, B, A], 1));
-        assert_eq!(pop(&inbox).0, A);
-        inbox.forget(A);
-        assert_eq!(pop(&inbox).0, B);
-        assert!(matches!(inbox.pop(), Popped::Empty));
-        let mut taken = Vec::new();
-        assert_eq!(inbox.collect(&mut taken), Left::Nothing);
-        assert_eq!(taken, [(B, 1)]);
-    }
-
-    #[test]
     fn many_are_taken_at_once() {
         let inbox = Inbox::new(1 << 20);
         let mut out = Vec::new();
@@ -323,6 +314,18 @@ mod tests {
             Popped::Taken { value: 1, .. }
         ));
         assert_eq!(out.len(), 3);
+    }
+
+    #[test]
+    fn a_forgotten_peer_leaves_nothing_behind() {
+        let inbox = Inbox::new(1 << 20);
+        inbox.push(&mut messages(&[A, B, A], 1));
+        assert_eq!(pop(&inbox).0, A);
+        let mut taken = Vec::new();
+        assert_eq!(inbox.forget(A, &mut taken), Left::Some);
+        assert_eq!(taken, [(A, 1)]);
+        assert_eq!(pop(&inbox).0, B);
+        assert!(matches!(inbox.pop(), Popped::Empty));
     }
 
     #[test]

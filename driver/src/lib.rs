@@ -44,6 +44,7 @@ mod manager;
 mod metrics;
 mod order;
 mod peer;
+mod receive;
 mod reply;
 pub mod runtime;
 mod shared;

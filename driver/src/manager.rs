@@ -9,8 +9,7 @@ use std::{
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 use quicpool_core::Identity;
 use quicpool_core::{
-    Config, ConnectionStatus, Credentials, Message, NetworkMetrics, PeerAddr, PeerError, PeerId,
-    PeerMetrics,
+    Config, ConnectionStatus, Credentials, NetworkMetrics, PeerAddr, PeerError, PeerId, PeerMetrics,
 };
 
 use crate::{
@@ -19,7 +18,6 @@ use crate::{
         BindError, CloseReason, Closed, ConnectError, FlushError, Rejected, SendError, TrySendError,
     },
     events::{Events, Hub},
-    inbox::{Popped, Wake},
     io::canonical,
     metrics::SocketMetrics,
     order::Order,
@@ -220,68 +218,6 @@ impl ConnectionManager {
         self.known(peer)?.flush().await
     }
 
-    /// Waits for the next message of any peer. Messages of one peer come in order, and the peer
-    /// that sent it is told that it was taken.
-    ///
-    /// Cancel safe: a message is taken only if it is returned. Several tasks may receive at once.
-    ///
-    /// # Errors
-    ///
-    /// [`Closed`] if the manager has ended. What was not received by then is not handed out, and
-    /// its senders were told.
-    pub async fn recv(&self) -> Result<Message, Closed> {
-        let shared = self.shared();
-        loop {
-            if let Some(outcome) = self.popped(shared.inbox.pop()) {
-                return outcome;
-            }
-            let arrived = shared.inbox.listen();
-            if let Some(outcome) = self.popped(shared.inbox.pop()) {
-                return outcome;
-            }
-            arrived.await;
-        }
-    }
-
-    /// Waits for messages, takes up to `max` of them at once, and says how many it appended to
-    /// `out`: at least one, unless `max` is zero.
-    ///
-    /// Cancel safe, as [`recv`](Self::recv) is.
-    ///
-    /// # Errors
-    ///
-    /// As `recv`.
-    pub async fn recv_many(&self, out: &mut Vec<Message>, max: usize) -> Result<usize, Closed> {
-        if max == 0 {
-            return Ok(0);
-        }
-        let shared = self.shared();
-        loop {
-            if let Some(outcome) = self.popped(shared.inbox.pop_many(max, out)) {
-                return outcome;
-            }
-            let arrived = shared.inbox.listen();
-            if let Some(outcome) = self.popped(shared.inbox.pop_many(max, out)) {
-                return outcome;
-            }
-            arrived.await;
-        }
-    }
-
-    fn popped<T>(&self, popped: Popped<T>) -> Option<Result<T, Closed>> {
-        match popped {
-            Popped::Taken { value, wake } => {
-                match wake {
-                    Wake::No => {}
-                    Wake::Yes => self.shared().bell.ring(),
-                }
-                Some(Ok(value))
-            }
-            Popped::Empty => None,
-            Popped::Ended => Some(Err(self.shared().closed())),
-        }
-    }
-
     /// The state of the connection to a peer; `None` if the peer is not known. Never waits.
     pub fn status(&self, peer: PeerId) -> Option<ConnectionStatus> {
         self.shared().known_peer(peer).map(|peer| peer.status())
@@ -413,7 +349,7 @@ impl ConnectionManager {
         self.shared().ended().await;
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.handle.shared
     }
 

@@ -276,3 +276,37 @@ impl End {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_peers_that_nobody_needs_are_forgotten() {
+        let [own, held, known, unused] = [1, 2, 3, 4].map(|n| PeerId::from_bytes([n; 32]));
+        let local = PeerAddr::new(own, ([127, 0, 0, 1], 1).into());
+        let shared = Shared::new(local, &Config::default());
+        let _handle = shared.peer(held);
+        shared.peer(known);
+        shared.peer(unused);
+        assert_eq!(shared.peers_count(), 3);
+        shared.forget_unused(|id| id == known);
+        assert_eq!(shared.peers_count(), 2);
+        assert!(shared.known_peer(held).is_some());
+        assert!(shared.known_peer(known).is_some());
+        assert!(shared.known_peer(unused).is_none());
+    }
+
+    #[test]
+    fn a_peer_that_becomes_known_after_the_end_is_sealed() {
+        let own = PeerId::from_bytes([1; 32]);
+        let local = PeerAddr::new(own, ([127, 0, 0, 1], 1).into());
+        let shared = Shared::new(local, &Config::default());
+        shared.seal(|_, _| {});
+        let late = shared.peer(PeerId::from_bytes([2; 32]));
+        assert_eq!(
+            shared.stage(&late, b"", Urgency::Batched),
+            Err(Refused::Peer(PeerError::Closed))
+        );
+    }
+}

@@ -116,6 +116,7 @@ impl Mesh {
     async fn bind(args: &Args) -> Result<Self, Box<dyn Error>> {
         let mut plan = Plan {
             size: usize::try_from(args.size)?,
+            pairs: usize::try_from(args.peers * (args.peers - 1))?,
             connections_max: args.connections_max,
             began: Instant::now(),
             everyone: Vec::new(),
@@ -156,7 +157,7 @@ impl Mesh {
     /// How many messages a peer sends to each other one, in all its lives.
     fn quotas(&self, from: usize) -> BTreeMap<usize, u64> {
         let peers = self.plan.everyone.len();
-        let pairs = (peers * (peers - 1)) as u64;
+        let pairs = self.plan.pairs as u64;
         let others = (0..peers).filter(|to| *to != from).enumerate();
         others
             .map(|(nth, to)| {

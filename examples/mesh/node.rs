@@ -20,15 +20,20 @@ use tokio::task::JoinHandle;
 
 use crate::ledger::{Arrived, Header, Sent};
 
-/// Messages of one sender that wait for one receiver, in bytes. Short, so that latency is that of
-/// the network and not of the queue.
-const OUTBOX_BYTES: usize = 128 * 1024;
+/// Bytes that wait in all outboxes together. Little, so that latency is that of the network and not
+/// of the queues.
+const QUEUED_BYTES: usize = 8 * 1024 * 1024;
+
+/// Bytes that may wait in an outbox at least: a few batches.
+const OUTBOX_BYTES_MIN: usize = 128 * 1024;
 
 /// What all peers know.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// Bytes of a message.
     pub(crate) size: usize,
+    /// Pairs of a sender and a receiver.
+    pub(crate) pairs: usize,
     pub(crate) connections_max: Option<usize>,
     /// The zero of time stamps.
     pub(crate) began: Instant,
@@ -48,9 +53,10 @@ impl Plan {
     /// The limits of a peer.
     pub(crate) fn config(&self) -> Config {
         let mut config = Config::default();
-        config.batch_bytes_max = OUTBOX_BYTES / 4;
+        let least = OUTBOX_BYTES_MIN.max(2 * self.size + 1_024);
+        config.batch_bytes_max = OUTBOX_BYTES_MIN / 4;
         config.message_bytes_max = self.size.max(1_024);
-        config.outbox_bytes_max = OUTBOX_BYTES.max(2 * self.size + 1_024);
+        config.outbox_bytes_max = (QUEUED_BYTES / self.pairs).max(least);
         config.connections_max = self.connections_max.unwrap_or(config.connections_max);
         config
     }
@@ -223,7 +229,7 @@ async fn receive(plan: Arc<Plan>, manager: ConnectionManager) -> Received {
     let everyone: BTreeMap<_, _> = plan.everyone.iter().map(|peer| peer.id).zip(0..).collect();
     let mut received = Received {
         arrived: BTreeMap::new(),
-        latency: Histogram::new(3).expect("3 significant digits are allowed"),
+        latency: histogram(),
         corrupt: 0,
     };
     let mut messages = Vec::new();
@@ -241,11 +247,15 @@ async fn receive(plan: Arc<Plan>, manager: ConnectionManager) -> Received {
             let arrived = received.arrived.entry((from, header.life)).or_default();
             arrived.note(header.number);
             let latency_us = now_ns.saturating_sub(header.sent_ns) / 1_000;
-            // Fails only beyond 2^63 microseconds.
-            let _ = received.latency.record(latency_us);
+            received.latency.saturating_record(latency_us);
         }
     }
     received
+}
+
+/// Microseconds up to a minute, to three digits.
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 60_000_000, 3).expect("the bounds are in order")
 }
 
 async fn watch(mut events: Events) -> Happened {

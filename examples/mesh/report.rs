@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::{
     Args,
     ledger::{Account, Arrived},
-    node::Life,
+    node::{Life, histogram},
 };
 
 /// The whole mesh in numbers.
@@ -59,7 +59,7 @@ impl Report {
             troubled: Account::default(),
             corrupt: 0,
             missed_events: 0,
-            latency: Histogram::new(3).expect("3 significant digits are allowed"),
+            latency: histogram(),
             reconnects: 0,
             evictions: 0,
             connections_peak: 0,

@@ -26,6 +26,7 @@ struct Faults {
     read: VecDeque<i32>,
     write: VecDeque<i32>,
     broken: Option<i32>,
+    bug: bool,
 }
 
 impl FaultyRuntime {
@@ -41,6 +42,11 @@ impl FaultyRuntime {
     /// Every operation fails from this moment on.
     pub(crate) fn break_socket(&self, code: i32) {
         self.faults.lock().expect("no test panics here").broken = Some(code);
+    }
+
+    /// The next operation panics, as a bug would.
+    pub(crate) fn panic(&self) {
+        self.faults.lock().expect("no test panics here").bug = true;
     }
 
     /// Faults that have not happened.
@@ -83,6 +89,10 @@ pub(crate) struct FaultySocket {
 impl FaultySocket {
     fn fault(&self, direction: Direction) -> Option<io::Error> {
         let mut faults = self.faults.lock().expect("no test panics here");
+        if faults.bug {
+            drop(faults);
+            panic!("a bug, made for a test");
+        }
         let code = faults.broken.or_else(|| match direction {
             Direction::Read => faults.read.pop_front(),
             Direction::Write => faults.write.pop_front(),

@@ -1,5 +1,7 @@
 //! Connects the handle's side with the machine: orders in, events and messages out.
 
+mod orders;
+
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     mem,
@@ -8,24 +10,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quicpool_core::{
-    Action, ConnectionStatus, Datagram, Event, Manager, Message, OpenBatch, PeerAddr, PeerError,
-    PeerId, Reason,
-};
+use quicpool_core::{Action, ConnectionStatus, Datagram, Event, Manager, Message, PeerId, Reason};
 use tracing::{debug, trace, warn};
 
 use crate::{
     error::{ConnectError, FlushError},
     inbox::Left,
     metrics::METRICS_AGE_MAX,
-    order::Order,
     reply::Responder,
     shared::{Demand, Shared},
-    staging::{Entry, PeerShared, Taken},
+    staging::{PeerShared, Taken},
 };
-
-/// Peers whose staging is looked at in one turn.
-const PEERS_PER_TURN: usize = 256;
 
 /// Messages of one peer that are handed out before it is the next one's turn.
 const MESSAGES_PER_PEER: usize = 256;
@@ -164,150 +159,34 @@ impl Switchboard {
         shared.seal(|peer, taken| self.absorb(now, peer, taken));
     }
 
-    /// Messages and orders of the peers that the handle has listed.
-    pub(crate) fn take_orders(&mut self, now: Instant) -> Rest {
-        self.shared.take_listed(&mut self.listed_spare);
-        self.listed.extend(self.listed_spare.drain(..));
-        let mut taken = mem::replace(&mut self.staged_spare, Taken::new(self.shared.limits.batch));
-        for _ in 0..PEERS_PER_TURN {
-            let Some(peer) = self.listed.pop_front() else {
-                break;
-            };
-            self.worked = true;
-            peer.take(&mut taken);
-            self.absorb(now, &peer, &mut taken);
-            self.touched.push(peer);
-        }
-        self.staged_spare = taken;
-        Rest::unless(self.listed.is_empty())
-    }
-
-    fn absorb(&mut self, now: Instant, peer: &Arc<PeerShared>, taken: &mut Taken) {
-        for entry in taken.earlier.drain(..) {
-            match entry {
-                Entry::Messages(mut messages) => self.handle_staged(now, peer, &mut messages),
-                Entry::Order(order) => self.carry_out(now, peer, order),
-            }
-        }
-        self.handle_staged(now, peer, &mut taken.open);
-    }
-
-    fn handle_staged(&mut self, now: Instant, peer: &PeerShared, messages: &mut OpenBatch) {
-        if !messages.is_empty() {
-            self.core.handle_staged(now, peer.id, messages);
-        }
-    }
-
-    fn carry_out(&mut self, now: Instant, peer: &Arc<PeerShared>, order: Order) {
-        let id = peer.id;
-        trace!(peer = ?id, ?order, "an order");
-        match order {
-            Order::AddAddress(addr) => {
-                if let Err(error) = self.core.add_address(now, PeerAddr::new(id, addr)) {
-                    peer.refuse(error);
-                }
-            }
-            Order::RemoveAddress(addr) => {
-                self.core.remove_address(now, PeerAddr::new(id, addr));
-                self.fail_hopeless_connects(id);
-            }
-            Order::Connect(responder) => self.connect(now, id, responder),
-            Order::Flush(responder) => self.flush(now, id, responder),
-            Order::Disconnect(responder) => {
-                self.core.disconnect(now, id);
-                self.session_ended(now, id, responder);
-            }
-            Order::Forget(responder) => {
-                self.core.forget(now, id);
-                self.readable.remove(&id);
-                self.shared.inbox.forget(id);
-                self.session_ended(now, id, responder);
-            }
-            Order::Block(responder) => {
-                self.core.block(now, id);
-                self.session_ended(now, id, responder);
-            }
-            Order::Unblock(responder) => {
-                self.core.unblock(id);
-                self.done.push(responder);
-            }
-            Order::Metrics(responder) => responder.answer(self.core.peer_metrics(id)),
-        }
-    }
-
-    /// Whoever waits for the session's next dial waits in vain, and no event says so if none was
-    /// under way.
-    fn session_ended(&mut self, now: Instant, peer: PeerId, responder: Responder<()>) {
-        self.pass_events(now);
-        self.answer_connects(peer, ConnectionStatus::Disconnected, &Reason::CalledOff);
-        self.done.push(responder);
-    }
-
-    /// Whoever waits for a dial waits in vain once there is nowhere to dial.
-    fn fail_hopeless_connects(&mut self, peer: PeerId) {
-        let dialling = self.core.status(peer) == Some(ConnectionStatus::Connecting);
-        let Err(error @ PeerError::NoAddress(_)) = self.core.verdict(peer) else {
-            return;
-        };
-        if dialling {
-            return;
-        }
-        for responder in self.connects.remove(&peer).unwrap_or_default() {
-            responder.answer(Err(self.shared.rejected(error.clone()).into()));
-        }
-    }
-
-    /// Passes on what was caused so far, so that nothing that follows is taken for its cause.
-    fn pass_events(&mut self, now: Instant) {
-        while let Some(event) = self.core.poll_event(now) {
-            self.notify(now, event);
-        }
-    }
-
-    fn connect(
-        &mut self,
-        now: Instant,
-        peer: PeerId,
-        responder: Responder<Result<(), ConnectError>>,
-    ) {
-        self.pass_events(now);
-        let known = self.core.connect(now, peer);
-        if let Err(error) = known {
-            responder.answer(Err(self.shared.rejected(error).into()));
-        } else if self.core.status(peer) == Some(ConnectionStatus::Connected) {
-            responder.answer(Ok(()));
-        } else {
-            self.connects.entry(peer).or_default().push(responder);
-        }
-    }
-
-    fn flush(&mut self, now: Instant, peer: PeerId, responder: Responder<Result<(), FlushError>>) {
-        let token = self.next_token;
-        self.next_token += 1;
-        match self.core.flush(now, peer, token) {
-            Ok(()) => {
-                self.flushes.insert(token, responder);
-            }
-            Err(error) => responder.answer(Err(self.shared.rejected(error).into())),
-        }
-    }
-
     /// Tells the machine what the application has taken: in every turn, and if there is no other,
     /// in one soon after messages were handed out.
     pub(crate) fn take_taken(&mut self, now: Instant) {
         if self.shared.inbox.has_taken() {
-            self.worked = true;
-            self.taken_due = match self.shared.inbox.collect(&mut self.taken) {
-                Left::Nothing => None,
-                Left::Some => Some(now + TAKEN_DELAY_MAX),
-            };
-            for (peer, count) in self.taken.drain(..) {
-                self.core.mark_taken(now, peer, count);
-            }
+            let left = self.shared.inbox.collect(&mut self.taken);
+            self.mark_taken(now, left);
         } else if self.taken_due.is_some_and(|due| due <= now)
             && self.shared.inbox.wake_when_taken()
         {
             self.taken_due = None;
+        }
+    }
+
+    pub(super) fn mark_taken(&mut self, now: Instant, left: Left) {
+        self.worked = true;
+        self.taken_due = match left {
+            Left::Nothing => None,
+            Left::Some => Some(now + TAKEN_DELAY_MAX),
+        };
+        for (peer, count) in self.taken.drain(..) {
+            self.core.mark_taken(now, peer, count);
+        }
+    }
+
+    /// Passes on what was caused so far, so that nothing that follows is taken for its cause.
+    pub(crate) fn pass_events(&mut self, now: Instant) {
+        while let Some(event) = self.core.poll_event(now) {
+            self.notify(now, event);
         }
     }
 

@@ -1,0 +1,73 @@
+//! The receiving half of the handle.
+
+use quicpool_core::Message;
+
+use crate::{
+    ConnectionManager,
+    error::Closed,
+    inbox::{Popped, Wake},
+};
+
+impl ConnectionManager {
+    /// Waits for the next message of any peer. Messages of one peer come in order, and the peer
+    /// that sent it is told that it was taken.
+    ///
+    /// Cancel safe: a message is taken only if it is returned. Several tasks may receive at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if the manager has ended. What was not received by then is not handed out, and
+    /// its senders were told.
+    pub async fn recv(&self) -> Result<Message, Closed> {
+        let shared = self.shared();
+        loop {
+            if let Some(outcome) = self.popped(shared.inbox.pop()) {
+                return outcome;
+            }
+            let arrived = shared.inbox.listen();
+            if let Some(outcome) = self.popped(shared.inbox.pop()) {
+                return outcome;
+            }
+            arrived.await;
+        }
+    }
+
+    /// Waits for messages, takes up to `max` of them at once, and says how many it appended to
+    /// `out`: at least one, unless `max` is zero.
+    ///
+    /// Cancel safe, as [`recv`](Self::recv) is.
+    ///
+    /// # Errors
+    ///
+    /// As `recv`.
+    pub async fn recv_many(&self, out: &mut Vec<Message>, max: usize) -> Result<usize, Closed> {
+        if max == 0 {
+            return Ok(0);
+        }
+        let shared = self.shared();
+        loop {
+            if let Some(outcome) = self.popped(shared.inbox.pop_many(max, out)) {
+                return outcome;
+            }
+            let arrived = shared.inbox.listen();
+            if let Some(outcome) = self.popped(shared.inbox.pop_many(max, out)) {
+                return outcome;
+            }
+            arrived.await;
+        }
+    }
+
+    fn popped<T>(&self, popped: Popped<T>) -> Option<Result<T, Closed>> {
+        match popped {
+            Popped::Taken { value, wake } => {
+                match wake {
+                    Wake::No => {}
+                    Wake::Yes => self.shared().bell.ring(),
+                }
+                Some(Ok(value))
+            }
+            Popped::Empty => None,
+            Popped::Ended => Some(Err(self.shared().closed())),
+        }
+    }
+}

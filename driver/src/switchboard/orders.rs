@@ -1,0 +1,141 @@
+//! From the handle to the machine: what was staged and ordered.
+
+use std::{mem, sync::Arc, time::Instant};
+
+use quicpool_core::{ConnectionStatus, OpenBatch, PeerAddr, PeerError, PeerId, Reason};
+use tracing::trace;
+
+use super::{Rest, Switchboard};
+use crate::{
+    error::{ConnectError, FlushError},
+    order::Order,
+    reply::Responder,
+    staging::{Entry, PeerShared, Taken},
+};
+
+/// Peers whose staging is looked at in one turn.
+const PEERS_PER_TURN: usize = 256;
+
+impl Switchboard {
+    /// Messages and orders of the peers that the handle has listed.
+    pub(crate) fn take_orders(&mut self, now: Instant) -> Rest {
+        self.shared.take_listed(&mut self.listed_spare);
+        self.listed.extend(self.listed_spare.drain(..));
+        let mut taken = mem::replace(&mut self.staged_spare, Taken::new(self.shared.limits.batch));
+        for _ in 0..PEERS_PER_TURN {
+            let Some(peer) = self.listed.pop_front() else {
+                break;
+            };
+            self.worked = true;
+            peer.take(&mut taken);
+            self.absorb(now, &peer, &mut taken);
+            self.touched.push(peer);
+        }
+        self.staged_spare = taken;
+        Rest::unless(self.listed.is_empty())
+    }
+
+    pub(super) fn absorb(&mut self, now: Instant, peer: &Arc<PeerShared>, taken: &mut Taken) {
+        for entry in taken.earlier.drain(..) {
+            match entry {
+                Entry::Messages(mut messages) => self.handle_staged(now, peer, &mut messages),
+                Entry::Order(order) => self.carry_out(now, peer, order),
+            }
+        }
+        self.handle_staged(now, peer, &mut taken.open);
+    }
+
+    fn handle_staged(&mut self, now: Instant, peer: &PeerShared, messages: &mut OpenBatch) {
+        if !messages.is_empty() {
+            self.core.handle_staged(now, peer.id, messages);
+        }
+    }
+
+    fn carry_out(&mut self, now: Instant, peer: &Arc<PeerShared>, order: Order) {
+        let id = peer.id;
+        trace!(peer = ?id, ?order, "an order");
+        match order {
+            Order::AddAddress(addr) => {
+                if let Err(error) = self.core.add_address(now, PeerAddr::new(id, addr)) {
+                    peer.refuse(error);
+                }
+            }
+            Order::RemoveAddress(addr) => {
+                self.core.remove_address(now, PeerAddr::new(id, addr));
+                self.fail_hopeless_connects(id);
+            }
+            Order::Connect(responder) => self.connect(now, id, responder),
+            Order::Flush(responder) => self.flush(now, id, responder),
+            Order::Disconnect(responder) => {
+                self.core.disconnect(now, id);
+                self.session_ended(now, id, responder);
+            }
+            Order::Forget(responder) => {
+                let left = self.shared.inbox.forget(id, &mut self.taken);
+                self.mark_taken(now, left);
+                self.core.forget(now, id);
+                self.readable.remove(&id);
+                self.session_ended(now, id, responder);
+            }
+            Order::Block(responder) => {
+                self.core.block(now, id);
+                self.session_ended(now, id, responder);
+            }
+            Order::Unblock(responder) => {
+                self.core.unblock(id);
+                self.done.push(responder);
+            }
+            Order::Metrics(responder) => responder.answer(self.core.peer_metrics(id)),
+        }
+    }
+
+    /// Whoever waits for the session's next dial waits in vain, and no event says so if none was
+    /// under way.
+    fn session_ended(&mut self, now: Instant, peer: PeerId, responder: Responder<()>) {
+        self.pass_events(now);
+        self.answer_connects(peer, ConnectionStatus::Disconnected, &Reason::CalledOff);
+        self.done.push(responder);
+    }
+
+    /// Whoever waits for a dial waits in vain once there is nowhere to dial.
+    fn fail_hopeless_connects(&mut self, peer: PeerId) {
+        let dialling = self.core.status(peer) == Some(ConnectionStatus::Connecting);
+        let Err(error @ PeerError::NoAddress(_)) = self.core.verdict(peer) else {
+            return;
+        };
+        if dialling {
+            return;
+        }
+        for responder in self.connects.remove(&peer).unwrap_or_default() {
+            responder.answer(Err(self.shared.rejected(error.clone()).into()));
+        }
+    }
+
+    fn connect(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        responder: Responder<Result<(), ConnectError>>,
+    ) {
+        self.pass_events(now);
+        let known = self.core.connect(now, peer);
+        if let Err(error) = known {
+            responder.answer(Err(self.shared.rejected(error).into()));
+        } else if self.core.status(peer) == Some(ConnectionStatus::Connected) {
+            responder.answer(Ok(()));
+        } else {
+            self.connects.entry(peer).or_default().push(responder);
+        }
+    }
+
+    fn flush(&mut self, now: Instant, peer: PeerId, responder: Responder<Result<(), FlushError>>) {
+        let token = self.next_token;
+        self.next_token += 1;
+        match self.core.flush(now, peer, token) {
+            Ok(()) => {
+                self.flushes.insert(token, responder);
+            }
+            Err(error) => responder.answer(Err(self.shared.rejected(error).into())),
+        }
+    }
+}

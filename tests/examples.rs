@@ -1,0 +1,164 @@
+//! The examples as a user runs them: processes, with their output and exit codes.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader, Read, Write},
+    path::PathBuf,
+    process::{Child, ChildStderr, Command, Output, Stdio},
+    thread,
+};
+
+/// Where cargo puts examples: beside the directory of this program.
+fn example(name: &str) -> Command {
+    let mut path: PathBuf = env::current_exe().expect("this program has a path");
+    path.pop();
+    path.pop();
+    Command::new(path.join("examples").join(name))
+}
+
+/// A listening pipe, and the address that it printed.
+fn listen() -> (Child, BufReader<ChildStderr>, String) {
+    let mut listener = example("pipe")
+        .arg("listen")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the example is built with the tests");
+    let mut stderr = BufReader::new(listener.stderr.take().expect("stderr is piped"));
+    let mut address = String::new();
+    stderr.read_line(&mut address).expect("it prints a line");
+    (listener, stderr, address.trim().to_owned())
+}
+
+fn send(address: &str) -> Child {
+    example("pipe")
+        .args(["send", address])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the example is built with the tests")
+}
+
+fn interrupt(child: &Child) {
+    let status = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(status.expect("there is a kill").success());
+}
+
+#[test]
+fn hello_says_hello() {
+    let output = example("hello").output().unwrap();
+    assert!(output.status.success());
+    assert!(String::from_utf8_lossy(&output.stdout).ends_with("says b\"hello\"\n"));
+}
+
+#[test]
+fn a_pipe_brings_out_what_went_in() {
+    for len in [0, 1, 16 * 1024, 3_000_001] {
+        let input: Vec<u8> = (0..len).map(|n: u32| (n / 7 + n) as u8).collect();
+        let (mut listener, _stderr, address) = listen();
+        let mut sender = send(&address);
+        let mut stdin = sender.stdin.take().unwrap();
+        let feed = input.clone();
+        let feeder = thread::spawn(move || stdin.write_all(&feed).unwrap());
+        let mut output = Vec::new();
+        let mut stdout = listener.stdout.take().unwrap();
+        stdout.read_to_end(&mut output).unwrap();
+        feeder.join().unwrap();
+        assert!(output == input, "{len} bytes");
+        assert_eq!(sender.wait().unwrap().code(), Some(0), "{len} bytes");
+        assert_eq!(listener.wait().unwrap().code(), Some(0), "{len} bytes");
+    }
+}
+
+#[test]
+fn an_interrupted_pipe_says_so_at_both_ends() {
+    let (mut listener, mut stderr, address) = listen();
+    let mut sender = send(&address);
+    let mut stdin = sender.stdin.take().unwrap();
+    stdin.write_all(b"some of it").unwrap();
+    let mut some = [0; 10];
+    listener
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut some)
+        .unwrap();
+    assert_eq!(&some, b"some of it");
+    interrupt(&sender);
+    assert_eq!(sender.wait().unwrap().code(), Some(130));
+    assert_eq!(listener.wait().unwrap().code(), Some(1));
+    let mut last = String::new();
+    stderr.read_to_string(&mut last).unwrap();
+    assert!(last.contains("the other end has left"), "{last}");
+}
+
+#[test]
+fn an_identity_on_disk_comes_back() {
+    let path = env::temp_dir().join(format!("quicpool-test-{}", std::process::id()));
+    let address = |path: &PathBuf| {
+        let mut listener = example("pipe")
+            .args(["listen", "--identity"])
+            .arg(path)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let stderr = listener.stderr.take().unwrap();
+        BufReader::new(stderr).read_line(&mut line).unwrap();
+        interrupt(&listener);
+        assert_eq!(listener.wait().unwrap().code(), Some(130));
+        line.split('@').next().unwrap().to_owned()
+    };
+    let [first, second] = [address(&path), address(&path)];
+    fs::remove_file(&path).unwrap();
+    assert_eq!(first, second);
+}
+
+#[test]
+fn a_mesh_accounts_for_every_message() {
+    let report = mesh(&["--messages", "20000", "--peers", "5"]);
+    assert_eq!(report["messages_delivered"], 20_000);
+    assert_eq!(report["undelivered"], 0);
+}
+
+#[test]
+fn a_mesh_survives_a_crash() {
+    let report = mesh(&["--messages", "20000", "--peers", "4", "--chaos"]);
+    assert_eq!(report["messages_sent"], 20_000);
+}
+
+#[test]
+fn a_mesh_with_few_connections_takes_turns() {
+    let report = mesh(&[
+        "--messages",
+        "5000",
+        "--peers",
+        "5",
+        "--connections-max",
+        "2",
+    ]);
+    assert_eq!(report["messages_delivered"], 5_000);
+    assert!(report["connections_peak"].as_u64().unwrap() <= 2);
+}
+
+fn mesh(args: &[&str]) -> serde_json::Value {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = example("mesh")
+        .args(args)
+        .arg("--json")
+        .output()
+        .expect("the example is built with the tests");
+    let stdout = String::from_utf8_lossy(&stdout);
+    let stderr = String::from_utf8_lossy(&stderr);
+    assert!(status.success(), "{stdout} {stderr}");
+    let report: serde_json::Value = serde_json::from_str(&stdout).expect("it prints JSON");
+    for key in ["duplicates", "out_of_order", "lost"] {
+        assert_eq!(report[key], 0, "{key}");
+    }
+    report
+}
