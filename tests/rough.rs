@@ -5,10 +5,10 @@ mod support;
 use std::time::Duration;
 
 use quicpool::{
-    Config, ConnectError, ConnectionManager, Identity, PeerAddr, PeerError, Reason, SendError,
-    TokioRuntime,
+    Config, ConnectError, ConnectionManager, ConnectionStatus, Identity, PeerAddr, PeerError,
+    Reason, SendError, TokioRuntime,
 };
-use support::{black_hole, manager, pair, soon};
+use support::{black_hole, manager, pair, soon, status_is};
 
 /// A manager whose dials fail soon, and a peer that never answers, and is in backoff.
 async fn in_backoff() -> (ConnectionManager, std::net::UdpSocket, PeerAddr) {
@@ -152,4 +152,41 @@ async fn a_dial_that_waits_is_called_off_with_its_last_address() {
         ),
         "{first:?}"
     );
+}
+
+#[tokio::test]
+async fn a_caller_that_never_waits_lets_others_run() {
+    let (alice, bob) = pair().await;
+    let to_bob = alice.peer(bob.peer_addr()).unwrap();
+    soon(to_bob.connect()).await.unwrap();
+    // On one thread the event loop runs only when the caller waits.
+    let caller = tokio::spawn({
+        let to_bob = to_bob.clone();
+        async move { while to_bob.connect().await.is_ok() {} }
+    });
+    soon(to_bob.send("through")).await.unwrap();
+    assert_eq!(soon(bob.recv()).await.unwrap().payload, "through");
+    caller.abort();
+}
+
+#[tokio::test]
+async fn a_forgotten_peer_leaves_no_message_behind() {
+    let (alice, bob) = pair().await;
+    let to_alice = bob.peer(alice.peer_addr()).unwrap();
+    for _ in 0..10 {
+        to_alice.send("old").await.unwrap();
+    }
+    soon(async {
+        while alice.metrics().counters.messages_received < 10 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    let (_, mut events) = bob.subscribe();
+    soon(alice.forget(bob.id())).await.unwrap();
+    status_is(&mut events, alice.id(), ConnectionStatus::Disconnected).await;
+
+    soon(to_alice.send("new")).await.unwrap();
+    assert_eq!(soon(alice.recv()).await.unwrap().payload, "new");
+    soon(to_alice.flush()).await.unwrap();
 }

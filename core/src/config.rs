@@ -50,7 +50,8 @@ pub struct Config {
     /// half of `memory_max`; default 4 MiB.
     pub outbox_bytes_max: usize,
     /// Bytes of messages of one peer that this application has not yet taken, beyond which its
-    /// stream is not read. 1 KiB to 1 GiB; default 1 MiB; never under one largest record.
+    /// stream is not read. 1 KiB to 1 GiB; default 1 MiB; never under one largest record. Of tiny
+    /// messages the application holds or is offered one for each 64 B at a time.
     pub inbox_bytes_max: usize,
     /// Bytes for queues and connections together. 1 MiB to 1 TiB; default 256 MiB.
     pub memory_max: usize,

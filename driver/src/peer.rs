@@ -192,7 +192,7 @@ impl Peer {
         let connected = self.status() == ConnectionStatus::Connected;
         let (responder, reply) = reply::channel();
         self.shared.post(&self.peer, Order::Connect(responder))?;
-        if connected {
+        if connected && !self.peer.is_crowded() {
             // The order only counts the hit; its answer is known.
             return Ok(());
         }

@@ -2,6 +2,7 @@
 
 use std::{
     mem,
+    net::SocketAddr,
     sync::atomic::{AtomicU8, Ordering},
     time::Instant,
 };
@@ -11,6 +12,9 @@ use parking_lot::Mutex;
 use quicpool_core::{BatchLimits, ConnectionStatus, OpenBatch, PeerError, PeerId};
 
 use crate::order::Order;
+
+/// Orders about one peer that may wait for the event loop before callers wait with them.
+const ORDERS_MAX: usize = 1_024;
 
 /// One peer, as the handle and the event loop both see it.
 ///
@@ -41,6 +45,8 @@ struct Staging {
     wanted: usize,
     /// Why nothing is accepted.
     verdict: Result<(), PeerError>,
+    /// The address that was added last, if nothing since can have made the core forget it.
+    added: Option<SocketAddr>,
     /// Why the core refused to add the peer: it does not know the peer and cannot say so later.
     refused: Option<PeerError>,
     /// Whether the event loop is going to look at this peer.
@@ -127,6 +133,7 @@ impl PeerShared {
             credit,
             wanted: 0,
             verdict,
+            added: None,
             refused: None,
             listed: Listed::No,
             staged_at: Instant::now(),
@@ -184,12 +191,23 @@ impl PeerShared {
         if staging.verdict == Err(PeerError::Closed) {
             return Err(order);
         }
-        if matches!(order, Order::AddAddress(_)) {
-            staging.expect_address();
+        match order {
+            // Those who look a peer up for each message add the same address each time.
+            Order::AddAddress(addr) if staging.added == Some(addr) => return Ok(Listing::Done),
+            Order::AddAddress(addr) => staging.expect_address(addr),
+            Order::RemoveAddress(_) | Order::Forget(_) | Order::Block(_) | Order::Unblock(_) => {
+                staging.added = None;
+            }
+            Order::Connect(_) | Order::Flush(_) | Order::Disconnect(_) | Order::Metrics(_) => {}
         }
         staging.close_open();
         staging.earlier.push(Entry::Order(order));
         Ok(staging.list())
+    }
+
+    /// Whether so many orders wait that whoever gives them should wait, too.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.staging.lock().earlier.len() >= ORDERS_MAX
     }
 
     /// What wakes once there is room or the verdict has changed. To be asked for before the last
@@ -210,7 +228,9 @@ impl PeerShared {
 
     /// The core has refused to add the peer.
     pub(crate) fn refuse(&self, error: PeerError) {
-        self.staging.lock().refused = Some(error);
+        let mut staging = self.staging.lock();
+        staging.added = None;
+        staging.refused = Some(error);
     }
 
     /// Lends the room that the core has beyond what is staged, and passes on its verdict. Returns
@@ -284,7 +304,8 @@ impl Staging {
     }
 
     /// The core is about to learn an address: messages need not wait until it has.
-    fn expect_address(&mut self) {
+    fn expect_address(&mut self, addr: SocketAddr) {
+        self.added = Some(addr);
         self.refused = None;
         if matches!(self.verdict, Err(PeerError::NoAddress(_))) {
             self.verdict = Ok(());
@@ -399,6 +420,23 @@ mod tests {
         let address = ([127, 0, 0, 1], 1).into();
         assert!(peer.post(Order::AddAddress(address)).is_ok());
         assert_eq!(stage(&peer, b"found"), Ok(()));
+    }
+
+    #[test]
+    fn an_address_is_added_again_only_if_it_may_be_forgotten() {
+        let peer = peer(100);
+        let address = ([127, 0, 0, 1], 1).into();
+        let orders = |peer: &PeerShared| taken(peer).earlier.len();
+        for _ in 0..3 {
+            assert!(peer.post(Order::AddAddress(address)).is_ok());
+        }
+        assert_eq!(orders(&peer), 1);
+        assert!(peer.post(Order::RemoveAddress(address)).is_ok());
+        assert!(peer.post(Order::AddAddress(address)).is_ok());
+        assert_eq!(orders(&peer), 2);
+        peer.refuse(PeerError::TooManyPeers { max: 1 });
+        assert!(peer.post(Order::AddAddress(address)).is_ok());
+        assert_eq!(orders(&peer), 1);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod report;
 use std::{
     collections::BTreeMap,
     error::Error,
+    io::{self, Write},
     net::SocketAddr,
     process::ExitCode,
     sync::{
@@ -61,20 +62,25 @@ struct Args {
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    match run(&args).await {
-        Ok(report) if args.json => {
-            println!("{}", report.json());
-            report.exit_code()
-        }
-        Ok(report) => {
-            println!("{report}");
-            report.exit_code()
-        }
+    match run(&args).await.and_then(|report| print(&args, report)) {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("mesh: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Not by `println!`: a full disk or a reader that has left is no reason to panic.
+fn print(args: &Args, report: Report) -> Result<ExitCode, Box<dyn Error>> {
+    let mut out = io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", report.json())?;
+    } else {
+        writeln!(out, "{report}")?;
+    }
+    out.flush()?;
+    Ok(report.exit_code())
 }
 
 async fn run(args: &Args) -> Result<Report, Box<dyn Error>> {

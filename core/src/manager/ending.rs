@@ -47,7 +47,8 @@ impl Manager {
         }
     }
 
-    /// Ends the session and forgets the peer with its addresses.
+    /// Ends the session and forgets the peer with its addresses. What was read and not taken of it
+    /// must not be marked as taken later: the peer may be known anew by then.
     pub fn forget(&mut self, now: Instant, peer: PeerId) {
         self.now = now;
         let Some(key) = self.peers.key(peer) else {

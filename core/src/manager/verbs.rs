@@ -365,6 +365,11 @@ impl Manager {
         };
         let was_full = !known.session.inbox.has_room();
         known.session.inbox.mark_taken(count);
+        // What was not handed out before for want of room.
+        if known.readable == Announced::No && known.session.inbox.is_readable() {
+            known.readable = Announced::Yes;
+            self.events.push_back(Event::Readable { peer });
+        }
         known.counts.messages_taken += count as u64;
         self.counters.messages_taken += count as u64;
         self.rate.add(now, count as u64);

@@ -13,6 +13,10 @@ use crate::{
     },
 };
 
+/// What a message that was read and not taken occupies beside its bytes, here and with whoever
+/// read it. Until it is read it lies in its record, where an empty one has a single byte.
+const HANDED_BYTES: usize = 64;
+
 /// A peer's line as we know it, and the messages that wait.
 #[derive(Debug)]
 pub(crate) struct Inbox {
@@ -114,9 +118,15 @@ impl Inbox {
         self.bytes < self.bytes_max
     }
 
-    /// Whether messages wait to be read.
+    /// Whether messages wait that may be read.
     pub(crate) fn is_readable(&self) -> bool {
-        !self.queue.is_empty()
+        !self.queue.is_empty() && self.may_hand_out()
+    }
+
+    /// Whether the messages that were read and not taken leave room for another: a million empty
+    /// ones fit into a limit of bytes that is meant for a thousand of a kilobyte.
+    fn may_hand_out(&self) -> bool {
+        self.handed.len() * HANDED_BYTES < self.bytes_max
     }
 
     /// The peer's hello describes its line: the one that we know, or another in its place.
@@ -187,7 +197,7 @@ impl Inbox {
     /// Hands out up to `max` messages, which stay untaken.
     pub(crate) fn read(&mut self, from: PeerId, max: usize, out: &mut Vec<Message>) -> usize {
         let mut count = 0;
-        while count < max {
+        while count < max && self.may_hand_out() {
             let Some(front) = self.queue.front_mut() else {
                 break;
             };
@@ -518,6 +528,39 @@ mod tests {
             pair.settle();
             assert_eq!(pair.read, (undelivered.end..10).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn empty_messages_are_handed_out_as_they_are_taken() {
+        const COUNT: usize = 1_000;
+        let mut inbox = Inbox::new(100 * HANDED_BYTES);
+        let id = LineId([9; 16]);
+        let header = Header {
+            len: COUNT as u32,
+            count: COUNT as u32,
+            first: 0,
+        };
+        let line = Line {
+            id,
+            first: 0,
+            next: COUNT as u64,
+        };
+        assert_eq!(inbox.greeted(&line), Ok(()));
+        let accepted = inbox.accept(id, &header, vec![0; COUNT].into());
+        assert_eq!(accepted, Ok(COUNT as u64));
+
+        let mut out = Vec::new();
+        assert_eq!(inbox.read(FROM, COUNT, &mut out), 100);
+        assert!(!inbox.is_readable());
+        inbox.mark_taken(30);
+        assert!(inbox.is_readable());
+        assert_eq!(inbox.read(FROM, COUNT, &mut out), 30);
+        while !inbox.handed.is_empty() {
+            inbox.mark_taken(100.min(inbox.handed.len()));
+            inbox.read(FROM, COUNT, &mut out);
+        }
+        assert_eq!(out.len(), COUNT);
+        assert_eq!(inbox.bytes(), 0);
     }
 
     #[test]
