@@ -4,6 +4,10 @@
 //! needed. `bind` must be called inside a tokio runtime with its I/O and time drivers enabled; the
 //! handle that it returns may be used anywhere.
 //!
+//! A task that blocks its thread right after a call of the handle holds up the whole manager until
+//! it is done, even if other threads are idle: tokio keeps a task that was just woken for the
+//! thread that woke it. Long work belongs on `tokio::task::spawn_blocking`.
+//!
 //! The manager runs as one task of the runtime, and ends with it.
 
 use std::{
