@@ -37,7 +37,7 @@ use crate::{
         pool::Pool,
     },
     rng::{self, Rng},
-    transport::Transport,
+    transport::{Ending, Transport},
     wire::frame::LineId,
 };
 
@@ -64,6 +64,8 @@ pub struct Manager {
     row: DialRow,
     deadlines: Deadlines<Timer>,
     events: VecDeque<Event>,
+    /// Connections that have ended, and whose peers have not been told.
+    endings: VecDeque<(LinkId, Ending)>,
     closing: Closing,
     rng: Rng,
     counters: Counters,
@@ -144,6 +146,7 @@ impl Manager {
             row: DialRow::new(config.dial_rate, now),
             deadlines: Deadlines::new(look_up_seed),
             events: VecDeque::new(),
+            endings: VecDeque::new(),
             closing: Closing::No,
             rng,
             counters: Counters::default(),
@@ -248,11 +251,21 @@ impl Manager {
     }
 
     /// Lets every connection that something has happened to say what, until none has anything.
+    ///
+    /// Ends come last: of two connections of one peer, the one that stays is confirmed before the
+    /// other is gone, in whichever order their datagrams arrived.
     fn settle(&mut self, now: Instant) {
-        while let Some(link) = self.transport.next_dirty() {
-            self.settle_link(now, link);
-            self.transport.mark_ready(link);
-            self.arm_quic(now, link);
+        loop {
+            while let Some(link) = self.transport.next_dirty() {
+                self.settle_link(now, link);
+                self.transport.mark_ready(link);
+                self.arm_quic(now, link);
+            }
+            let Some((link, ending)) = self.endings.pop_front() else {
+                break;
+            };
+            self.ended(now, link, ending);
+            self.transport.mark_dirty(link);
         }
         self.finish_when_flushed(now);
     }

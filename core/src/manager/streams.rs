@@ -24,7 +24,7 @@ impl Manager {
         while let Some(event) = self.transport.poll_event(id) {
             match event {
                 LinkEvent::Established { peer } => self.established(now, id, peer),
-                LinkEvent::Ended(ending) => self.ended(now, id, ending),
+                LinkEvent::Ended(ending) => return self.endings.push_back((id, ending)),
             }
         }
         if let Err(code) = self.read_streams(now, id) {
