@@ -33,6 +33,9 @@ const ABSENCE: Duration = Duration::from_secs(2);
 /// Without a single message for so long, the mesh has failed.
 const STALL: Duration = Duration::from_secs(45);
 
+/// What a shell expects of a program that was interrupted.
+const INTERRUPTED: u8 = 130;
+
 /// How often the bar moves.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -62,7 +65,12 @@ struct Args {
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    match run(&args).await.and_then(|report| print(&args, report)) {
+    let outcome = match run(&args).await {
+        Ok(Outcome::Done(report)) => print(&args, &report),
+        Ok(Outcome::Interrupted) => Ok(ExitCode::from(INTERRUPTED)),
+        Err(error) => Err(error),
+    };
+    match outcome {
         Ok(code) => code,
         Err(error) => {
             eprintln!("mesh: {error}");
@@ -72,7 +80,7 @@ async fn main() -> ExitCode {
 }
 
 /// Not by `println!`: a full disk or a reader that has left is no reason to panic.
-fn print(args: &Args, report: Report) -> Result<ExitCode, Box<dyn Error>> {
+fn print(args: &Args, report: &Report) -> Result<ExitCode, Box<dyn Error>> {
     let mut out = io::stdout().lock();
     if args.json {
         writeln!(out, "{}", report.json())?;
@@ -83,12 +91,26 @@ fn print(args: &Args, report: Report) -> Result<ExitCode, Box<dyn Error>> {
     Ok(report.exit_code())
 }
 
-async fn run(args: &Args) -> Result<Report, Box<dyn Error>> {
+/// How a run ended.
+enum Outcome {
+    Done(Box<Report>),
+    /// By Ctrl-C: every peer has said goodbye, and nothing is reported.
+    Interrupted,
+}
+
+async fn run(args: &Args) -> Result<Outcome, Box<dyn Error>> {
     let mut mesh = Mesh::bind(args).await?;
     let bar = progress_bar(args.messages);
-    mesh.run(&bar).await?;
+    let interrupted = tokio::select! {
+        ended = mesh.run(&bar) => ended.map(|()| false)?,
+        interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| true)?,
+    };
     bar.finish_and_clear();
-    mesh.report(args).await
+    if interrupted {
+        mesh.close().await;
+        return Ok(Outcome::Interrupted);
+    }
+    Ok(Outcome::Done(Box::new(mesh.report(args).await?)))
 }
 
 /// Everything that runs, and what is left of what does not.
@@ -228,6 +250,25 @@ impl Mesh {
         self.nodes
             .push(Node::start(&self.plan, manager, 1, &quotas)?);
         Ok(())
+    }
+
+    /// Closes everyone at once, as far as a second Ctrl-C lets it.
+    async fn close(self) {
+        let closing: Vec<_> = self
+            .nodes
+            .into_iter()
+            .map(|node| tokio::spawn(async move { node.manager.close().await }))
+            .collect();
+        let all = async {
+            for closed in closing {
+                // Whether it had ended before makes no difference to somebody who leaves.
+                let _ = closed.await;
+            }
+        };
+        tokio::select! {
+            () = all => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
     }
 
     /// Closes everyone, and settles the accounts.

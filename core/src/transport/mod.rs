@@ -1,5 +1,6 @@
 //! The only room that knows quinn-proto: connections, and the endpoint that they share.
 
+mod ending;
 mod link;
 mod settings;
 
@@ -7,21 +8,17 @@ use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use quinn_proto::{
-    ConnectionError, ConnectionHandle, DatagramEvent, Endpoint, Event, Incoming, StreamEvent,
-    Transmit,
+    ConnectionHandle, DatagramEvent, Endpoint, Event, Incoming, StreamEvent, Transmit,
 };
 
+pub(crate) use ending::Ending;
 pub(crate) use link::{Link, Stage};
 
 use crate::{
     Config, Credentials, Datagram, Incarnation, PeerId, Reason,
     peer::{LinkId, chooser::Dialler},
     rng::Rng,
-    wire::{
-        code::{self, CloseCode},
-        frame::Ack,
-        record,
-    },
+    wire::{code::CloseCode, record},
 };
 use link::Parameters;
 use settings::Settings;
@@ -96,16 +93,6 @@ pub(crate) enum LinkEvent {
     Established { peer: Option<PeerId> },
     /// It ended: by the other end, or by an error.
     Ended(Ending),
-}
-
-/// How a connection ended.
-#[derive(Debug)]
-pub(crate) struct Ending {
-    pub(crate) reason: Reason,
-    /// The other end's close code, if it closed the connection after the handshake.
-    pub(crate) code: Option<CloseCode>,
-    /// How far the other end had come, if it closed deliberately.
-    pub(crate) ack: Option<Ack>,
 }
 
 impl Transport {
@@ -365,7 +352,7 @@ impl Transport {
                 Event::ConnectionLost { reason } => {
                     let handshaking = matches!(link.stage, Stage::Handshaking);
                     link.forget_queues();
-                    return Some(LinkEvent::Ended(ending(reason, handshaking)));
+                    return Some(LinkEvent::Ended(ending::ending(reason, handshaking)));
                 }
                 Event::Stream(StreamEvent::Writable { .. }) => link.flush(),
                 Event::Stream(
@@ -469,78 +456,5 @@ impl Transport {
 impl Slot {
     const fn id(&self, index: usize) -> LinkId {
         LinkId::new(index as u32, self.generation)
-    }
-}
-
-fn ending(error: ConnectionError, handshaking: bool) -> Ending {
-    let mut code = None;
-    let mut ack = None;
-    let reason = match &error {
-        ConnectionError::VersionMismatch => Reason::VersionMismatch,
-        ConnectionError::TimedOut if handshaking => Reason::HandshakeTimeout,
-        ConnectionError::TimedOut => Reason::Unresponsive,
-        ConnectionError::Reset => Reason::Reset,
-        ConnectionError::ConnectionClosed(close)
-            if close.error_code == quinn_proto::TransportErrorCode::CONNECTION_REFUSED =>
-        {
-            Reason::Busy { retry_after: None }
-        }
-        ConnectionError::ConnectionClosed(close) if is_no_protocol(close.error_code) => {
-            Reason::VersionMismatch
-        }
-        ConnectionError::TransportError(error) if is_no_protocol(error.code) => {
-            Reason::VersionMismatch
-        }
-        ConnectionError::ApplicationClosed(close) => {
-            code = CloseCode::from_u64(close.error_code.into_inner());
-            ack = code
-                .filter(|code| code.carries_ack())
-                .and_then(|_| code::read_ack_reason(&close.reason));
-            remote_reason(close.error_code.into_inner(), code, &close.reason)
-        }
-        ConnectionError::ConnectionClosed(_)
-        | ConnectionError::TransportError(_)
-        | ConnectionError::LocallyClosed
-        | ConnectionError::CidsExhausted => Reason::Transport(error.to_string()),
-    };
-    Ending { reason, code, ack }
-}
-
-/// The TLS alert no_application_protocol (RFC 7301), as RFC 9001 section 4.8 carries it.
-fn is_no_protocol(code: quinn_proto::TransportErrorCode) -> bool {
-    code == quinn_proto::TransportErrorCode::crypto(120)
-}
-
-fn remote_reason(raw: u64, code: Option<CloseCode>, reason: &[u8]) -> Reason {
-    let Some(code) = code else {
-        return Reason::Transport(format!("closed by the peer with unknown code {raw:#x}"));
-    };
-    match code {
-        CloseCode::Goodbye => Reason::Goodbye,
-        CloseCode::Idle => Reason::Idle,
-        CloseCode::Evicted => Reason::Evicted,
-        CloseCode::Replaced => Reason::Replaced,
-        CloseCode::Busy => Reason::Busy {
-            retry_after: code::read_busy_reason(reason),
-        },
-        CloseCode::WrongPeer => Reason::WrongPeer { found: None },
-        CloseCode::VersionMismatch => Reason::VersionMismatch,
-        CloseCode::SealingMismatch => Reason::SealingMismatch,
-        CloseCode::NotAccepted => Reason::NotAccepted,
-        CloseCode::IdentityInUse => Reason::IdentityInUse,
-        CloseCode::CalledOff => Reason::CalledOff,
-        CloseCode::HandshakeTimeout => Reason::HandshakeTimeout,
-        CloseCode::UnknownFrame
-        | CloseCode::MalformedFrame
-        | CloseCode::FrameTooLong
-        | CloseCode::UnexpectedHello
-        | CloseCode::UnexpectedStream
-        | CloseCode::MalformedRecord
-        | CloseCode::RecordTooLong
-        | CloseCode::SealBroken
-        | CloseCode::Gap
-        | CloseCode::BadAcknowledgement => {
-            Reason::Transport(format!("the peer closed the connection: {}", code.name()))
-        }
     }
 }

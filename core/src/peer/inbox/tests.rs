@@ -1,0 +1,350 @@
+//! An outbox and an inbox with connections that break between them.
+
+use super::*;
+use crate::{
+    BatchLimits, OnPeerRestart, OpenBatch,
+    peer::outbox::{Continuity, Memory, Outbox},
+    testing::epoch,
+    wire::record::HEADER_LEN,
+};
+use proptest::prelude::*;
+use std::time::Instant;
+
+const FROM: PeerId = PeerId::from_bytes([1; 32]);
+const LIMITS: BatchLimits = BatchLimits {
+    messages_max: 5,
+    bytes_max: 60,
+};
+const OUTBOX_BYTES: usize = 400;
+const INBOX_BYTES: usize = 200;
+/// Less than a batch may have: the peer accepts less.
+const BODY_BYTES: usize = 50;
+
+/// One sender, one receiver, and at most one connection between them that delivers in order
+/// until it breaks.
+struct Pair {
+    now: Instant,
+    outbox: Outbox,
+    inbox: Inbox,
+    line: Option<LineId>,
+    wire: VecDeque<(Header, Bytes)>,
+    acks: VecDeque<Ack>,
+    sent: u64,
+    read: Vec<u64>,
+    marked: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Send(usize),
+    Stage(usize),
+    Connect,
+    Break,
+    Write,
+    Close,
+    Deliver,
+    Read(usize),
+    Take,
+    Report,
+    Learn,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0usize..80).prop_map(Step::Send),
+        2 => (0usize..6).prop_map(Step::Stage),
+        3 => Just(Step::Connect),
+        1 => Just(Step::Break),
+        5 => Just(Step::Write),
+        3 => Just(Step::Close),
+        5 => Just(Step::Deliver),
+        4 => (1usize..9).prop_map(Step::Read),
+        4 => Just(Step::Take),
+        4 => Just(Step::Report),
+        4 => Just(Step::Learn),
+    ]
+}
+
+impl Pair {
+    fn new() -> Self {
+        Self {
+            now: epoch(),
+            outbox: Outbox::new(LineId([9; 16]), LIMITS, OUTBOX_BYTES),
+            inbox: Inbox::new(INBOX_BYTES),
+            line: None,
+            wire: VecDeque::new(),
+            acks: VecDeque::new(),
+            sent: 0,
+            read: Vec::new(),
+            marked: 0,
+        }
+    }
+
+    fn message(&mut self, extra: usize) -> Vec<u8> {
+        let mut message = self.sent.to_be_bytes().to_vec();
+        message.resize(8 + extra, 0);
+        self.sent += 1;
+        message
+    }
+
+    fn run(&mut self, step: &Step) {
+        match *step {
+            Step::Send(extra) => {
+                if OpenBatch::cost(8 + extra) <= self.outbox.room() {
+                    let message = self.message(extra);
+                    self.outbox.accept(self.now, &message);
+                }
+            }
+            Step::Stage(count) => {
+                let mut staged = OpenBatch::new(LIMITS);
+                while staged.messages() < count && staged.bytes() + 9 <= self.outbox.room() {
+                    let message = self.message(0);
+                    staged.append(self.now, &message);
+                }
+                self.outbox.absorb(&mut staged);
+            }
+            Step::Connect => {
+                self.wire.clear();
+                self.acks.clear();
+                let known = self.inbox.known();
+                let line = self.outbox.line();
+                self.inbox.greeted(&line).expect("honest hello");
+                let verdict = self
+                    .outbox
+                    .greeted(self.now, known, Memory::Kept)
+                    .expect("honest hello");
+                assert_eq!(verdict, Continuity::Continues);
+                self.outbox.start();
+                self.line = Some(line.id);
+            }
+            Step::Break => self.line = None,
+            Step::Write if self.line.is_some() => {
+                if let Some(outgoing) = self.outbox.next_batch(BODY_BYTES) {
+                    let body = outgoing.record.slice(HEADER_LEN..);
+                    self.wire.push_back((outgoing.header, body));
+                }
+            }
+            Step::Close => self.outbox.close_tail(),
+            Step::Deliver => {
+                if let Some(line) = self.line
+                    && self.inbox.has_room()
+                    && let Some((header, body)) = self.wire.pop_front()
+                {
+                    self.inbox.accept(line, &header, body).expect("contiguous");
+                }
+            }
+            Step::Read(max) => {
+                let mut out = Vec::new();
+                self.inbox.read(FROM, max, &mut out);
+                self.read.extend(out.iter().map(|message| {
+                    u64::from_be_bytes(message.payload[..8].try_into().expect("eight bytes"))
+                }));
+            }
+            Step::Take => {
+                let count = (self.read.len() - self.marked).min(3);
+                self.inbox.mark_taken(count);
+                self.marked += count;
+            }
+            Step::Report if self.line.is_some() => {
+                self.acks.extend(self.inbox.acknowledgement(0));
+                self.inbox.reported();
+            }
+            Step::Learn if self.line.is_some() => {
+                if let Some(ack) = self.acks.pop_front() {
+                    self.outbox
+                        .acknowledge(self.now, ack.received, ack.taken)
+                        .expect("honest");
+                }
+            }
+            Step::Write | Step::Report | Step::Learn => {}
+        }
+        assert!(
+            self.outbox.bytes() <= OUTBOX_BYTES,
+            "the room is never exceeded"
+        );
+        assert!(
+            self.inbox.bytes() <= INBOX_BYTES + 90,
+            "one record beyond the limit at most"
+        );
+    }
+
+    fn settle(&mut self) {
+        self.run(&Step::Connect);
+        while !self.outbox.outstanding().is_empty() {
+            for step in [
+                Step::Close,
+                Step::Write,
+                Step::Deliver,
+                Step::Read(99),
+                Step::Take,
+                Step::Report,
+                Step::Learn,
+            ] {
+                self.run(&step);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #[test]
+    fn every_message_is_read_once_and_in_order(steps in prop::collection::vec(step(), 0..150)) {
+        let mut pair = Pair::new();
+        steps.iter().for_each(|step| pair.run(step));
+        pair.settle();
+        prop_assert_eq!(pair.read, (0..pair.sent).collect::<Vec<_>>());
+        prop_assert_eq!(pair.outbox.bytes(), 0);
+        prop_assert_eq!(pair.inbox.bytes(), 0);
+        prop_assert!(!pair.inbox.is_readable());
+    }
+}
+
+#[test]
+fn failure_02_accounting_is_in_one_unit_and_returns_to_zero() {
+    let mut pair = Pair::new();
+    for _ in 0..1_000 {
+        pair.run(&Step::Send(40));
+        pair.settle();
+        assert_eq!(pair.outbox.room(), OUTBOX_BYTES);
+    }
+    assert_eq!(pair.read.len(), 1_000);
+}
+
+#[test]
+fn forged_acknowledgements_change_nothing() {
+    let mut pair = Pair::new();
+    pair.run(&Step::Connect);
+    pair.run(&Step::Stage(5));
+    let forged = pair.outbox.acknowledge(pair.now, 1, 0);
+    assert_eq!(
+        forged,
+        Err(CloseCode::BadAcknowledgement),
+        "nothing was written yet"
+    );
+    pair.run(&Step::Write);
+    let forged = pair.outbox.acknowledge(pair.now, 2, 3);
+    assert_eq!(
+        forged,
+        Err(CloseCode::BadAcknowledgement),
+        "taken before received"
+    );
+    assert_eq!(pair.outbox.outstanding(), 0..5);
+}
+
+#[test]
+fn a_gap_is_refused_and_a_repetition_is_cut() {
+    let mut inbox = Inbox::new(INBOX_BYTES);
+    let id = LineId([9; 16]);
+    let one = |first| Header {
+        len: 2,
+        count: 1,
+        first,
+    };
+    let body = || Bytes::from_static(&[1, 0]);
+
+    let honest = Line {
+        id,
+        first: 4,
+        next: 9,
+    };
+    assert_eq!(inbox.accept(id, &one(4), body()), Ok(0), "never named");
+    assert_eq!(inbox.greeted(&honest), Ok(()));
+    assert_eq!(inbox.accept(id, &one(4), body()), Ok(1));
+    assert_eq!(inbox.accept(id, &one(6), body()), Err(CloseCode::Gap));
+    assert_eq!(inbox.accept(id, &one(4), body()), Ok(0), "seen before");
+    assert_eq!(inbox.accept(id, &one(5), body()), Ok(1));
+    assert_eq!(inbox.known().map(|known| known.received), Some(6));
+    let forgetful = Line { first: 5, ..honest };
+    assert_eq!(
+        inbox.greeted(&forgetful),
+        Err(CloseCode::Gap),
+        "we have not taken number 4"
+    );
+    assert_eq!(inbox.greeted(&honest), Ok(()));
+}
+
+#[test]
+fn a_peer_that_lost_its_state_gets_what_the_policy_says() {
+    for (policy, undelivered, resent) in [
+        (OnPeerRestart::Report, 0..5, 0),
+        (OnPeerRestart::Resend, 0..0, 5),
+    ] {
+        let mut pair = Pair::new();
+        pair.run(&Step::Connect);
+        pair.run(&Step::Stage(5));
+        pair.run(&Step::Write);
+        pair.run(&Step::Stage(5));
+        pair.inbox = Inbox::new(INBOX_BYTES);
+        assert_eq!(
+            pair.outbox.greeted(pair.now, None, Memory::Unknown),
+            Ok(Continuity::Lost)
+        );
+        let restarted = pair.outbox.restart(policy);
+        assert_eq!(
+            (restarted.undelivered, restarted.resent),
+            (undelivered.clone(), resent)
+        );
+        pair.settle();
+        assert_eq!(pair.read, (undelivered.end..10).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn empty_messages_are_handed_out_as_they_are_taken() {
+    const COUNT: usize = 1_000;
+    let mut inbox = Inbox::new(100 * HANDED_BYTES);
+    let id = LineId([9; 16]);
+    let header = Header {
+        len: COUNT as u32,
+        count: COUNT as u32,
+        first: 0,
+    };
+    let line = Line {
+        id,
+        first: 0,
+        next: COUNT as u64,
+    };
+    assert_eq!(inbox.greeted(&line), Ok(()));
+    let accepted = inbox.accept(id, &header, vec![0; COUNT].into());
+    assert_eq!(accepted, Ok(COUNT as u64));
+
+    let mut out = Vec::new();
+    assert_eq!(inbox.read(FROM, COUNT, &mut out), 100);
+    assert!(!inbox.is_readable());
+    inbox.mark_taken(30);
+    assert!(inbox.is_readable());
+    assert_eq!(inbox.read(FROM, COUNT, &mut out), 30);
+    while !inbox.handed.is_empty() {
+        inbox.mark_taken(100.min(inbox.handed.len()));
+        inbox.read(FROM, COUNT, &mut out);
+    }
+    assert_eq!(out.len(), COUNT);
+    assert_eq!(inbox.bytes(), 0);
+}
+
+#[test]
+fn what_an_old_line_left_is_read_and_not_counted_for_the_new_one() {
+    let mut inbox = Inbox::new(INBOX_BYTES);
+    let body = || Bytes::from_static(&[1, 0]);
+    let header = Header {
+        len: 2,
+        count: 1,
+        first: 0,
+    };
+    for id in [8, 9] {
+        let line = Line {
+            id: LineId([id; 16]),
+            first: 0,
+            next: 1,
+        };
+        assert_eq!(inbox.greeted(&line), Ok(()));
+        assert_eq!(inbox.accept(line.id, &header, body()), Ok(1));
+    }
+    let mut out = Vec::new();
+    assert_eq!(inbox.read(FROM, 9, &mut out), 2);
+    inbox.mark_taken(1);
+    assert_eq!(inbox.known().map(|known| known.taken), Some(0));
+    inbox.mark_taken(1);
+    assert_eq!(inbox.known().map(|known| known.taken), Some(1));
+}
