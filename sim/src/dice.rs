@@ -18,6 +18,7 @@ pub(crate) enum Domain {
     ReorderBy,
     Corrupt,
     CorruptHow,
+    Scenario,
 }
 
 /// All draws of one seed.

@@ -6,6 +6,7 @@
 //! - [`Checksum`] is an implementation of [`quicpool_core::Credentials`] with the flights and the
 //!   sizes of TLS 1.3, and keyed checksums in place of encryption. The same seed gives the same
 //!   bytes, and a handshake costs microseconds.
+//! - [`swarm`] draws whole worlds from seeds and plays them; the program `qsim` runs thousands.
 //! - [`Net`] is a network of machines in discrete time, with links that lose, duplicate, delay and
 //!   damage datagrams as the seed decides, and nodes that crash and restart.
 //!
@@ -38,6 +39,7 @@ mod dice;
 mod hash;
 mod link;
 mod net;
+pub mod swarm;
 
 pub use checksum::{Checksum, HandshakeData};
 pub use link::{Faults, LinkCounts};

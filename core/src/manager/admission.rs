@@ -184,7 +184,7 @@ impl Manager {
         loop {
             if self
                 .pool
-                .acquire(now, key, Purpose::Peer, evictable)
+                .acquire(now, key, Purpose::Arrival, evictable)
                 .is_ok()
             {
                 return true;

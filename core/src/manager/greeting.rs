@@ -16,7 +16,6 @@ use crate::{
         chooser::{Candidate, Dialler},
         lifecycle::Cause,
         outbox::{Continuity, Memory},
-        pool::Purpose,
     },
     transport::{Link, Stage},
     wire::{
@@ -196,10 +195,9 @@ impl Manager {
         if peer.redial == Redial::Barred {
             peer.redial = Redial::OnDemand;
         }
-        let evictable = peer.evictable;
         self.counters.connections_confirmed += 1;
         self.counters.reconnects += u64::from(again);
-        let _ = self.pool.acquire(now, key, Purpose::Peer, evictable);
+        self.pool.confirm(now, key);
         self.deadlines.set(Timer::Session(key), None);
         self.deadlines.set(Timer::Backoff(key), None);
         self.deadlines

@@ -39,7 +39,7 @@ impl Manager {
             let _ = self.acknowledged(now, key, ack);
         }
         let parting = match ending.code {
-            Some(code) if code.carries_ack() => Parting::Deliberate,
+            Some(code) if code.carries_ack() || code == CloseCode::CalledOff => Parting::Deliberate,
             Some(_) | None => Parting::Error,
         };
         if ending.reason == Reason::IdentityInUse

@@ -34,7 +34,9 @@ struct Holder {
 pub(crate) enum Purpose {
     /// A dial of ours that is not confirmed.
     Dial,
-    /// A peer that has proved who it is.
+    /// A peer that has dialled us and proved who it is, and is not confirmed.
+    Arrival,
+    /// A confirmed connection.
     Peer,
 }
 
@@ -73,11 +75,7 @@ impl Pool {
         purpose: Purpose,
         evictable: Evictable,
     ) -> Result<(), Full> {
-        if let Some(held) = self.holder(key) {
-            if held.purpose == Purpose::Dial && purpose == Purpose::Peer {
-                self.update(key, |holder| holder.purpose = Purpose::Peer);
-                self.dials -= 1;
-            }
+        if self.holder(key).is_some() {
             return Ok(());
         }
         if self.len() >= self.slots_max {
@@ -101,6 +99,23 @@ impl Pool {
         });
         self.held.insert((now, key));
         Ok(())
+    }
+
+    /// A connection of the peer is confirmed: if it is the first, its tenure begins.
+    pub(crate) fn confirm(&mut self, now: Instant, key: PeerKey) {
+        let Some(held) = self
+            .holder(key)
+            .filter(|held| held.purpose != Purpose::Peer)
+        else {
+            return;
+        };
+        self.dials -= usize::from(held.purpose == Purpose::Dial);
+        self.held.remove(&(held.since, key));
+        self.held.insert((now, key));
+        self.update(key, |holder| {
+            holder.purpose = Purpose::Peer;
+            holder.since = now;
+        });
     }
 
     /// Gives the slot back, if the peer holds one.
@@ -141,29 +156,29 @@ impl Pool {
 
     /// The least recently used of the peers that are idle at both ends.
     pub(crate) fn idle_victim(&self) -> Option<PeerKey> {
-        self.victim(&self.idle)
+        self.idle
+            .iter()
+            .map(|(_, key)| *key)
+            .find(|key| self.holder(*key).is_some_and(Holder::may_be_evicted))
     }
 
     /// The peer that has held its slot longest, idle or not, if that is `tenure_min` ago; or when
-    /// there will be one.
+    /// there will be one. Dials and arrivals are left alone: they end by themselves, and peers
+    /// that never let each other finish a handshake would never get anywhere.
     pub(crate) fn busy_victim(
         &self,
         now: Instant,
         tenure_min: Duration,
     ) -> Result<PeerKey, Option<Instant>> {
-        let key = self.victim(&self.held).ok_or(None)?;
-        let since = self.holder(key).map_or(now, |holder| holder.since);
-        if since + tenure_min <= now {
-            return Ok(key);
+        let (since, key) = self
+            .held
+            .iter()
+            .find(|(_, key)| self.holder(*key).is_some_and(Holder::may_be_evicted))
+            .ok_or(None)?;
+        if *since + tenure_min <= now {
+            return Ok(*key);
         }
-        Err(Some(since + tenure_min))
-    }
-
-    fn victim(&self, order: &BTreeSet<(Instant, PeerKey)>) -> Option<PeerKey> {
-        order.iter().map(|(_, key)| *key).find(|key| {
-            self.holder(*key)
-                .is_some_and(|holder| holder.evictable == Evictable::Yes)
-        })
+        Err(Some(*since + tenure_min))
     }
 
     fn holder(&self, key: PeerKey) -> Option<Holder> {
@@ -174,6 +189,12 @@ impl Pool {
         if let Some(Some(holder)) = self.holders.get_mut(key.index()) {
             change(holder);
         }
+    }
+}
+
+impl Holder {
+    fn may_be_evicted(self) -> bool {
+        self.evictable == Evictable::Yes && self.purpose == Purpose::Peer
     }
 }
 
@@ -196,7 +217,8 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Step {
         Dial(u32),
-        Peer(u32),
+        Arrival(u32),
+        Confirm(u32),
         Release(u32),
         Idle(u32),
         Busy(u32),
@@ -204,9 +226,10 @@ mod tests {
     }
 
     fn step() -> impl Strategy<Value = Step> {
-        (0..6u8, 0..12u32).prop_map(|(kind, key)| match kind {
+        (0..7u8, 0..12u32).prop_map(|(kind, key)| match kind {
             0 => Step::Dial(key),
-            1 => Step::Peer(key),
+            1 => Step::Arrival(key),
+            6 => Step::Confirm(key),
             2 => Step::Release(key),
             3 => Step::Idle(key),
             4 => Step::Busy(key),
@@ -224,14 +247,17 @@ mod tests {
             for (tick, step) in steps.into_iter().enumerate() {
                 let now = start + Duration::from_millis(tick as u64);
                 match step {
-                    Step::Dial(key) | Step::Peer(key) => {
-                        let purpose = if matches!(step, Step::Dial(_)) { Purpose::Dial } else { Purpose::Peer };
+                    Step::Dial(key) | Step::Arrival(key) => {
+                        let purpose = if matches!(step, Step::Dial(_)) { Purpose::Dial } else { Purpose::Arrival };
                         let key = PeerKey::new(key);
                         if pool.acquire(now, key, purpose, Evictable::Yes).is_ok() {
-                            let held = purposes.entry(key).or_insert(purpose);
-                            if purpose == Purpose::Peer {
-                                *held = purpose;
-                            }
+                            purposes.entry(key).or_insert(purpose);
+                        }
+                    }
+                    Step::Confirm(key) => {
+                        pool.confirm(now, PeerKey::new(key));
+                        if let Some(held) = purposes.get_mut(&PeerKey::new(key)) {
+                            *held = Purpose::Peer;
                         }
                     }
                     Step::Release(key) => {
@@ -267,9 +293,10 @@ mod tests {
         let mut pool = Pool::new(3);
         for key in [a, b, c] {
             assert_eq!(
-                pool.acquire(start, key, Purpose::Peer, Evictable::Yes),
+                pool.acquire(start, key, Purpose::Arrival, Evictable::Yes),
                 Ok(())
             );
+            pool.confirm(start, key);
         }
         assert_eq!(pool.idle_victim(), None, "nobody is idle");
         pool.set_idle(a, Some(at(30)));
@@ -293,7 +320,10 @@ mod tests {
             pool.acquire(start, key, Purpose::Dial, Evictable::Yes),
             Ok(())
         );
-        assert_eq!(pool.busy_victim(start, tenure), Err(Some(start + tenure)));
-        assert_eq!(pool.busy_victim(start + tenure, tenure), Ok(key));
+        let late = start + 9 * tenure;
+        assert_eq!(pool.busy_victim(late, tenure), Err(None), "not confirmed");
+        pool.confirm(late, key);
+        assert_eq!(pool.busy_victim(late, tenure), Err(Some(late + tenure)));
+        assert_eq!(pool.busy_victim(late + tenure, tenure), Ok(key));
     }
 }

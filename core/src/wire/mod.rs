@@ -12,4 +12,5 @@ pub(crate) mod varint;
 pub(crate) const WIRE_VERSION: u16 = 1;
 
 /// The application protocol of TLS (RFC 7301); a peer that does not offer it is refused.
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 pub(crate) const ALPN: &[u8] = b"quicpool/1";

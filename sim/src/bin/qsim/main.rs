@@ -1,0 +1,82 @@
+//! Thousands of simulated worlds: each seed draws its own, and what must hold is checked in all.
+//!
+//! Exits with 0 if everything holds, 2 if something went wrong, 3 if something never happened, 4 if
+//! a run did not repeat, 5 if the machine panicked, 130 if it was interrupted.
+
+mod report;
+mod run;
+
+use std::{ops::Range, process::ExitCode, time::Duration};
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Runs quicpool in simulated worlds, and checks what must hold in all of them")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the worlds of many seeds
+    Run(Options),
+}
+
+/// What to run, and how.
+#[derive(clap::Args)]
+struct Options {
+    /// Seeds, from the first up to, but not including, the last
+    #[arg(long, default_value = "0..1000", value_parser = seeds)]
+    seeds: Range<u64>,
+    /// Begin no further world after this time: 500ms, 60s, 5m
+    #[arg(long, value_parser = duration)]
+    budget: Option<Duration>,
+    /// Threads; as many as there are cores unless said otherwise
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+    /// Run each world twice, and compare every byte that was sent
+    #[arg(long)]
+    check_twice: bool,
+    /// Print one JSON object instead of a summary
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let Command::Run(options) = Cli::parse().command;
+    let report = run::run(&options);
+    match report.print(options.json) {
+        Ok(()) => ExitCode::from(report.exit_code()),
+        Err(error) => {
+            eprintln!("qsim: cannot write the report: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn seeds(text: &str) -> Result<Range<u64>, String> {
+    let range = text.split_once("..").and_then(|(first, last)| {
+        let range = first.parse().ok()?..last.parse().ok()?;
+        (range.start < range.end).then_some(range)
+    });
+    range.ok_or_else(|| "allowed is A..B with A below B, such as 0..2000".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let at = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let number: Option<u32> = number.parse().ok();
+    let unit = match unit {
+        "ms" => Some(Duration::from_millis(1)),
+        "s" => Some(Duration::from_secs(1)),
+        "m" => Some(Duration::from_secs(60)),
+        _ => None,
+    };
+    let duration = number
+        .zip(unit)
+        .and_then(|(number, unit)| unit.checked_mul(number));
+    duration.ok_or_else(|| "allowed are 500ms, 60s, 5m and the like".to_owned())
+}

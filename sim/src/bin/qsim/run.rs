@@ -1,0 +1,99 @@
+//! Worlds on all cores.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::Instant,
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use quicpool_sim::swarm::{Outcome, Scenario};
+
+use crate::{
+    Options,
+    report::{Failure, Report},
+};
+
+/// Set by Ctrl-C: no further world begins.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Plays the worlds that the options ask for.
+pub(crate) fn run(options: &Options) -> Report {
+    // Without a handler Ctrl-C ends the program without a summary, which is no reason not to run.
+    let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
+    let bar = progress_bar(options.seeds.end - options.seeds.start);
+    let next = AtomicU64::new(options.seeds.start);
+    let report = Mutex::new(Report::new());
+    let began = Instant::now();
+    let jobs = options.jobs.map_or_else(cores, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| work(options, began, &next, &report, &bar));
+        }
+    });
+    bar.finish_and_clear();
+    let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
+    report.finish(began.elapsed(), INTERRUPTED.load(Ordering::Relaxed));
+    report
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn progress_bar(seeds: u64) -> ProgressBar {
+    let bar = ProgressBar::new(seeds);
+    let style = "{bar:40} {pos} of {len} worlds, {per_sec}, {msg}";
+    bar.set_style(
+        ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    bar
+}
+
+fn work(
+    options: &Options,
+    began: Instant,
+    next: &AtomicU64,
+    report: &Mutex<Report>,
+    bar: &ProgressBar,
+) {
+    loop {
+        let over = options
+            .budget
+            .is_some_and(|budget| began.elapsed() >= budget);
+        if over || INTERRUPTED.load(Ordering::Relaxed) {
+            return;
+        }
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= options.seeds.end {
+            return;
+        }
+        let played = play(seed, options.check_twice);
+        let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+        report.add(seed, played);
+        bar.set_message(report.progress());
+        bar.inc(1);
+    }
+}
+
+/// Plays one world, or says how it failed without an outcome.
+fn play(seed: u64, twice: bool) -> Result<Outcome, Failure> {
+    let scenario = Scenario::draw(seed);
+    let run = || catch_unwind(AssertUnwindSafe(|| scenario.run())).map_err(Failure::panicked);
+    let outcome = run()?;
+    if !twice {
+        return Ok(outcome);
+    }
+    // On another thread, with other addresses in its heap.
+    let again = thread::scope(|scope| scope.spawn(run).join());
+    let again = again.map_err(Failure::panicked)??;
+    if again.hash == outcome.hash {
+        Ok(outcome)
+    } else {
+        Err(Failure::differs(outcome.hash, again.hash))
+    }
+}

@@ -1,0 +1,88 @@
+//! Worlds drawn from a seed: who there is, what goes wrong, and what must hold all the same.
+//!
+//! A [`Scenario`] is plain data, [`Scenario::draw`] makes one from a seed, and [`Scenario::run`]
+//! plays it: a storm of operations and faults, then everything is healed, and within
+//! [`CONVERGENCE`] every message has to be taken or reported.
+//!
+//! ```
+//! use quicpool_sim::swarm::Scenario;
+//!
+//! let scenario = Scenario::draw(7);
+//! let outcome = scenario.run();
+//! assert!(outcome.violations.is_empty(), "{:?}", outcome.violations);
+//! assert_eq!(outcome.hash, scenario.run().hash);
+//! ```
+
+mod audit;
+mod ledger;
+mod scenario;
+mod world;
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+pub use scenario::{Operation, Scenario, Step};
+pub use world::CONVERGENCE;
+
+/// What a run has come to.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// What did not hold, in the order in which it was noticed.
+    pub violations: Vec<Violation>,
+    /// The hash of every datagram that was sent: when, whence, whither, bytes.
+    pub hash: u128,
+    /// How long the run took in its own time.
+    pub simulated: Duration,
+    /// How often each operation and fault was carried out.
+    pub injected: BTreeMap<&'static str, u64>,
+    /// Messages that were accepted.
+    pub messages: u64,
+    /// A picture of the network at the end, if anything did not hold.
+    pub picture: String,
+}
+
+/// Something that must hold and did not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Violation {
+    /// Which property.
+    pub property: Property,
+    /// When it was noticed, in the run's own time.
+    pub at: Duration,
+    /// What was seen.
+    pub what: String,
+}
+
+/// What must hold in every world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Property {
+    /// No message is taken twice by one process, and none after a later one.
+    OnceAndInOrder,
+    /// No message is taken that was not sent.
+    NothingInvented,
+    /// Between processes that live throughout and stay in touch nothing is given up.
+    NothingGivenUp,
+    /// A status moves along the edges of the lifecycle, from where it was.
+    LegalMoves,
+    /// Slots never exceed `connections_max`.
+    SlotsWithinLimit,
+    /// Counters agree with what the applications have seen.
+    CountersAgree,
+    /// Once everything is healed, every message is taken or reported within a bounded time.
+    Converges,
+}
+
+impl Property {
+    /// Whether a violation means that something never happens, rather than that it happens wrong.
+    #[must_use]
+    pub const fn is_liveness(self) -> bool {
+        matches!(self, Self::Converges)
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} at {:?}: {}", self.property, self.at, self.what)
+    }
+}
