@@ -12,3 +12,4 @@ mod lifecycle_peers;
 mod lifecycle_pool;
 mod lifecycle_sessions;
 mod limits;
+mod support;
