@@ -33,10 +33,7 @@ fn a_frame_beyond_the_limit_is_refused_before_it_has_come() {
 
 #[test]
 fn a_second_hello_is_refused() {
-    refused_once_greeted(0x13, |peer| {
-        let hello = peer.hello(&RawHello::default());
-        peer.write_control(&hello);
-    });
+    refused_once_greeted(0x13, |peer| peer.greet(&RawHello::default()));
 }
 
 #[test]
@@ -58,32 +55,26 @@ fn a_malformed_hello_is_refused() {
         peer.write_control(&frame(HELLO, &[0, 1, 2, 3]));
     });
     refused_once_connected(0x11, Sealing::Off, |peer| {
-        let backwards = RawHello {
+        // Its range of numbers ends before it begins.
+        peer.greet(&RawHello {
             first: 5,
             next: 4,
             ..RawHello::default()
-        };
-        let hello = peer.hello(&backwards);
-        peer.write_control(&hello);
+        });
     });
 }
 
 #[test]
 fn another_wire_version_is_refused_and_no_violation() {
     refused_without_violation(0x06, Sealing::Off, |peer| {
-        let later = RawHello {
+        peer.greet(&RawHello {
             version: 2,
             ..RawHello::default()
-        };
-        let hello = peer.hello(&later);
-        peer.write_control(&hello);
+        });
     });
 }
 
 #[test]
 fn whoever_does_not_seal_is_refused_where_all_is_sealed() {
-    refused_without_violation(0x07, Sealing::On, |peer| {
-        let hello = peer.hello(&RawHello::default());
-        peer.write_control(&hello);
-    });
+    refused_without_violation(0x07, Sealing::On, |peer| peer.greet(&RawHello::default()));
 }

@@ -11,12 +11,10 @@ use crate::{
 #[test]
 fn an_unsealed_record_is_refused_where_all_is_sealed() {
     refused_once_connected(0x17, Sealing::On, |peer| {
-        let sealed = RawHello {
+        peer.greet(&RawHello {
             sealed: true,
             ..RawHello::default()
-        };
-        let hello = peer.hello(&sealed);
-        peer.write_control(&hello);
+        });
         // A plain body, and something in the place of the tag.
         peer.write_data(&record(2, 1, 0, &[&[1, b'x'][..], &[0; 16]].concat()));
     });

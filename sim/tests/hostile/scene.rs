@@ -10,7 +10,7 @@ use crate::raw::{RawHello, RawPeer};
 pub(crate) struct Scene {
     pub(crate) net: Net,
     pub(crate) victim: NodeId,
-    friend: NodeId,
+    pub(crate) friend: NodeId,
     messages: usize,
 }
 
@@ -64,8 +64,7 @@ impl Scene {
 
 pub(crate) fn refused_once_greeted(code: u64, act: impl FnOnce(&mut RawPeer)) {
     refused_once_connected(code, Sealing::Off, |peer| {
-        let hello = peer.hello(&RawHello::default());
-        peer.write_control(&hello);
+        peer.greet(&RawHello::default());
         act(peer);
     });
 }
