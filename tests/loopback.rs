@@ -9,7 +9,9 @@ use quicpool::{
     Event, EventsError, FlushError, Identity, Message, PeerError, Reason, SendError, TokioRuntime,
     TrySendError, Undeliverable,
 };
-use support::{black_hole, event_where, fill, manager, pair, small_queues, soon, status_is};
+use support::{
+    black_hole, counts, event_where, fill, manager, pair, small_queues, soon, status_is,
+};
 
 #[tokio::test]
 async fn hello_arrives_and_is_answered() {
@@ -548,12 +550,7 @@ async fn the_numbers_follow_what_happens() {
         soon(bob.recv()).await.unwrap();
     }
     soon(to_bob.flush()).await.unwrap();
-    soon(async {
-        while alice.metrics().counters.messages_delivered < 10 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    counts(&alice, |counters| counters.messages_delivered, 10).await;
     let metrics = alice.metrics();
     assert_eq!(metrics.connections, 1);
     assert!(metrics.avg_latency > Duration::ZERO);

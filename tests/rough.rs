@@ -8,7 +8,7 @@ use quicpool::{
     Config, ConnectError, ConnectionManager, ConnectionStatus, Identity, PeerAddr, PeerError,
     Reason, SendError, TokioRuntime,
 };
-use support::{black_hole, manager, pair, soon, status_is};
+use support::{black_hole, counts, manager, pair, soon, status_is};
 
 /// A manager whose dials fail soon, and a peer that never answers, and is in backoff.
 async fn in_backoff() -> (ConnectionManager, std::net::UdpSocket, PeerAddr) {
@@ -176,12 +176,7 @@ async fn a_forgotten_peer_leaves_no_message_behind() {
     for _ in 0..10 {
         to_alice.send("old").await.unwrap();
     }
-    soon(async {
-        while alice.metrics().counters.messages_received < 10 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    counts(&alice, |counters| counters.messages_received, 10).await;
     let (_, mut events) = bob.subscribe();
     soon(alice.forget(bob.id())).await.unwrap();
     status_is(&mut events, alice.id(), ConnectionStatus::Disconnected).await;

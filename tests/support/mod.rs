@@ -6,8 +6,8 @@ pub(crate) mod faulty;
 use std::{future::Future, net::UdpSocket, time::Duration};
 
 use quicpool::{
-    Config, ConnectionManager, ConnectionStatus, Event, Events, Identity, PeerAddr, PeerId,
-    TokioRuntime, TrySendError,
+    Config, ConnectionManager, ConnectionStatus, Counters, Event, Events, Identity, PeerAddr,
+    PeerId, TokioRuntime, TrySendError,
 };
 
 /// Longer than anything here takes, even on a busy machine.
@@ -80,6 +80,20 @@ pub(crate) async fn event_where(events: &mut Events, wanted: impl Fn(&Event) -> 
 pub(crate) async fn status_is(events: &mut Events, id: PeerId, status: ConnectionStatus) {
     event_where(events, |event| {
         matches!(event, Event::StatusChanged { peer, to, .. } if *peer == id && *to == status)
+    })
+    .await;
+}
+
+/// Waits until a manager has counted so far.
+pub(crate) async fn counts(
+    manager: &ConnectionManager,
+    counter: impl Fn(&Counters) -> u64,
+    wanted: u64,
+) {
+    soon(async {
+        while counter(&manager.metrics().counters) < wanted {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     })
     .await;
 }

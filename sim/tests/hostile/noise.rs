@@ -2,9 +2,12 @@
 
 use proptest::prelude::*;
 use quicpool_core::{Config, Sealing};
-use quicpool_sim::{Net, NodeId, ms, secs};
+use quicpool_sim::{Net, ms, secs};
 
-use crate::raw::{ACK, RawPeer, frame, record};
+use crate::{
+    raw::{ACK, RawPeer, frame, record},
+    scene::Scene,
+};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
@@ -14,18 +17,18 @@ proptest! {
         datagrams in prop::collection::vec(datagram(), 1..40),
         from_friend: bool,
     ) {
-        let (mut net, victim, friend) = pair();
+        let mut scene = Scene::new(Sealing::Off);
         let from = match from_friend {
-            true => net.addr(friend),
+            true => scene.net.addr(scene.friend),
             false => ([198, 51, 100, 7], 9).into(),
         };
         for datagram in datagrams {
-            net.inject(victim, from, &datagram);
-            net.advance(ms(1));
+            scene.net.inject(scene.victim, from, &datagram);
+            scene.net.advance(ms(1));
         }
-        assert_undisturbed(&mut net, victim, friend);
-        net.advance(secs(10));
-        let occupancy = net.occupancy(victim).expect("it is up");
+        scene.assert_undisturbed();
+        scene.net.advance(secs(10));
+        let occupancy = scene.net.occupancy(scene.victim).expect("it is up");
         prop_assert_eq!((occupancy.connections, occupancy.handshakes, occupancy.actions), (1, 0, 0));
     }
 
@@ -34,12 +37,12 @@ proptest! {
         control in prop::collection::vec(any::<u8>(), 0..300),
         data in prop::collection::vec(any::<u8>(), 0..300),
     ) {
-        let (mut net, victim, friend) = pair();
-        let mut peer = RawPeer::greeted(9, &mut net, victim);
+        let mut scene = Scene::new(Sealing::Off);
+        let mut peer = RawPeer::greeted(9, &mut scene.net, scene.victim);
         peer.write_control(&control);
         peer.write_data(&data);
-        peer.run(&mut net, ms(50));
-        assert_undisturbed(&mut net, victim, friend);
+        peer.run(&mut scene.net, ms(50));
+        scene.assert_undisturbed();
     }
 
     #[test]
@@ -49,8 +52,8 @@ proptest! {
         cut in any::<prop::sample::Index>(),
         acks: bool,
     ) {
-        let (mut net, victim, friend) = pair();
-        let mut peer = RawPeer::greeted(9, &mut net, victim);
+        let mut scene = Scene::new(Sealing::Off);
+        let mut peer = RawPeer::greeted(9, &mut scene.net, scene.victim);
         let mut stream = Vec::new();
         for (number, len) in bodies.iter().enumerate() {
             let body = [&[*len][..], &vec![1; usize::from(*len)]].concat();
@@ -63,10 +66,10 @@ proptest! {
         if acks {
             peer.write_control(&frame(ACK, &[0, 0, 1]));
         }
-        peer.run(&mut net, ms(50));
-        let received = net.received(victim);
+        peer.run(&mut scene.net, ms(50));
+        let received = scene.net.received(scene.victim);
         prop_assert!(received.len() <= bodies.len() + 1);
-        assert_undisturbed(&mut net, victim, friend);
+        scene.assert_undisturbed();
     }
 }
 
@@ -118,27 +121,4 @@ fn datagram() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(|noise| [&[0xc0, 0xba, 0xba, 0xba, 0xba, 8][..], &noise, &[0; 1_200]].concat());
     let short = noise().prop_map(|noise| [&[0x40][..], &noise].concat());
     prop_oneof![noise(), initial, other_version, short]
-}
-
-fn pair() -> (Net, NodeId, NodeId) {
-    let mut config = Config::default();
-    config.sealing = Sealing::Off;
-    let mut net = Net::new(1);
-    let (victim, friend) = (net.node(config.clone()), net.node(config));
-    net.introduce(victim, friend);
-    net.connect(friend, victim);
-    net.run_until(secs(1), |n| n.are_connected(victim, friend));
-    (net, victim, friend)
-}
-
-fn assert_undisturbed(net: &mut Net, victim: NodeId, friend: NodeId) {
-    net.received(victim);
-    net.send(victim, friend, b"there");
-    net.send(friend, victim, b"and back");
-    net.advance(ms(10));
-    for node in [victim, friend] {
-        assert_eq!(net.received(node).len(), 1, "at once; {net:?}");
-    }
-    let metrics = net.peer_metrics(victim, friend).expect("it is known");
-    assert_eq!((metrics.connections, metrics.failures), (1, 0));
 }

@@ -96,8 +96,7 @@ impl RawPeer {
     /// A connection on which hello is said.
     pub(crate) fn greeted(number: u8, net: &mut Net, to: NodeId) -> Self {
         let mut peer = Self::connected(number, net, to);
-        let hello = peer.hello(&RawHello::default());
-        peer.write_control(&hello);
+        peer.greet(&RawHello::default());
         peer.run(net, ms(100));
         peer
     }
@@ -278,8 +277,13 @@ impl RawPeer {
         bytes
     }
 
-    /// A hello frame.
-    pub(crate) fn hello(&mut self, hello: &RawHello) -> Vec<u8> {
+    /// Says hello.
+    pub(crate) fn greet(&mut self, hello: &RawHello) {
+        let frame = self.hello(hello);
+        self.write_control(&frame);
+    }
+
+    fn hello(&mut self, hello: &RawHello) -> Vec<u8> {
         let mut check = [0; 8];
         if hello.sealed {
             self.export(b"EXPORTER-quicpool-check", &mut check);

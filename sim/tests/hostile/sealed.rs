@@ -70,12 +70,10 @@ fn receive(net: &mut Net, peer: &mut RawPeer) -> Vec<Vec<u8>> {
             break;
         }
     }
-    let sealed = RawHello {
+    peer.greet(&RawHello {
         sealed: true,
         ..RawHello::default()
-    };
-    let hello = peer.hello(&sealed);
-    peer.write_control(&hello);
+    });
     peer.run(net, ms(100));
 
     let mut rest = &peer.read_data()[..];

@@ -10,11 +10,13 @@ use quicpool_core::{
 };
 use quicpool_sim::{Net, NodeId, ms, secs};
 
+use crate::support::{connected, counters, hits, misses, send_many_of};
+
 #[test]
 fn failure_01_a_dial_to_a_peer_whose_pool_entry_has_expired_succeeds() {
     let mut config = Config::default();
     config.pool_ttl = secs(2);
-    let (mut net, a, b) = connected_pair(config);
+    let (mut net, a, b) = connected(Net::new(1).latency(ms(5)), config);
 
     for round in 1..=5 {
         net.run_until(secs(3), |n| n.status(a, b) == Some(Disconnected));
@@ -30,7 +32,7 @@ fn failure_02_sending_goes_on_for_ever_after_the_first_flush() {
     config.message_bytes_max = 4_096;
     config.batch_bytes_max = 4_096;
     config.outbox_bytes_max = 8_192;
-    let (mut net, a, b) = connected_pair(config);
+    let (mut net, a, b) = connected(Net::new(1).latency(ms(5)), config);
 
     let mut sent = 0u64;
     for token in 0..200 {
@@ -54,7 +56,7 @@ fn failure_02_sending_goes_on_for_ever_after_the_first_flush() {
 
 #[test]
 fn failure_03_batches_reach_the_other_end_and_open_there() {
-    let (mut net, a, b) = connected_pair(Config::default());
+    let (mut net, a, b) = connected(Net::new(1).latency(ms(5)), Config::default());
     let message = |number: usize| vec![number as u8; number * 7 % 3_000];
 
     for number in 0..5_000 {
@@ -83,17 +85,17 @@ fn failure_04_a_batch_is_128_messages_and_leaves_after_50_ms_at_the_latest() {
     let mut config = Config::default();
     config.flush = Flush::Fixed;
     config.batch_bytes_max = 1024 * 1024;
-    let (mut net, a, b) = connected_pair(config);
+    let (mut net, a, b) = connected(Net::new(1).latency(ms(5)), config);
 
     // Nobody calls the machine meanwhile: its own deadline sends them.
-    send_many(&mut net, a, b, 127);
+    send_many_of(&mut net, a, b, 127, 1_024);
     net.advance(ms(50) - Duration::from_nanos(1));
     assert_eq!(counters(&net, a).batches_sent, 0);
     net.advance(Duration::from_nanos(1));
     assert_eq!(counters(&net, a).batches_sent, 1);
 
     // 128 messages of 1 KiB do not wait, and neither 128 messages nor 128 KiB are exceeded.
-    send_many(&mut net, a, b, 128);
+    send_many_of(&mut net, a, b, 128, 1_024);
     assert_eq!(counters(&net, a).batches_sent, 2);
     net.advance(secs(1));
     assert_eq!(net.received(b).len(), 255);
@@ -105,9 +107,9 @@ fn failure_04_the_tail_is_not_lost_on_close() {
     let mut config = Config::default();
     config.flush = Flush::Fixed;
     config.batch_delay_max = secs(10);
-    let (mut net, a, b) = connected_pair(config);
+    let (mut net, a, b) = connected(Net::new(1).latency(ms(5)), config);
 
-    send_many(&mut net, a, b, 130);
+    send_many_of(&mut net, a, b, 130, 1_024);
     net.close(a);
     net.advance(secs(1));
 
@@ -120,7 +122,7 @@ fn failure_04_the_tail_is_not_lost_on_close() {
 
 #[test]
 fn failure_05_a_dead_connection_is_never_a_pool_hit() {
-    let (mut net, a, b) = connected_pair(Config::default());
+    let (mut net, a, b) = connected(Net::new(1).latency(ms(5)), Config::default());
     net.send(a, b, b"hit");
     assert_eq!((hits(&net, a), misses(&net, a)), (1, 1));
     net.advance(secs(1));
@@ -145,7 +147,7 @@ fn failure_05_a_dead_connection_is_never_a_pool_hit() {
 fn failure_05_using_a_connection_refreshes_its_time_to_live() {
     let mut config = Config::default();
     config.pool_ttl = secs(10);
-    let (mut net, a, b) = connected_pair(config);
+    let (mut net, a, b) = connected(Net::new(1).latency(ms(5)), config);
 
     for _ in 0..10 {
         net.advance(secs(7));
@@ -223,36 +225,9 @@ fn failure_06_failed_and_cancelled_dials_give_their_slots_back() {
 
 // Helpers
 
-fn connected_pair(config: Config) -> (Net, NodeId, NodeId) {
-    let mut net = Net::new(1).latency(ms(5));
-    let (a, b) = (net.node(config.clone()), net.node(config));
-    net.introduce(a, b);
-    net.connect(a, b);
-    net.run_until(secs(1), |n| n.are_connected(a, b));
-    (net, a, b)
-}
-
-fn send_many(net: &mut Net, a: NodeId, b: NodeId, count: usize) {
-    for _ in 0..count {
-        net.send(a, b, &[7; 1_024]);
-    }
-}
-
 fn pairs(nodes: &[NodeId]) -> Vec<(NodeId, NodeId)> {
     let all = nodes.iter().flat_map(|a| nodes.iter().map(|b| (*a, *b)));
     all.filter(|(a, b)| a != b).collect()
-}
-
-fn counters(net: &Net, node: NodeId) -> quicpool_core::Counters {
-    net.metrics(node).expect("it is up").counters
-}
-
-fn hits(net: &Net, node: NodeId) -> u64 {
-    counters(net, node).pool_hits
-}
-
-fn misses(net: &Net, node: NodeId) -> u64 {
-    counters(net, node).pool_misses
 }
 
 fn is_flushed(net: &Net, node: NodeId, wanted: u64) -> bool {

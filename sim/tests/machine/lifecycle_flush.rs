@@ -1,15 +1,15 @@
 //! Flush, close and stalls of whole machines: who waits for whom, and for how long.
 
-use std::ops::Range;
-
 use quicpool_core::{
     Config, ConnectionStatus::Disconnected, Event, PeerError, SendError, Undeliverable,
 };
-use quicpool_sim::{Net, NodeId, ms, secs};
+use quicpool_sim::{Net, ms, secs};
+
+use crate::support::{connected, flushed, introduced, news, send_many, undelivered};
 
 #[test]
 fn flush_waits_until_the_other_application_has_taken_everything() {
-    let (mut net, a, b) = connected_pair(Config::default());
+    let (mut net, a, b) = connected(Net::new(9), Config::default());
     net.flush(a, b, 1);
     assert_eq!(
         news(&mut net, a),
@@ -37,7 +37,7 @@ fn flush_waits_until_the_other_application_has_taken_everything() {
 fn close_ends_at_its_deadline_with_the_count_of_what_was_not_taken() {
     let mut config = Config::default();
     config.close_timeout = secs(3);
-    let (mut net, a, b) = connected_pair(config);
+    let (mut net, a, b) = connected(Net::new(9), config);
     net.pause_reader(b);
     send_many(&mut net, a, b, 10);
 
@@ -62,9 +62,7 @@ fn close_ends_at_its_deadline_with_the_count_of_what_was_not_taken() {
 
 #[test]
 fn close_dials_for_those_who_are_owed_something() {
-    let mut net = Net::new(6);
-    let (a, b) = (net.node(Config::default()), net.node(Config::default()));
-    net.introduce(a, b);
+    let (mut net, a, b) = introduced(Net::new(6), Config::default());
     send_many(&mut net, a, b, 3);
     net.close(a);
     net.advance(secs(1));
@@ -76,7 +74,7 @@ fn close_dials_for_those_who_are_owed_something() {
 fn a_peer_that_takes_nothing_is_reported_as_stalled() {
     let mut config = Config::default();
     config.stall_timeout = secs(20);
-    let (mut net, a, b) = connected_pair(config);
+    let (mut net, a, b) = connected(Net::new(9), config);
     net.pause_reader(b);
     send_many(&mut net, a, b, 3);
     net.advance(secs(19));
@@ -98,50 +96,4 @@ fn a_peer_that_takes_nothing_is_reported_as_stalled() {
     net.resume_reader(b);
     net.advance(secs(100));
     assert_eq!(news(&mut net, a), [], "nothing is owed");
-}
-
-// Helpers
-
-fn connected_pair(config: Config) -> (Net, NodeId, NodeId) {
-    let mut net = Net::new(9);
-    let (a, b) = (net.node(config.clone()), net.node(config));
-    net.introduce(a, b);
-    net.connect(a, b);
-    net.run_until(secs(1), |n| n.are_connected(a, b));
-    (net, a, b)
-}
-
-/// Messages that say their number.
-fn send_many(net: &mut Net, a: NodeId, b: NodeId, count: u64) {
-    let first = net
-        .peer_metrics(a, b)
-        .map_or(0, |peer| peer.messages_accepted);
-    for number in first..first + count {
-        net.send(a, b, &number.to_be_bytes());
-    }
-}
-
-/// Events but for those about connections and waiting messages.
-fn news(net: &mut Net, node: NodeId) -> Vec<Event> {
-    let mut events = net.events(node);
-    events.retain(|event| !matches!(event, Event::StatusChanged { .. } | Event::Readable { .. }));
-    events
-}
-
-fn undelivered(net: &Net, to: NodeId, messages: Range<u64>, reason: Undeliverable) -> Event {
-    let peer = net.peer_id(to);
-    Event::Undelivered {
-        peer,
-        messages,
-        reason,
-    }
-}
-
-fn flushed(net: &Net, to: NodeId, token: u64, result: Result<(), Undeliverable>) -> Event {
-    let peer = net.peer_id(to);
-    Event::Flushed {
-        peer,
-        token,
-        result,
-    }
 }

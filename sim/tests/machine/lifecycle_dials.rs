@@ -9,6 +9,8 @@ use quicpool_core::{
 };
 use quicpool_sim::{Net, NodeId, ms, secs};
 
+use crate::support::{changes, counters, introduced, reasons};
+
 #[test]
 fn dials_to_a_peer_that_is_gone_grow_rare_and_are_spread() {
     let mut config = Config::default();
@@ -57,7 +59,7 @@ fn a_peer_that_closes_at_once_is_not_stormed() {
         net.advance(ms(10));
     }
 
-    let counters = net.metrics(a).expect("it is up").counters;
+    let counters = counters(&net, a);
     assert!((5..25).contains(&counters.dials), "{counters:?}");
     assert!(reasons(&net, a).contains(&Reason::NotAccepted));
 }
@@ -146,7 +148,7 @@ fn addresses_are_tried_in_order() {
 
     assert_eq!(net.peer_metrics(a, b).map(|peer| peer.dials), Some(3));
     assert_eq!(
-        changes(&net, a),
+        changes(&net, a, b),
         [Connecting, Connected],
         "one attempt, no failure"
     );
@@ -168,7 +170,7 @@ fn somebody_else_at_the_address_is_told_apart_and_the_next_address_tried() {
     net.run_until(secs(1), |n| n.status(a, b) == Some(Failed));
     let found = Some(net.peer_id(other));
     assert!(reasons(&net, a).contains(&Reason::WrongPeer { found }));
-    assert_eq!(net.metrics(a).map(|m| m.counters.wrong_peers), Some(1));
+    assert_eq!(counters(&net, a).wrong_peers, 1);
 
     net.introduce_one_way(a, b);
     net.run_until(secs(10), |n| n.are_connected(a, b));
@@ -181,9 +183,7 @@ fn somebody_else_at_the_address_is_told_apart_and_the_next_address_tried() {
 fn breaker_opens_after_failures_in_a_row_and_a_send_at_retry_at_probes() {
     let mut config = Config::default();
     config.breaker_failures = 3;
-    let mut net = Net::new(7);
-    let (a, b) = (net.node(config.clone()), net.node(config));
-    net.introduce(a, b);
+    let (mut net, a, b) = introduced(Net::new(7), config);
     net.crash(b);
 
     for failures in 0..3 {
@@ -298,13 +298,11 @@ fn dials_refused_for_want_of_handshakes_say_busy_and_come_later() {
 
 #[test]
 fn a_dial_that_is_called_off_ends_at_both_ends() {
-    let mut net = Net::new(11).latency(ms(50));
-    let (a, b) = (net.node(Config::default()), net.node(Config::default()));
-    net.introduce(a, b);
+    let (mut net, a, b) = introduced(Net::new(11).latency(ms(50)), Config::default());
     net.connect(a, b);
     net.advance(ms(120));
     net.disconnect(a, b);
-    assert_eq!(changes(&net, a), [Connecting, Disconnected]);
+    assert_eq!(changes(&net, a, b), [Connecting, Disconnected]);
     net.advance(secs(20));
     for node in [a, b] {
         let occupancy = net.occupancy(node).expect("it is up");
@@ -352,26 +350,4 @@ fn dials(net: &Net, node: NodeId) -> Vec<Duration> {
         .then_some(*at)
     };
     net.history(node).iter().filter_map(begun).collect()
-}
-
-fn reasons(net: &Net, node: NodeId) -> Vec<Reason> {
-    let reason = |(_, event): &(_, Event)| {
-        if let Event::StatusChanged { reason, .. } = event {
-            Some(reason.clone())
-        } else {
-            None
-        }
-    };
-    net.history(node).iter().filter_map(reason).collect()
-}
-
-fn changes(net: &Net, node: NodeId) -> Vec<quicpool_core::ConnectionStatus> {
-    let to = |(_, event): &(_, Event)| {
-        if let Event::StatusChanged { to, .. } = event {
-            Some(*to)
-        } else {
-            None
-        }
-    };
-    net.history(node).iter().filter_map(to).collect()
 }

@@ -10,9 +10,11 @@ use quicpool_core::{
 };
 use quicpool_sim::{Net, NodeId, ms, secs};
 
+use crate::support::{connected, counters, hits, introduced, misses};
+
 #[test]
 fn failure_07_a_dial_to_a_live_peer_leaves_its_connection_alone() {
-    let (mut net, a, b) = connected_pair(Config::default());
+    let (mut net, a, b) = connected(Net::new(1).latency(ms(5)), Config::default());
     net.events(a);
 
     for _ in 0..5 {
@@ -33,9 +35,7 @@ fn failure_07_a_dial_to_a_live_peer_leaves_its_connection_alone() {
 fn failure_07_disconnecting_while_connecting_is_not_undone_when_the_dial_ends() {
     // At whichever moment of the handshake it comes.
     for moment in 0..60 {
-        let mut net = Net::new(7).latency(ms(10));
-        let (a, b) = (net.node(Config::default()), net.node(Config::default()));
-        net.introduce(a, b);
+        let (mut net, a, b) = introduced(Net::new(7).latency(ms(10)), Config::default());
         net.connect(a, b);
         assert_eq!(net.status(a, b), Some(Connecting));
         net.advance(ms(moment));
@@ -51,9 +51,7 @@ fn failure_07_disconnecting_while_connecting_is_not_undone_when_the_dial_ends() 
 
 #[test]
 fn failure_07_callers_for_one_peer_join_one_dial() {
-    let mut net = Net::new(7);
-    let (a, b) = (net.node(Config::default()), net.node(Config::default()));
-    net.introduce(a, b);
+    let (mut net, a, b) = introduced(Net::new(7), Config::default());
 
     for _ in 0..10 {
         net.connect(a, b);
@@ -69,11 +67,7 @@ fn failure_07_callers_for_one_peer_join_one_dial() {
 #[test]
 fn failure_08_a_steady_latency_of_9_ms_reads_9_ms() {
     // 2 ms there, 5 ms until the acknowledgement, 2 ms back.
-    let mut net = Net::new(8).latency(ms(2));
-    let (a, b) = (net.node(Config::default()), net.node(Config::default()));
-    net.introduce(a, b);
-    net.connect(a, b);
-    net.run_until(secs(1), |n| n.are_connected(a, b));
+    let (mut net, a, b) = connected(Net::new(8).latency(ms(2)), Config::default());
     net.advance(secs(1));
 
     for count in 1..=100 {
@@ -89,7 +83,7 @@ fn failure_08_a_steady_latency_of_9_ms_reads_9_ms() {
 
 #[test]
 fn failure_08_rates_and_memory_are_computed() {
-    let (mut net, a, b) = connected_pair(Config::default());
+    let (mut net, a, b) = connected(Net::new(1).latency(ms(5)), Config::default());
     let idle = net.metrics(a).expect("it is up");
     assert_eq!(idle.messages_per_second, 0.0);
     assert!(idle.memory_usage > 0);
@@ -115,7 +109,7 @@ fn failure_08_rates_and_memory_are_computed() {
 fn failure_09_a_live_connection_stays_healthy_however_long_nobody_calls() {
     let mut config = Config::default();
     config.pool_ttl = secs(7_200);
-    let (mut net, a, b) = connected_pair(config);
+    let (mut net, a, b) = connected(Net::new(1).latency(ms(5)), config);
     net.events(a);
 
     net.advance(secs(3_600));
@@ -132,7 +126,7 @@ fn failure_09_the_breaker_is_never_stuck_half_open() {
     let mut config = Config::default();
     config.breaker_failures = 2;
     config.backoff.max = secs(2);
-    let (mut net, a, b) = connected_pair(config);
+    let (mut net, a, b) = connected(Net::new(1).latency(ms(5)), config);
     net.crash(b);
     net.run_until(secs(20), |n| n.status(a, b) == Some(Failed));
 
@@ -205,27 +199,6 @@ fn failure_10_every_status_change_is_observed_once_and_in_order() {
 }
 
 // Helpers
-
-fn connected_pair(config: Config) -> (Net, NodeId, NodeId) {
-    let mut net = Net::new(1).latency(ms(5));
-    let (a, b) = (net.node(config.clone()), net.node(config));
-    net.introduce(a, b);
-    net.connect(a, b);
-    net.run_until(secs(1), |n| n.are_connected(a, b));
-    (net, a, b)
-}
-
-fn counters(net: &Net, node: NodeId) -> quicpool_core::Counters {
-    net.metrics(node).expect("it is up").counters
-}
-
-fn hits(net: &Net, node: NodeId) -> u64 {
-    counters(net, node).pool_hits
-}
-
-fn misses(net: &Net, node: NodeId) -> u64 {
-    counters(net, node).pool_misses
-}
 
 fn told_statuses(net: &Net, node: NodeId) -> BTreeMap<PeerId, ConnectionStatus> {
     let mut told = BTreeMap::new();

@@ -3,19 +3,17 @@
 use quicpool_core::{Config, ConnectionStatus::Connected, Message};
 use quicpool_sim::{Net, NodeId, ms, secs};
 
+use crate::support::{introduced, numbers, send_many_of};
+
 #[test]
 fn a_reader_that_returns_gets_everything_within_a_few_round_trips() {
     for seed in 0..200 {
         let mut config = small();
         // Longer than anything here may take: no keep-alive comes to the rescue.
         config.liveness_timeout = secs(600);
-        let mut net = Net::new(seed).latency(ms(10));
-        let (a, b) = (net.node(config.clone()), net.node(config));
-        net.introduce(a, b);
+        let (mut net, a, b) = introduced(Net::new(seed).latency(ms(10)), config);
         net.pause_reader(b);
-        for number in 0..200u32 {
-            net.send(a, b, &[&number.to_be_bytes()[..], &[7; 200]].concat());
-        }
+        send_many_of(&mut net, a, b, 200, 204);
         net.advance(secs(20));
 
         let mut taken = take_all(&mut net, b, a);
@@ -29,8 +27,7 @@ fn a_reader_that_returns_gets_everything_within_a_few_round_trips() {
             taken.extend(take_all(&mut net, b, a));
             net.advance(ms(20));
         }
-        let numbers: Vec<u32> = taken.iter().map(number).collect();
-        assert_eq!(numbers, (0..200).collect::<Vec<_>>(), "seed {seed}");
+        assert_eq!(numbers(&taken), (0..200).collect::<Vec<_>>(), "seed {seed}");
     }
 }
 
@@ -59,17 +56,14 @@ fn a_dial_that_is_called_off_lets_the_next_one_begin_at_once() {
     net.run_until(ms(100), |net| net.status(me, alive) == Some(Connected));
 }
 
+// Helpers
+
 fn small() -> Config {
     let mut config = Config::default();
     config.message_bytes_max = 1_024;
     config.batch_bytes_max = 1_024;
     config.inbox_bytes_max = 2_048;
     config
-}
-
-fn number(message: &Message) -> u32 {
-    let bytes = message.payload[..4].try_into();
-    u32::from_be_bytes(bytes.expect("a message has a number"))
 }
 
 fn take_all(net: &mut Net, node: NodeId, from: NodeId) -> Vec<Message> {

@@ -7,11 +7,13 @@ use quicpool_core::{
 };
 use quicpool_sim::{Net, NodeId, ms, secs};
 
+use crate::support::{connected, counters, reasons};
+
 #[test]
 fn idle_connection_expires_after_ttl_and_the_next_send_dials() {
     let mut config = Config::default();
     config.pool_ttl = secs(30);
-    let (mut net, a, b) = connected_pair(config);
+    let (mut net, a, b) = connected(Net::new(3).latency(ms(10)), config);
     let start = net.now();
 
     net.run_until(secs(31), |n| n.status(a, b) == Some(Disconnected));
@@ -45,7 +47,7 @@ fn idle_connection_expires_after_ttl_and_the_next_send_dials() {
 fn expiry_costs_the_session_nothing() {
     let mut config = Config::default();
     config.pool_ttl = secs(1);
-    let (mut net, a, b) = connected_pair(config);
+    let (mut net, a, b) = connected(Net::new(3).latency(ms(10)), config);
 
     for number in 0..50u8 {
         net.send(a, b, &[number]);
@@ -63,7 +65,7 @@ fn expiry_costs_the_session_nothing() {
 fn unread_messages_keep_their_connection_in_use() {
     let mut config = Config::default();
     config.pool_ttl = secs(5);
-    let (mut net, a, b) = connected_pair(config);
+    let (mut net, a, b) = connected(Net::new(3).latency(ms(10)), config);
     net.pause_reader(b);
     net.send(a, b, b"unread");
 
@@ -80,7 +82,7 @@ fn a_dead_peer_is_noticed_within_liveness_timeout() {
     let mut config = Config::default();
     config.liveness_timeout = secs(6);
     config.pool_ttl = secs(3_600);
-    let (mut net, a, b) = connected_pair(config);
+    let (mut net, a, b) = connected(Net::new(3).latency(ms(10)), config);
     net.advance(secs(100));
 
     net.crash(b);
@@ -249,15 +251,6 @@ fn arrivals_at_a_full_hub_are_told_busy_and_come_later() {
 
 // Helpers
 
-fn connected_pair(config: Config) -> (Net, NodeId, NodeId) {
-    let mut net = Net::new(3).latency(ms(10));
-    let (a, b) = (net.node(config.clone()), net.node(config));
-    net.introduce(a, b);
-    net.connect(a, b);
-    net.run_until(secs(1), |n| n.are_connected(a, b));
-    (net, a, b)
-}
-
 /// One node with this configuration, and others with room for everybody.
 fn hub(config: Config, others: usize) -> (Net, NodeId, Vec<NodeId>) {
     let mut net = Net::new(4).latency(ms(10));
@@ -267,21 +260,6 @@ fn hub(config: Config, others: usize) -> (Net, NodeId, Vec<NodeId>) {
         net.introduce(hub, *other);
     }
     (net, hub, others)
-}
-
-fn counters(net: &Net, node: NodeId) -> quicpool_core::Counters {
-    net.metrics(node).expect("it is up").counters
-}
-
-fn reasons(net: &Net, node: NodeId) -> Vec<Reason> {
-    let reason = |(_, event): &(_, Event)| {
-        if let Event::StatusChanged { reason, .. } = event {
-            Some(reason.clone())
-        } else {
-            None
-        }
-    };
-    net.history(node).iter().filter_map(reason).collect()
 }
 
 fn restarted(net: &Net, node: NodeId) -> bool {

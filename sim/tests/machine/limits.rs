@@ -3,24 +3,16 @@
 use quicpool_core::{Config, Event, SendError, Undeliverable};
 use quicpool_sim::{Net, NodeId, ms, secs};
 
+use crate::support::{counters, numbers, send_many_of};
+
 #[test]
 fn batches_that_are_too_long_for_the_receiver_go_as_several_records() {
     let (mut net, large, small) = pair();
-    for number in 0..500u32 {
-        net.send(
-            large,
-            small,
-            &[&number.to_be_bytes()[..], &[7; 300]].concat(),
-        );
-    }
+    send_many_of(&mut net, large, small, 500, 304);
     net.advance(secs(5));
-    let numbers: Vec<u32> = net
-        .received(small)
-        .iter()
-        .map(|message| u32::from_be_bytes(message.payload[..4].try_into().expect("a number")))
-        .collect();
-    assert_eq!(numbers, (0..500).collect::<Vec<_>>());
-    assert_eq!(violations(&net, small), 0);
+    let received = numbers(&net.received(small));
+    assert_eq!(received, (0..500).collect::<Vec<_>>());
+    assert_eq!(counters(&net, small).violations, 0);
     net.send(small, large, b"and back");
     net.advance(secs(1));
     assert_eq!(net.received(large).len(), 1);
@@ -42,7 +34,7 @@ fn a_message_that_the_receiver_will_never_accept_is_reported_once_it_says_so() {
     };
     assert!(net.events(large).contains(&told), "{net:?}");
     assert!(net.received(small).is_empty(), "nothing overtakes");
-    assert_eq!(violations(&net, small), 0);
+    assert_eq!(counters(&net, small).violations, 0);
 
     // From then on it is an error at once, and what fits goes through.
     let refused = net.try_send(large, small, &[4; 5_000]);
@@ -67,6 +59,8 @@ fn a_message_that_the_receiver_will_never_accept_is_reported_once_it_says_so() {
     );
 }
 
+// Helpers
+
 /// One with the default limits, and one that accepts messages and batches of 2 KiB.
 fn pair() -> (Net, NodeId, NodeId) {
     let mut config = Config::default();
@@ -77,8 +71,4 @@ fn pair() -> (Net, NodeId, NodeId) {
     let (large, small) = (net.node(Config::default()), net.node(config));
     net.introduce(large, small);
     (net, large, small)
-}
-
-fn violations(net: &Net, node: NodeId) -> u64 {
-    net.metrics(node).expect("it is up").counters.violations
 }

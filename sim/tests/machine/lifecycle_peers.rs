@@ -3,17 +3,15 @@
 use quicpool_core::{
     Accept, Config,
     ConnectionStatus::{Connected, Failed},
-    Event, PeerError, Reason, SendError,
+    PeerError, Reason, SendError,
 };
-use quicpool_sim::{Net, NodeId, ms, secs};
+use quicpool_sim::{Net, ms, secs};
+
+use crate::support::{connected, reasons};
 
 #[test]
 fn a_blocked_peer_is_cut_off_and_refused_until_it_is_unblocked() {
-    let mut net = Net::new(1);
-    let (a, b) = (net.node(Config::default()), net.node(Config::default()));
-    net.introduce(a, b);
-    net.connect(a, b);
-    net.run_until(secs(1), |n| n.are_connected(a, b));
+    let (mut net, a, b) = connected(Net::new(1), Config::default());
 
     net.block(b, a);
     net.advance(secs(1));
@@ -156,17 +154,4 @@ fn mistakes_have_errors_of_their_own_and_change_nothing() {
     assert_eq!(net.try_send(a, b, &[0; 100]), Ok(()));
     net.advance(ms(100));
     assert_eq!(net.received(b).len(), 1);
-}
-
-// Helpers
-
-fn reasons(net: &Net, node: NodeId) -> Vec<Reason> {
-    let reason = |(_, event): &(_, Event)| {
-        if let Event::StatusChanged { reason, .. } = event {
-            Some(reason.clone())
-        } else {
-            None
-        }
-    };
-    net.history(node).iter().filter_map(reason).collect()
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use quicpool_core::{Config, Flush};
 use quicpool_sim::{Net, NodeId, ms, secs};
 
+use crate::support::{connected, counters};
+
 #[test]
 fn a_lone_message_leaves_at_once() {
     let (mut net, a, b) = connected_pair(Flush::Adaptive);
@@ -112,15 +114,11 @@ fn a_message_larger_than_a_batch_travels_alone() {
 fn connected_pair(flush: Flush) -> (Net, NodeId, NodeId) {
     let mut config = Config::default();
     config.flush = flush;
-    let mut net = Net::new(2).latency(ms(10));
-    let (a, b) = (net.node(config.clone()), net.node(config));
-    net.introduce(a, b);
-    net.connect(a, b);
-    net.run_until(secs(1), |n| n.are_connected(a, b));
+    let (mut net, a, b) = connected(Net::new(2).latency(ms(10)), config);
     net.advance(secs(1));
     (net, a, b)
 }
 
 fn batches(net: &Net, node: NodeId) -> u64 {
-    net.metrics(node).expect("it is up").counters.batches_sent
+    counters(net, node).batches_sent
 }

@@ -5,17 +5,20 @@ use std::collections::BTreeSet;
 
 use quicpool_core::{
     Config,
-    ConnectionStatus::{self, Connected, Connecting, Disconnected},
+    ConnectionStatus::{Connected, Connecting, Disconnected},
     Event,
 };
 use quicpool_sim::{Net, NodeId, ms, secs};
 
+use crate::support::{changes, introduced, numbers, send_many_of};
+
+/// Some fill a packet together, and many do not fit into what the network takes at once.
+const MESSAGE_BYTES: usize = 200;
+
 #[test]
 fn failure_13_dials_from_both_ends_at_once_end_with_one_shared_connection() {
     for seed in 0..200 {
-        let mut net = Net::new(seed).latency(ms(240));
-        let (a, b) = (net.node(Config::default()), net.node(Config::default()));
-        net.introduce(a, b);
+        let (mut net, a, b) = introduced(Net::new(seed).latency(ms(240)), Config::default());
 
         net.send(a, b, b"from a");
         net.advance(ms(seed % 20 * 13));
@@ -42,9 +45,7 @@ fn failure_13_dials_from_both_ends_at_once_end_with_one_shared_connection() {
 #[test]
 fn failure_13_dials_from_both_ends_at_once_survive_loss() {
     for seed in 0..60 {
-        let mut net = Net::new(seed).latency(ms(240));
-        let (a, b) = (net.node(Config::default()), net.node(Config::default()));
-        net.introduce(a, b);
+        let (mut net, a, b) = introduced(Net::new(seed).latency(ms(240)), Config::default());
         net.loss(0.2);
 
         for number in 0..20u8 {
@@ -96,8 +97,8 @@ fn failure_16_nobody_waits_for_a_dial_that_hangs() {
 fn failure_19_the_tail_of_whoever_closes_is_taken_and_that_of_the_other_end_is_accounted_for() {
     for seed in 0..100 {
         let (mut net, a, b) = lossy_pair(seed);
-        send_many(&mut net, a, b, 500);
-        send_many(&mut net, b, a, 400);
+        send_many_of(&mut net, a, b, 500, MESSAGE_BYTES);
+        send_many_of(&mut net, b, a, 400, MESSAGE_BYTES);
         net.advance(ms(seed % 10 * 40));
 
         net.close(a);
@@ -118,8 +119,8 @@ fn failure_19_the_tail_of_whoever_closes_is_taken_and_that_of_the_other_end_is_a
 fn failure_19_both_ends_close_at_once_and_each_says_what_was_not_taken() {
     for seed in 0..100 {
         let (mut net, a, b) = lossy_pair(seed);
-        send_many(&mut net, a, b, 500);
-        send_many(&mut net, b, a, 300);
+        send_many_of(&mut net, a, b, 500, MESSAGE_BYTES);
+        send_many_of(&mut net, b, a, 300, MESSAGE_BYTES);
         net.advance(ms(seed % 10 * 40));
 
         net.close(a);
@@ -139,22 +140,20 @@ fn failure_19_both_ends_close_at_once_and_each_says_what_was_not_taken() {
 #[test]
 fn failure_22_nothing_is_said_of_a_connection_that_is_closed() {
     for moment in 0..60 {
-        let mut net = Net::new(22).latency(ms(10));
-        let (a, b) = (net.node(Config::default()), net.node(Config::default()));
-        net.introduce(a, b);
+        let (mut net, a, b) = introduced(Net::new(22).latency(ms(10)), Config::default());
         net.pause_reader(a);
         net.connect(a, b);
         net.run_until(secs(1), |n| n.are_connected(a, b));
         // Packets of b are under way when a closes, and go on to come after it has.
         for _ in 0..50 {
-            send_many(&mut net, b, a, 20);
+            send_many_of(&mut net, b, a, 20, MESSAGE_BYTES);
             net.advance(ms(1));
         }
         net.advance(ms(moment));
         net.disconnect(a, b);
         let last = net.events(a).pop();
         assert!(is_disconnected(last.as_ref()), "{last:?}");
-        send_many(&mut net, b, a, 20);
+        send_many_of(&mut net, b, a, 20, MESSAGE_BYTES);
 
         // b's next dial would be another connection.
         net.cut_one_way(a, b);
@@ -169,8 +168,8 @@ fn failure_22_nothing_is_said_after_the_end() {
     let nodes = net.nodes(5, &Config::default());
     net.introduce_all();
     for node in &nodes[1..] {
-        send_many(&mut net, nodes[0], *node, 10);
-        send_many(&mut net, *node, nodes[0], 500);
+        send_many_of(&mut net, nodes[0], *node, 10, MESSAGE_BYTES);
+        send_many_of(&mut net, *node, nodes[0], 500, MESSAGE_BYTES);
     }
     net.advance(ms(45));
 
@@ -186,39 +185,12 @@ fn failure_22_nothing_is_said_after_the_end() {
 
 // Helpers
 
-fn changes(net: &Net, node: NodeId, of: NodeId) -> Vec<ConnectionStatus> {
-    let of = net.peer_id(of);
-    let to = |(_, event): &(_, Event)| {
-        if let Event::StatusChanged { peer, to, .. } = event
-            && *peer == of
-        {
-            Some(*to)
-        } else {
-            None
-        }
-    };
-    net.history(node).iter().filter_map(to).collect()
-}
-
 fn lossy_pair(seed: u64) -> (Net, NodeId, NodeId) {
     let mut config = Config::default();
     config.close_timeout = secs(30);
-    let mut net = Net::new(seed).latency(ms(1 + seed % 70));
-    let (a, b) = (net.node(config.clone()), net.node(config));
-    net.introduce(a, b);
+    let (mut net, a, b) = introduced(Net::new(seed).latency(ms(1 + seed % 70)), config);
     net.loss(0.02 * (seed % 5) as f64);
     (net, a, b)
-}
-
-fn send_many(net: &mut Net, a: NodeId, b: NodeId, count: u64) {
-    let first = net
-        .peer_metrics(a, b)
-        .map_or(0, |peer| peer.messages_accepted);
-    for number in first..first + count {
-        let mut message = number.to_be_bytes().to_vec();
-        message.resize(200, 7);
-        net.send(a, b, &message);
-    }
 }
 
 fn reported(net: &Net, node: NodeId) -> BTreeSet<u64> {
@@ -233,12 +205,7 @@ fn reported(net: &Net, node: NodeId) -> BTreeSet<u64> {
 }
 
 fn unaccounted(net: &mut Net, from: NodeId, to: NodeId, sent: u64) -> Vec<u64> {
-    let number = |bytes: &[u8]| u64::from_be_bytes(bytes[..8].try_into().expect("a number"));
-    let taken = net.received(to);
-    let taken: BTreeSet<u64> = taken
-        .iter()
-        .map(|message| number(&message.payload))
-        .collect();
+    let taken: BTreeSet<u64> = numbers(&net.received(to)).into_iter().collect();
     let reported = reported(net, from);
     (0..sent)
         .filter(|n| !taken.contains(n) && !reported.contains(n))

@@ -1,20 +1,22 @@
 //! Sessions of whole machines: what outlives connections, and how it ends.
 
-use std::ops::Range;
-
 use quicpool_core::{
     Config,
     ConnectionStatus::{Connected, Disconnected},
     Event, OnPeerRestart, PeerError, SendError, Undeliverable,
 };
-use quicpool_sim::{Net, NodeId, ms, secs};
+use quicpool_sim::{Net, ms, secs};
+
+use crate::support::{
+    connected, counters, flushed, introduced, news, numbers, send_many, undelivered,
+};
 
 #[test]
 fn a_session_expires_after_one_last_dial_and_says_what_is_undelivered() {
     let mut config = Config::default();
     config.session_timeout = secs(130);
     config.breaker_failures = 1_000;
-    let (mut net, a, b) = connected_pair(config);
+    let (mut net, a, b) = connected(Net::new(9), config);
     send_many(&mut net, a, b, 3);
     net.flush(a, b, 1);
     net.advance(secs(1));
@@ -51,9 +53,7 @@ fn the_last_dial_saves_a_session_whose_backoff_is_long() {
         let mut config = Config::default();
         config.session_timeout = secs(126);
         config.breaker_failures = 1_000;
-        let mut net = Net::new(seed);
-        let (a, b) = (net.node(config.clone()), net.node(config));
-        net.introduce(a, b);
+        let (mut net, a, b) = introduced(Net::new(seed), config);
         net.cut(a, b);
         net.send(a, b, b"in the last minute");
         net.advance(secs(125));
@@ -67,7 +67,7 @@ fn the_last_dial_saves_a_session_whose_backoff_is_long() {
 
 #[test]
 fn disconnect_ends_the_session_at_both_ends_and_nobody_redials() {
-    let (mut net, a, b) = connected_pair(Config::default());
+    let (mut net, a, b) = connected(Net::new(9), Config::default());
     net.pause_reader(a);
     net.pause_reader(b);
     send_many(&mut net, a, b, 4);
@@ -90,7 +90,7 @@ fn disconnect_ends_the_session_at_both_ends_and_nobody_redials() {
         assert_eq!(net.status(node, other), Some(Disconnected));
         net.resume_reader(node);
     }
-    assert_eq!(net.metrics(b).map(|m| m.counters.dials), Some(0));
+    assert_eq!(counters(&net, b).dials, 0);
 
     // What had arrived can be read. The next send begins another session, and numbers go on.
     assert_eq!((net.received(a).len(), net.received(b).len()), (6, 4));
@@ -102,7 +102,7 @@ fn disconnect_ends_the_session_at_both_ends_and_nobody_redials() {
 
 #[test]
 fn forget_leaves_nothing_behind() {
-    let (mut net, a, b) = connected_pair(Config::default());
+    let (mut net, a, b) = connected(Net::new(9), Config::default());
     send_many(&mut net, a, b, 4);
 
     net.forget(a, b);
@@ -124,7 +124,7 @@ fn a_restarted_peer_gets_what_the_policy_says() {
     for policy in [OnPeerRestart::Report, OnPeerRestart::Resend] {
         let mut config = Config::default();
         config.on_peer_restart = policy;
-        let (mut net, a, b) = connected_pair(config);
+        let (mut net, a, b) = connected(Net::new(9), config);
         net.pause_reader(b);
         send_many(&mut net, a, b, 5);
         net.advance(secs(1));
@@ -138,7 +138,7 @@ fn a_restarted_peer_gets_what_the_policy_says() {
         net.resume_reader(b);
         net.advance(secs(60));
 
-        let numbers: Vec<u64> = net.received(b).iter().map(|m| number(&m.payload)).collect();
+        let taken = numbers(&net.received(b));
         let peer = net.peer_id(b);
         match policy {
             OnPeerRestart::Report => {
@@ -152,7 +152,7 @@ fn a_restarted_peer_gets_what_the_policy_says() {
                     undelivered(&net, b, 0..7, Undeliverable::PeerRestarted),
                 ];
                 assert_eq!(news(&mut net, a), told, "all seven were written");
-                assert_eq!(numbers, [0; 0]);
+                assert_eq!(taken, [0; 0]);
             }
             OnPeerRestart::Resend => {
                 let told = [Event::PeerRestarted {
@@ -161,12 +161,12 @@ fn a_restarted_peer_gets_what_the_policy_says() {
                     undelivered: 0,
                 }];
                 assert_eq!(news(&mut net, a), told);
-                assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6]);
+                assert_eq!(taken, [0, 1, 2, 3, 4, 5, 6]);
             }
         }
         send_many(&mut net, a, b, 1);
         net.advance(secs(1));
-        assert_eq!(number(&net.received(b)[0].payload), 7);
+        assert_eq!(numbers(&net.received(b)), [7]);
     }
 }
 
@@ -174,7 +174,7 @@ fn a_restarted_peer_gets_what_the_policy_says() {
 fn a_restarted_process_resets_its_old_connections_at_once() {
     let mut config = Config::default();
     config.liveness_timeout = secs(600);
-    let (mut net, a, b) = connected_pair(config);
+    let (mut net, a, b) = connected(Net::new(9), config);
     net.restart(b);
     let start = net.now();
 
@@ -189,7 +189,7 @@ fn a_restarted_process_resets_its_old_connections_at_once() {
 
 #[test]
 fn a_twin_is_told_that_its_identity_is_in_use() {
-    let (mut net, a, b) = connected_pair(Config::default());
+    let (mut net, a, b) = connected(Net::new(9), Config::default());
     net.advance(secs(1));
     let twin = net.twin(a);
     net.introduce_one_way(twin, b);
@@ -203,9 +203,9 @@ fn a_twin_is_told_that_its_identity_is_in_use() {
         peer: net.peer_id(b),
     };
     assert!(net.events(a).contains(&told), "{net:?}");
-    let dials = net.metrics(a).map(|m| m.counters.dials);
+    let dials = counters(&net, a).dials;
     net.advance(secs(200));
-    assert_eq!(net.metrics(a).map(|m| m.counters.dials), dials);
+    assert_eq!(counters(&net, a).dials, dials);
     assert_eq!(net.status(twin, b), Some(Connected));
     net.send(b, twin, b"for the one that is known");
     net.advance(secs(1));
@@ -231,54 +231,4 @@ fn a_wall_clock_that_stepped_back_does_not_lock_a_restarted_process_out() {
 
     assert!(net.are_connected(a, b), "{net:?}");
     assert_eq!(net.received(b).len(), 4);
-}
-
-// Helpers
-
-fn connected_pair(config: Config) -> (Net, NodeId, NodeId) {
-    let mut net = Net::new(9);
-    let (a, b) = (net.node(config.clone()), net.node(config));
-    net.introduce(a, b);
-    net.connect(a, b);
-    net.run_until(secs(1), |n| n.are_connected(a, b));
-    (net, a, b)
-}
-
-/// Messages that say their number.
-fn send_many(net: &mut Net, a: NodeId, b: NodeId, count: u64) {
-    let first = net
-        .peer_metrics(a, b)
-        .map_or(0, |peer| peer.messages_accepted);
-    for number in first..first + count {
-        net.send(a, b, &number.to_be_bytes());
-    }
-}
-
-fn number(payload: &[u8]) -> u64 {
-    u64::from_be_bytes(payload.try_into().expect("eight bytes"))
-}
-
-/// Events but for those about connections and waiting messages.
-fn news(net: &mut Net, node: NodeId) -> Vec<Event> {
-    let mut events = net.events(node);
-    events.retain(|event| !matches!(event, Event::StatusChanged { .. } | Event::Readable { .. }));
-    events
-}
-
-fn undelivered(net: &Net, to: NodeId, messages: Range<u64>, reason: Undeliverable) -> Event {
-    let peer = net.peer_id(to);
-    Event::Undelivered {
-        peer,
-        messages,
-        reason,
-    }
-}
-
-fn flushed(net: &Net, to: NodeId, token: u64, result: Result<(), Undeliverable>) -> Event {
-    let peer = net.peer_id(to);
-    Event::Flushed {
-        peer,
-        token,
-        result,
-    }
 }

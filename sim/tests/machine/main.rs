@@ -1,0 +1,15 @@
+//! Whole machines in virtual time: their lifecycle, their limits, and failures that do not happen
+//! to them.
+
+mod backpressure;
+mod failures;
+mod failures_ends;
+mod failures_states;
+mod lifecycle_batches;
+mod lifecycle_dials;
+mod lifecycle_flush;
+mod lifecycle_peers;
+mod lifecycle_pool;
+mod lifecycle_sessions;
+mod limits;
+mod support;
