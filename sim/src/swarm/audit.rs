@@ -17,14 +17,13 @@ pub(super) struct Auditor {
 impl Auditor {
     /// Something has happened; what is wrong with it, if anything is.
     pub(super) fn hear(&mut self, event: &Event) -> Option<String> {
-        match event {
-            Event::StatusChanged { peer, from, to, .. } => self.moved(*peer, *from, *to),
-            Event::Undelivered { messages, .. } => {
-                self.undelivered += messages.end - messages.start;
-                None
-            }
-            _ => None,
+        if let Event::Undelivered { messages, .. } = event {
+            self.undelivered += messages.end - messages.start;
         }
+        let Event::StatusChanged { peer, from, to, .. } = event else {
+            return None;
+        };
+        self.moved(*peer, *from, *to)
     }
 
     fn moved(

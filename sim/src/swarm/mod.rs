@@ -69,6 +69,8 @@ pub enum Property {
     SlotsWithinLimit,
     /// Counters agree with what the applications have seen.
     CountersAgree,
+    /// Once every peer has forgotten the others, every map and queue is empty.
+    NothingLeftBehind,
     /// Once everything is healed, every message is taken or reported within a bounded time.
     Converges,
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Long enough that no session expires in a storm: what is lost then is lost by a bug.
-const SESSION_TIMEOUT: Duration = secs(3_000);
+pub(super) const SESSION_TIMEOUT: Duration = secs(3_000);
 
 /// Operations in a world, at least and at most.
 const STEPS: (u64, u64) = (10, 80);

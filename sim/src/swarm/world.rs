@@ -5,10 +5,11 @@ use std::{
     time::Duration,
 };
 
-use quicpool_core::{Event, Message};
+use quicpool_core::{Event, Message, Occupancy};
 
 use super::{
     Operation, Outcome, Property, Scenario, Step, Violation, audit::Auditor, ledger::Line,
+    scenario::SESSION_TIMEOUT,
 };
 use crate::{Net, NodeId, ms, secs};
 
@@ -71,6 +72,8 @@ impl World {
         self.heal();
         self.converge();
         self.settle_accounts();
+        let (hash, simulated) = (self.net.hash(), self.net.now());
+        self.leave();
         let picture = if self.violations.is_empty() {
             String::new()
         } else {
@@ -78,8 +81,8 @@ impl World {
         };
         Outcome {
             violations: self.violations,
-            hash: self.net.hash(),
-            simulated: self.net.now(),
+            hash,
+            simulated,
             injected: self.injected,
             messages: self.messages,
             picture,
@@ -319,6 +322,24 @@ impl World {
         found.extend(self.disagreements());
         for (property, what) in found {
             self.violated(property, what);
+        }
+    }
+
+    /// Everyone forgets everyone.
+    fn leave(&mut self) {
+        for a in self.nodes.clone() {
+            for b in self.nodes.iter().filter(|b| **b != a) {
+                self.net.forget(a, *b);
+            }
+        }
+        // Whoever dialled before it forgot the other is a stranger there until its session ends.
+        self.net.advance(SESSION_TIMEOUT + secs(60));
+        for node in self.nodes.clone() {
+            let occupancy = self.net.occupancy(node);
+            if occupancy.as_ref() != Some(&Occupancy::default()) {
+                let what = format!("{node} holds {occupancy:?}");
+                self.violated(Property::NothingLeftBehind, what);
+            }
         }
     }
 
