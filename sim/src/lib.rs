@@ -32,6 +32,7 @@
 //!
 //! Nothing here protects anything: whoever reads the wire reads the messages.
 
+mod agenda;
 mod checksum;
 mod clock;
 mod dice;
@@ -40,5 +41,7 @@ mod link;
 mod net;
 
 pub use checksum::{Checksum, HandshakeData};
-pub use link::{Faults, LinkCounts};
+pub use link::{
+    BlackHole, Burst, Delay, Faults, FirstLost, LinkCounts, Order, Path, Queue, Rate, StageCounts,
+};
 pub use net::{Astray, Net, NodeId, ms, secs};

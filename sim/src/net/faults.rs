@@ -3,20 +3,23 @@
 use std::time::Duration;
 
 use super::{Net, NodeId};
-use crate::{Faults, LinkCounts};
+use crate::{Faults, LinkCounts, StageCounts, link::Link};
 
 impl Net {
     /// Changes how all links treat datagrams, present and future ones, in both directions.
     pub fn faults(&mut self, change: impl Fn(&mut Faults)) {
-        change(&mut self.faults);
+        change(&mut self.path.up);
+        change(&mut self.path.down);
         for link in self.links.values_mut() {
             change(&mut link.faults);
         }
+        self.arm_links();
     }
 
     /// Changes how one direction of one link treats datagrams.
     pub fn faults_between(&mut self, from: NodeId, to: NodeId, change: impl FnOnce(&mut Faults)) {
         change(&mut self.link(from, to).faults);
+        self.arm_link(from, to);
     }
 
     /// Loses datagrams on all links with this probability.
@@ -73,10 +76,31 @@ impl Net {
         }
     }
 
+    /// Holds all that would arrive at one node from another for this time. Then it arrives at once,
+    /// in order.
+    pub fn clog(&mut self, from: NodeId, to: NodeId, time: Duration) {
+        let until = self.clock.now() + time;
+        self.link(from, to).clog(until);
+        self.arm_link(from, to);
+    }
+
+    /// Ends all clogs before their time.
+    pub fn unclog_all(&mut self) {
+        self.links.values_mut().for_each(Link::unclog);
+        self.arm_links();
+    }
+
     /// What has become of the datagrams that one node has sent to another.
     pub fn link_counts(&self, from: NodeId, to: NodeId) -> LinkCounts {
         let link = self.links.get(&(from, to));
         link.map_or_else(LinkCounts::default, |link| link.counts())
+    }
+
+    /// What each stage of the link from one node to another has done, in the order in which
+    /// datagrams meet them. There is a `cut` at either end.
+    pub fn stage_counts(&self, from: NodeId, to: NodeId) -> Vec<(&'static str, StageCounts)> {
+        let link = self.links.get(&(from, to));
+        link.map_or_else(Vec::new, |link| link.stage_counts().collect())
     }
 
     /// Ends a node's process without a word. What is sent to it is lost.
