@@ -8,6 +8,7 @@ mod faults;
 mod node;
 mod observe;
 mod outside;
+mod process;
 mod verbs;
 mod wire;
 
@@ -81,6 +82,10 @@ pub struct Net {
     astray: u64,
     /// Datagrams lost because their receiver has moved to another port.
     outdated: u64,
+    /// Datagrams lost because their receiver was paused and had no room for more.
+    unread: u64,
+    /// How often each fault of a node has been asked for.
+    node_faults: BTreeMap<&'static str, u64>,
     /// Those that nobody has taken.
     outside: Vec<Astray>,
     /// How many steps have been taken since the clock moved.
@@ -110,6 +115,8 @@ impl Net {
             trace: 0,
             astray: 0,
             outdated: 0,
+            unread: 0,
+            node_faults: BTreeMap::new(),
             outside: Vec::new(),
             steps: 0,
         }

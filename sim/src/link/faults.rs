@@ -42,14 +42,14 @@ pub struct Faults {
 
 /// How many of the first datagrams of a kind are lost, counted from when this was set.
 ///
-/// The kind is that of the first packet in the datagram (RFC 9000, section 17).
+/// A datagram is of each kind of which it holds a packet (RFC 9000, section 17).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FirstLost {
-    /// Of those that begin with an Initial packet.
+    /// Of those with an Initial packet.
     pub initial: u32,
-    /// Of those that begin with a Handshake packet.
+    /// Of those with a Handshake packet.
     pub handshake: u32,
-    /// Of those that begin with a 1-RTT packet.
+    /// Of those with a 1-RTT packet.
     pub one_rtt: u32,
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     FirstLost,
-    kind::Kind,
+    kind::Kinds,
     stage::{Context, Next, Parcel, Stage, StageCounts},
 };
 
@@ -15,18 +15,27 @@ pub(super) struct First {
 }
 
 impl First {
-    /// Whether the plan says that this one is lost.
+    /// Whether the plan says that this one is lost. It counts for each kind it holds.
     fn loses(&mut self, datagram: &[u8]) -> bool {
-        let (seen, limit) = match Kind::of(datagram) {
-            Kind::Initial => (&mut self.seen.initial, self.plan.initial),
-            Kind::Handshake => (&mut self.seen.handshake, self.plan.handshake),
-            Kind::OneRtt => (&mut self.seen.one_rtt, self.plan.one_rtt),
-            Kind::Other => return false,
-        };
-        let loses = *seen < limit;
-        *seen = seen.saturating_add(1);
-        loses
+        if self.plan == FirstLost::default() {
+            return false;
+        }
+        let kinds = Kinds::of(datagram);
+        let (seen, plan) = (&mut self.seen, &self.plan);
+        let losses = [
+            kinds.initial && count(&mut seen.initial, plan.initial),
+            kinds.handshake && count(&mut seen.handshake, plan.handshake),
+            kinds.one_rtt && count(&mut seen.one_rtt, plan.one_rtt),
+        ];
+        losses.contains(&true)
     }
+}
+
+/// Counts one more, and says whether it is within a limit.
+fn count(seen: &mut u32, limit: u32) -> bool {
+    let is_within = *seen < limit;
+    *seen = seen.saturating_add(1);
+    is_within
 }
 
 impl Stage for First {
@@ -60,11 +69,12 @@ mod tests {
     use super::*;
     use crate::{
         Faults,
-        link::testing::{Bench, check},
+        link::{
+            kind::tests::{handshake, initial},
+            testing::{Bench, check},
+        },
     };
 
-    const INITIAL: [u8; 5] = [0xc0, 0, 0, 0, 1];
-    const HANDSHAKE: [u8; 5] = [0xe0, 0, 0, 0, 1];
     const ONE_RTT: [u8; 5] = [0x40; 5];
 
     #[test]
@@ -75,12 +85,27 @@ mod tests {
             ..FirstLost::default()
         };
         let mut bench = Bench::new(First::default(), faults(first));
-        assert_eq!(passes(&mut bench, INITIAL), 0);
-        assert_eq!(passes(&mut bench, HANDSHAKE), 1);
-        assert_eq!(passes(&mut bench, ONE_RTT), 0);
-        assert_eq!(passes(&mut bench, INITIAL), 0);
-        assert_eq!(passes(&mut bench, INITIAL), 1);
-        assert_eq!(passes(&mut bench, ONE_RTT), 1);
+        assert_eq!(passes(&mut bench, &initial()), 0);
+        assert_eq!(passes(&mut bench, &handshake()), 1);
+        assert_eq!(passes(&mut bench, &ONE_RTT), 0);
+        assert_eq!(passes(&mut bench, &initial()), 0);
+        assert_eq!(passes(&mut bench, &initial()), 1);
+        assert_eq!(passes(&mut bench, &ONE_RTT), 1);
+    }
+
+    #[test]
+    fn a_datagram_counts_for_each_kind_it_holds() {
+        let first = FirstLost {
+            initial: 1,
+            handshake: 2,
+            ..FirstLost::default()
+        };
+        let mut bench = Bench::new(First::default(), faults(first));
+        let both = [initial(), handshake()].concat();
+        assert_eq!(passes(&mut bench, &both), 0);
+        assert_eq!(passes(&mut bench, &initial()), 1);
+        assert_eq!(passes(&mut bench, &both), 0);
+        assert_eq!(passes(&mut bench, &both), 1);
     }
 
     #[test]
@@ -90,10 +115,10 @@ mod tests {
             ..FirstLost::default()
         };
         let mut bench = Bench::new(First::default(), faults(FirstLost::default()));
-        assert_eq!(passes(&mut bench, INITIAL), 1);
+        assert_eq!(passes(&mut bench, &initial()), 1);
         bench.faults.first = one(1);
-        assert_eq!(passes(&mut bench, INITIAL), 0);
-        assert_eq!(passes(&mut bench, INITIAL), 1);
+        assert_eq!(passes(&mut bench, &initial()), 0);
+        assert_eq!(passes(&mut bench, &initial()), 1);
     }
 
     proptest! {
@@ -111,8 +136,8 @@ mod tests {
         }
     }
 
-    fn passes(bench: &mut Bench<First>, bytes: [u8; 5]) -> usize {
-        bench.offer(&bytes);
+    fn passes(bench: &mut Bench<First>, bytes: &[u8]) -> usize {
+        bench.offer(bytes);
         bench.take().len()
     }
 }

@@ -105,6 +105,7 @@ impl Net {
 
     /// Ends a node's process without a word. What is sent to it is lost.
     pub fn crash(&mut self, node: NodeId) {
+        self.count("crash");
         self.nodes[node.index()].crash();
         self.settle(node);
     }
@@ -114,6 +115,46 @@ impl Net {
     pub fn restart(&mut self, node: NodeId) {
         self.nodes[node.index()].start(self.dice, &self.clock);
         self.settle(node);
+    }
+
+    /// Stops a node's process where it stands, as a debugger or a virtual machine does. Datagrams
+    /// wait for it in its socket, as long as there is room; deadlines pass. It cannot be asked for
+    /// anything meanwhile.
+    pub fn pause(&mut self, node: NodeId) {
+        self.count("pause");
+        self.nodes[node.index()].pause();
+        self.settle(node);
+    }
+
+    /// Lets a paused process go on. It is as if no time had passed for it, but for the clock.
+    pub fn resume(&mut self, node: NodeId) {
+        self.nodes[node.index()].resume(&self.clock);
+        self.settle(node);
+    }
+
+    /// Lets the socket of a node take nothing for this time: a send would block.
+    pub fn block_socket(&mut self, node: NodeId, time: Duration) {
+        self.count("blocked socket");
+        let until = self.clock.now() + time;
+        self.nodes[node.index()].block_socket(until);
+        self.settle(node);
+    }
+
+    /// Moves a node to another port, as a NAT does that has forgotten it. The node does not notice:
+    /// from this moment on its datagrams come from the new port, and those to the old one are lost,
+    /// those in flight included. [`addr`](Self::addr) is the new one; who is told of it by
+    /// [`introduce_one_way`](Self::introduce_one_way) can dial it.
+    ///
+    /// # Panics
+    ///
+    /// If there is no port left.
+    pub fn rebind(&mut self, node: NodeId) {
+        self.count("rebind");
+        let mut addr = self.addr(node);
+        let port = addr.port().checked_add(1);
+        addr.set_port(port.expect("a node moves less than 60,000 times"));
+        self.addresses.insert(addr, node);
+        self.nodes[node.index()].peer.addr = addr;
     }
 
     /// Sets what a node's wall clock adds to the time of the run; its next process starts by it.
@@ -132,5 +173,9 @@ impl Net {
     pub fn resume_reader(&mut self, node: NodeId) {
         self.nodes[node.index()].resume_reader();
         self.settle(node);
+    }
+
+    fn count(&mut self, fault: &'static str) {
+        *self.node_faults.entry(fault).or_default() += 1;
     }
 }

@@ -61,7 +61,13 @@ impl Net {
             ecn: parcel.ecn,
             payload: parcel.payload,
         };
-        self.nodes[to.index()].handle_datagram(&self.clock, datagram);
+        self.hand_in(to, datagram);
+    }
+
+    /// Gives a datagram to a process.
+    pub(super) fn hand_in(&mut self, to: NodeId, datagram: Datagram) {
+        let is_taken = self.nodes[to.index()].handle_datagram(&self.clock, datagram);
+        self.unread += u64::from(!is_taken);
         self.settle(to);
     }
 
