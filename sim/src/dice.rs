@@ -18,6 +18,10 @@ pub(crate) enum Domain {
     ReorderBy,
     Corrupt,
     CorruptHow,
+    DuplicateCount,
+    BurstTurn,
+    BurstLoss,
+    Delay,
     Scenario,
 }
 
@@ -47,11 +51,6 @@ impl Dice {
         (self.roll(domain, entity, n) >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Whether something happens that has this probability.
-    pub(crate) fn happens(self, domain: Domain, entity: u64, n: u64, probability: f64) -> bool {
-        self.fraction(domain, entity, n) < probability
-    }
-
     fn draw(self, domain: Domain, entity: u64, n: u64) -> Hasher {
         let hash = Hasher::new(self.seed.into()).word(domain as u64);
         hash.word(entity).word(n)
@@ -77,7 +76,7 @@ mod tests {
     fn things_happen_as_often_as_they_should() {
         let dice = Dice::new(9);
         for (probability, range) in [(0.0, 0..1), (0.02, 1_850..2_150), (1.0, 100_000..100_001)] {
-            let happened = |n: &u64| dice.happens(Domain::Loss, 0, *n, probability);
+            let happened = |n: &u64| dice.fraction(Domain::Loss, 0, *n) < probability;
             let count = (0..100_000).filter(happened).count();
             assert!(range.contains(&count), "{count} times at {probability}");
         }

@@ -33,6 +33,7 @@
 //!
 //! Nothing here protects anything: whoever reads the wire reads the messages.
 
+mod agenda;
 mod checksum;
 mod clock;
 mod dice;
@@ -42,5 +43,7 @@ mod net;
 pub mod swarm;
 
 pub use checksum::{Checksum, HandshakeData};
-pub use link::{Faults, LinkCounts};
+pub use link::{
+    BlackHole, Burst, Delay, Faults, FirstLost, LinkCounts, Order, Path, Queue, Rate, StageCounts,
+};
 pub use net::{Astray, Net, NodeId, ms, secs};

@@ -4,35 +4,26 @@
 //! deadline of a machine, exactly. It never ticks, so a machine that forgets to ask for a call is
 //! not called, and the test sees it hang.
 
-mod agenda;
 mod faults;
 mod node;
 mod observe;
 mod outside;
+mod process;
 mod verbs;
+mod wire;
 
-use std::{
-    collections::BTreeMap,
-    fmt, mem,
-    net::{IpAddr, SocketAddr},
-    rc::Rc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, mem, net::SocketAddr, rc::Rc, time::Duration};
 
-use bytes::BytesMut;
 pub use outside::Astray;
-use quicpool_core::{Config, Datagram, EcnCodepoint, PeerAddr, PeerId};
+use quicpool_core::{Config, PeerAddr, PeerId};
 
-use self::{
-    agenda::Agenda,
-    node::{Departure, Node},
-};
+use self::node::Node;
 use crate::{
-    Checksum, Faults,
+    Checksum, Path,
+    agenda::Agenda,
     clock::Clock,
     dice::{Dice, Domain},
-    hash::Hasher,
-    link::Link,
+    link::{Delay, Link},
 };
 
 /// Things done at one instant by all nodes together. A run that needs more stands still.
@@ -82,12 +73,19 @@ pub struct Net {
     nodes: Vec<Node>,
     /// The deadline for which each node has an entry in the agenda.
     armed: Vec<Option<Duration>>,
+    /// Who is at an address, or was there before it moved.
     addresses: BTreeMap<SocketAddr, NodeId>,
     /// What new links begin with.
-    faults: Faults,
+    path: Path,
     links: BTreeMap<(NodeId, NodeId), Link>,
     trace: u128,
     astray: u64,
+    /// Datagrams lost because their receiver has moved to another port.
+    outdated: u64,
+    /// Datagrams lost because their receiver was paused and had no room for more.
+    unread: u64,
+    /// How often each fault of a node has been asked for.
+    node_faults: BTreeMap<&'static str, u64>,
     /// Those that nobody has taken.
     outside: Vec<Astray>,
     /// How many steps have been taken since the clock moved.
@@ -96,12 +94,8 @@ pub struct Net {
 
 /// What the clock can jump to.
 enum Due {
-    Arrival {
-        from: NodeId,
-        to: NodeId,
-        ecn: Option<EcnCodepoint>,
-        payload: BytesMut,
-    },
+    /// Something moves on a link, unless its deadline has moved since.
+    Link(NodeId, NodeId),
     /// A machine's deadline, unless it has moved since.
     Deadline(NodeId),
 }
@@ -116,10 +110,13 @@ impl Net {
             nodes: Vec::new(),
             armed: Vec::new(),
             addresses: BTreeMap::new(),
-            faults: Faults::default(),
+            path: Path::default(),
             links: BTreeMap::new(),
             trace: 0,
             astray: 0,
+            outdated: 0,
+            unread: 0,
+            node_faults: BTreeMap::new(),
             outside: Vec::new(),
             steps: 0,
         }
@@ -128,7 +125,24 @@ impl Net {
     /// The same network with this time from any node to any other.
     #[must_use]
     pub fn latency(mut self, latency: Duration) -> Self {
-        self.faults(|faults| faults.latency = latency);
+        self.faults(|faults| faults.delay = Delay::Constant(latency));
+        self
+    }
+
+    /// The same network with this path between any two nodes. Of two, the one that was added first
+    /// is the user, who looks [up](Path::up).
+    ///
+    /// ```
+    /// use quicpool_sim::{Net, Path};
+    ///
+    /// let net = Net::new(7).path(Path::lte());
+    /// ```
+    #[must_use]
+    pub fn path(mut self, path: Path) -> Self {
+        self.path = path;
+        for ((from, to), link) in &mut self.links {
+            link.faults = wire::faults(&self.path, *from, *to);
+        }
         self
     }
 
@@ -229,12 +243,7 @@ impl Net {
         match self.agenda.take_first() {
             None => {}
             Some(Due::Deadline(node)) => self.settle(node),
-            Some(Due::Arrival {
-                from,
-                to,
-                ecn,
-                payload,
-            }) => self.arrive(from, to, ecn, payload),
+            Some(Due::Link(from, to)) => self.move_link(from, to),
         }
         true
     }
@@ -248,7 +257,10 @@ impl Net {
                 Due::Deadline(node) if self.armed[node.index()] != Some(at) => {
                     self.agenda.take_first();
                 }
-                Due::Deadline(_) | Due::Arrival { .. } => return Some(at),
+                Due::Link(from, to) if self.link_armed(*from, *to) != Some(at) => {
+                    self.agenda.take_first();
+                }
+                Due::Deadline(_) | Due::Link(..) => return Some(at),
             }
         }
     }
@@ -258,20 +270,6 @@ impl Net {
             self.steps = 0;
         }
         self.clock.advance_to(to);
-    }
-
-    fn arrive(&mut self, from: NodeId, to: NodeId, ecn: Option<EcnCodepoint>, payload: BytesMut) {
-        if !self.link(from, to).arrive() {
-            return;
-        }
-        let datagram = Datagram {
-            remote: self.addr(from),
-            local_ip: Some(self.addr(to).ip()),
-            ecn,
-            payload,
-        };
-        self.nodes[to.index()].handle_datagram(&self.clock, datagram);
-        self.settle(to);
     }
 
     /// Lets a node do what it has to do at this instant, and notes when it wants to be called.
@@ -286,49 +284,6 @@ impl Net {
         for departure in departures {
             self.depart(id, departure);
         }
-    }
-
-    fn depart(&mut self, from: NodeId, departure: Departure) {
-        let Departure {
-            destination,
-            ecn,
-            payload,
-        } = departure;
-        self.record(from, destination, &payload);
-        let Some(&to) = self.addresses.get(&destination) else {
-            self.go_astray(from, destination, payload);
-            return;
-        };
-        let now = self.clock.now();
-        for parcel in self.link(from, to).carry(payload) {
-            let payload = parcel.payload;
-            let arrival = Due::Arrival {
-                from,
-                to,
-                ecn,
-                payload,
-            };
-            self.agenda.insert(now + parcel.travel, arrival);
-        }
-    }
-
-    fn record(&mut self, from: NodeId, to: SocketAddr, payload: &[u8]) {
-        let ip = match to.ip() {
-            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-            IpAddr::V6(ip) => ip,
-        };
-        let hash = Hasher::new(self.trace).word(self.clock.now().as_nanos() as u64);
-        let hash = hash.word(from.0.into()).bytes(&ip.octets());
-        let hash = hash.word(to.port().into()).bytes(payload);
-        self.trace = hash.finish();
-    }
-
-    fn link(&mut self, from: NodeId, to: NodeId) -> &mut Link {
-        let make = || {
-            let entity = u64::from(from.0) << 32 | u64::from(to.0);
-            Link::new(self.dice, entity, self.faults.clone())
-        };
-        self.links.entry((from, to)).or_insert_with(make)
     }
 }
 

@@ -3,20 +3,23 @@
 use std::time::Duration;
 
 use super::{Net, NodeId};
-use crate::{Faults, LinkCounts};
+use crate::{Faults, LinkCounts, StageCounts, link::Link};
 
 impl Net {
     /// Changes how all links treat datagrams, present and future ones, in both directions.
     pub fn faults(&mut self, change: impl Fn(&mut Faults)) {
-        change(&mut self.faults);
+        change(&mut self.path.up);
+        change(&mut self.path.down);
         for link in self.links.values_mut() {
             change(&mut link.faults);
         }
+        self.arm_links();
     }
 
     /// Changes how one direction of one link treats datagrams.
     pub fn faults_between(&mut self, from: NodeId, to: NodeId, change: impl FnOnce(&mut Faults)) {
         change(&mut self.link(from, to).faults);
+        self.arm_link(from, to);
     }
 
     /// Loses datagrams on all links with this probability.
@@ -73,14 +76,36 @@ impl Net {
         }
     }
 
+    /// Holds all that would arrive at one node from another for this time. Then it arrives at once,
+    /// in order.
+    pub fn clog(&mut self, from: NodeId, to: NodeId, time: Duration) {
+        let until = self.clock.now() + time;
+        self.link(from, to).clog(until);
+        self.arm_link(from, to);
+    }
+
+    /// Ends all clogs before their time.
+    pub fn unclog_all(&mut self) {
+        self.links.values_mut().for_each(Link::unclog);
+        self.arm_links();
+    }
+
     /// What has become of the datagrams that one node has sent to another.
     pub fn link_counts(&self, from: NodeId, to: NodeId) -> LinkCounts {
         let link = self.links.get(&(from, to));
         link.map_or_else(LinkCounts::default, |link| link.counts())
     }
 
+    /// What each stage of the link from one node to another has done, in the order in which
+    /// datagrams meet them. There is a `cut` at either end.
+    pub fn stage_counts(&self, from: NodeId, to: NodeId) -> Vec<(&'static str, StageCounts)> {
+        let link = self.links.get(&(from, to));
+        link.map_or_else(Vec::new, |link| link.stage_counts().collect())
+    }
+
     /// Ends a node's process without a word. What is sent to it is lost.
     pub fn crash(&mut self, node: NodeId) {
+        self.count("crash");
         self.nodes[node.index()].crash();
         self.settle(node);
     }
@@ -90,6 +115,46 @@ impl Net {
     pub fn restart(&mut self, node: NodeId) {
         self.nodes[node.index()].start(self.dice, &self.clock);
         self.settle(node);
+    }
+
+    /// Stops a node's process where it stands, as a debugger or a virtual machine does. Datagrams
+    /// wait for it in its socket, as long as there is room; deadlines pass. It cannot be asked for
+    /// anything meanwhile.
+    pub fn pause(&mut self, node: NodeId) {
+        self.count("pause");
+        self.nodes[node.index()].pause();
+        self.settle(node);
+    }
+
+    /// Lets a paused process go on. It is as if no time had passed for it, but for the clock.
+    pub fn resume(&mut self, node: NodeId) {
+        self.nodes[node.index()].resume(&self.clock);
+        self.settle(node);
+    }
+
+    /// Lets the socket of a node take nothing for this time: a send would block.
+    pub fn block_socket(&mut self, node: NodeId, time: Duration) {
+        self.count("blocked socket");
+        let until = self.clock.now() + time;
+        self.nodes[node.index()].block_socket(until);
+        self.settle(node);
+    }
+
+    /// Moves a node to another port, as a NAT does that has forgotten it. The node does not notice:
+    /// from this moment on its datagrams come from the new port, and those to the old one are lost,
+    /// those in flight included. [`addr`](Self::addr) is the new one; who is told of it by
+    /// [`introduce_one_way`](Self::introduce_one_way) can dial it.
+    ///
+    /// # Panics
+    ///
+    /// If there is no port left.
+    pub fn rebind(&mut self, node: NodeId) {
+        self.count("rebind");
+        let mut addr = self.addr(node);
+        let port = addr.port().checked_add(1);
+        addr.set_port(port.expect("a node moves less than 60,000 times"));
+        self.addresses.insert(addr, node);
+        self.nodes[node.index()].peer.addr = addr;
     }
 
     /// Sets what a node's wall clock adds to the time of the run; its next process starts by it.
@@ -108,5 +173,9 @@ impl Net {
     pub fn resume_reader(&mut self, node: NodeId) {
         self.nodes[node.index()].resume_reader();
         self.settle(node);
+    }
+
+    fn count(&mut self, fault: &'static str) {
+        *self.node_faults.entry(fault).or_default() += 1;
     }
 }

@@ -11,10 +11,11 @@ use std::{
 
 use bytes::BytesMut;
 use quicpool_core::{
-    Action, Config, Datagram, EcnCodepoint, Event, Incarnation, Manager, Message, PeerAddr, PeerId,
-    Transmit,
+    Action, Config, Datagram, DeadlineReason, EcnCodepoint, Event, Incarnation, Manager, Message,
+    PeerAddr, PeerId, Transmit,
 };
 
+use super::process::{Pace, Socket};
 use crate::{
     Checksum,
     clock::Clock,
@@ -64,6 +65,8 @@ pub(super) struct Node {
     starts: u64,
     /// What its wall clock adds to the time of the run.
     clock_ahead: Duration,
+    pace: Pace,
+    socket: Socket,
     reader: Reader,
     /// Who has messages that the reader has not taken.
     readable: BTreeSet<PeerId>,
@@ -85,6 +88,8 @@ impl Node {
             machine: None,
             starts: 0,
             clock_ahead: Duration::ZERO,
+            pace: Pace::Running,
+            socket: Socket::Free,
             reader: Reader::Eager,
             readable: BTreeSet::new(),
             history: Vec::new(),
@@ -119,14 +124,37 @@ impl Node {
         let seed = dice.bytes(Domain::MachineSeed, node, start);
         let (config, now) = (self.config.clone(), clock.instant());
         let machine = Manager::new(config, Arc::new(credentials), incarnation, seed, now);
+        self.crash();
         self.machine = Some(machine.expect("the configuration of a node is valid"));
-        self.readable.clear();
     }
 
     /// Ends the process without a word.
     pub(super) fn crash(&mut self) {
         self.machine = None;
         self.readable.clear();
+        self.pace = Pace::Running;
+        self.socket = Socket::Free;
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.pace.is_paused()
+    }
+
+    pub(super) fn pause(&mut self) {
+        if self.machine.is_some() {
+            self.pace.pause();
+        }
+    }
+
+    /// Lets the process go on: it finds what has come meanwhile, and deadlines that have passed.
+    pub(super) fn resume(&mut self, clock: &Clock) {
+        for datagram in self.pace.resume() {
+            self.handle_datagram(clock, datagram);
+        }
+    }
+
+    pub(super) fn block_socket(&mut self, until: Duration) {
+        self.socket = Socket::BlockedUntil(until);
     }
 
     pub(super) fn machine(&self) -> Option<&Manager> {
@@ -159,16 +187,28 @@ impl Node {
         mem::take(&mut self.received)
     }
 
-    pub(super) fn handle_datagram(&mut self, clock: &Clock, datagram: Datagram) {
+    /// Takes a datagram; false if there was no room for it.
+    pub(super) fn handle_datagram(&mut self, clock: &Clock, datagram: Datagram) -> bool {
+        if let Pace::Paused(queue) = &mut self.pace {
+            return queue.push(datagram);
+        }
         if let Some(machine) = &mut self.machine {
             machine.handle_datagram(clock.instant(), datagram);
         }
+        true
     }
 
-    /// When the machine wants to be called next.
+    /// When the machine is to be called next.
     pub(super) fn deadline(&self, clock: &Clock) -> Option<Duration> {
+        if self.pace.is_paused() {
+            return None;
+        }
         let deadline = self.machine.as_ref()?.poll_timeout()?;
-        Some(clock.since_start(deadline.at))
+        match self.socket.blocked_until(clock.now()) {
+            // What cannot be sent would have a driver spin; it waits for the socket.
+            Some(until) if deadline.reason == DeadlineReason::Undrained => Some(until),
+            Some(_) | None => Some(clock.since_start(deadline.at)),
+        }
     }
 
     /// Does all that the machine has to do at this instant: drains it, reads what has arrived,
@@ -176,6 +216,10 @@ impl Node {
     pub(super) fn settle(&mut self, clock: &Clock) -> Vec<Departure> {
         let now = clock.instant();
         let mut departures = Vec::new();
+        if self.pace.is_paused() {
+            return departures;
+        }
+        self.pass_hidden_deadline(clock);
         for _ in 0..CALLS_AT_ONE_INSTANT_MAX {
             self.drain(clock, &mut departures);
             if self.read(now) {
@@ -193,6 +237,16 @@ impl Node {
         );
     }
 
+    /// A machine that cannot send says that it is due at once, and so hides when it is otherwise. A
+    /// driver calls it whenever it is woken.
+    fn pass_hidden_deadline(&mut self, clock: &Clock) {
+        if self.socket.blocked_until(clock.now()).is_some()
+            && let Some(machine) = &mut self.machine
+        {
+            machine.handle_timeout(clock.instant());
+        }
+    }
+
     /// Calls the machine at its deadline, and holds it to its word: it has nothing more to do.
     fn fire(&mut self, clock: &Clock, departures: &mut Vec<Departure>) {
         let Some(machine) = &mut self.machine else {
@@ -200,9 +254,9 @@ impl Node {
         };
         machine.handle_timeout(clock.instant());
         self.drain(clock, departures);
-        let deadline = self.machine.as_ref().and_then(Manager::poll_timeout);
+        let deadline = self.deadline(clock);
         assert!(
-            deadline.is_none_or(|deadline| deadline.at > clock.instant()),
+            deadline.is_none_or(|at| at > clock.now()),
             "n{}: after handle_timeout and a drain the deadline is due still: {deadline:?}",
             self.number
         );
@@ -213,9 +267,14 @@ impl Node {
         let Some(machine) = &mut self.machine else {
             return;
         };
+        let is_blocked = self.socket.blocked_until(clock.now()).is_some();
         let mut packets = 0;
         for _ in 0..CALLS_AT_ONE_INSTANT_MAX {
-            match machine.poll_action(clock.instant(), &mut self.buf) {
+            let action = match is_blocked {
+                true => machine.poll_event(clock.instant()).map(Action::Notify),
+                false => machine.poll_action(clock.instant(), &mut self.buf),
+            };
+            match action {
                 None => return,
                 Some(Action::Notify(event)) => {
                     assert_eq!(packets, 0, "n{}: packets before {event:?}", self.number);

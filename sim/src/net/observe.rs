@@ -1,6 +1,7 @@
 //! What can be seen of a network.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     net::SocketAddr,
     time::{Duration, Instant},
@@ -11,6 +12,7 @@ use quicpool_core::{
 };
 
 use super::{Net, NodeId};
+use crate::link::Link;
 
 /// How many of a node's last events are shown when a test fails.
 const EVENTS_SHOWN: usize = 8;
@@ -50,6 +52,11 @@ impl Net {
     /// A node's machine; `None` while the node is down.
     pub fn machine(&self, node: NodeId) -> Option<&Manager> {
         self.nodes[node.index()].machine()
+    }
+
+    /// Whether a node's process stands still: see [`pause`](Self::pause).
+    pub fn is_paused(&self, node: NodeId) -> bool {
+        self.nodes[node.index()].is_paused()
     }
 
     /// How a node sees its connection to another; `None` if it does not know it, or is down.
@@ -108,6 +115,21 @@ impl Net {
     }
 }
 
+impl Net {
+    /// What has gone wrong so far, by family, and how often: datagrams for what links do to them,
+    /// and events for what happens to nodes. Only families that have struck are named.
+    pub fn faults_injected(&self) -> BTreeMap<&'static str, u64> {
+        let mut injected = self.node_faults.clone();
+        let links = self.links.values().flat_map(Link::stage_counts);
+        let stages = links.map(|(name, counts)| (name, counts.injected()));
+        let losses = [("outdated", self.outdated), ("unread", self.unread)];
+        for (name, count) in stages.chain(losses).filter(|(_, count)| *count > 0) {
+            *injected.entry(name).or_default() += count;
+        }
+        injected
+    }
+}
+
 /// A picture for failed tests: each node, how it sees the others, and its last events.
 impl fmt::Debug for Net {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -122,6 +144,9 @@ impl fmt::Debug for Net {
 impl Net {
     fn draw_node(&self, node: NodeId, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.machine(node) {
+            Some(_) if self.is_paused(node) => {
+                writeln!(f, "  {node} {:?} is paused", self.peer_id(node))?;
+            }
             Some(_) => writeln!(f, "  {node} {:?}", self.peer_id(node))?,
             None => writeln!(f, "  {node} {:?} is down", self.peer_id(node))?,
         }

@@ -33,8 +33,7 @@ impl Net {
             ecn: None,
             payload: BytesMut::from(payload),
         };
-        self.nodes[to.index()].handle_datagram(&self.clock, datagram);
-        self.settle(to);
+        self.hand_in(to, datagram);
     }
 
     /// The datagrams that have left for addresses where no node is, since this was last asked.

@@ -123,8 +123,9 @@ impl Net {
     ///
     /// # Panics
     ///
-    /// If the node is down.
+    /// If the node is down or paused.
     pub fn with<R>(&mut self, node: NodeId, act: impl FnOnce(&mut Manager, Instant) -> R) -> R {
+        assert!(!self.is_paused(node), "{node} is paused");
         let now = self.clock.instant();
         let machine = self.nodes[node.index()].machine_mut();
         let machine = machine.unwrap_or_else(|| panic!("{node} is down"));

@@ -7,11 +7,13 @@ use std::{
 };
 
 /// A queue in the order of time.
-pub(super) struct Agenda<T> {
+#[derive(Debug)]
+pub(crate) struct Agenda<T> {
     heap: BinaryHeap<Reverse<Entry<T>>>,
     inserted: u64,
 }
 
+#[derive(Debug)]
 struct Entry<T> {
     at: Duration,
     seq: u64,
@@ -19,26 +21,30 @@ struct Entry<T> {
 }
 
 impl<T> Agenda<T> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             heap: BinaryHeap::new(),
             inserted: 0,
         }
     }
 
-    pub(super) fn insert(&mut self, at: Duration, what: T) {
+    pub(crate) fn insert(&mut self, at: Duration, what: T) {
         let seq = self.inserted;
         self.inserted += 1;
         self.heap.push(Reverse(Entry { at, seq, what }));
     }
 
     /// When the first entry is due, and what it is.
-    pub(super) fn first(&self) -> Option<(Duration, &T)> {
+    pub(crate) fn first(&self) -> Option<(Duration, &T)> {
         let Reverse(entry) = self.heap.peek()?;
         Some((entry.at, &entry.what))
     }
 
-    pub(super) fn take_first(&mut self) -> Option<T> {
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    pub(crate) fn take_first(&mut self) -> Option<T> {
         self.heap.pop().map(|Reverse(entry)| entry.what)
     }
 }

@@ -1,0 +1,57 @@
+//! Lets nothing pass while the link is cut.
+
+use super::stage::{Context, Next, Parcel, Stage, StageCounts};
+
+/// A link has one at either end: a cut takes what is offered, and what is in flight as well.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    counts: StageCounts,
+}
+
+impl Stage for Gate {
+    fn name(&self) -> &'static str {
+        "cut"
+    }
+
+    fn enter(&mut self, context: &Context<'_>, parcel: Parcel, next: Next<'_>) {
+        self.counts.entered += 1;
+        if context.is_cut {
+            self.counts.dropped += 1;
+            return;
+        }
+        self.counts.left += 1;
+        next(parcel);
+    }
+
+    fn counts(&self) -> StageCounts {
+        self.counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        Faults,
+        link::testing::{Bench, check},
+    };
+
+    #[test]
+    fn a_gate_is_shut_for_as_long_as_the_link_is_cut() {
+        let mut bench = Bench::new(Gate::default(), Faults::default());
+        for (is_cut, passes) in [(false, 1), (true, 0), (true, 0), (false, 1)] {
+            bench.is_cut = is_cut;
+            bench.offer(b"x");
+            assert_eq!(bench.take().len(), passes);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_datagram_goes_missing(steps in check::steps()) {
+            check::conserves(Gate::default(), Faults::default(), steps)?;
+        }
+    }
+}

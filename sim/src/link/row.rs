@@ -1,0 +1,100 @@
+//! The stages of a link, one behind the other.
+
+use std::{collections::VecDeque, time::Duration};
+
+use super::{
+    burst::Bursts,
+    clog::Clog,
+    corrupt::Corrupt,
+    delay::Travel,
+    duplicate::Duplicate,
+    first::First,
+    gate::Gate,
+    loss::Loss,
+    mtu::Mtu,
+    rate::Shaper,
+    reorder::Reorder,
+    stage::{Context, Parcel, Stage, StageCounts},
+};
+
+#[derive(Debug)]
+pub(super) struct Row {
+    stages: Vec<Box<dyn Stage>>,
+    /// Those that have come through.
+    through: VecDeque<Parcel>,
+}
+
+impl Row {
+    pub(super) fn new() -> Self {
+        // Losses come first, so that none of them depends on what else befalls a datagram.
+        let stages: Vec<Box<dyn Stage>> = vec![
+            Box::new(First::default()),
+            Box::new(Loss::default()),
+            Box::new(Bursts::default()),
+            Box::new(Gate::default()),
+            Box::new(Mtu::default()),
+            Box::new(Duplicate::default()),
+            Box::new(Corrupt::default()),
+            Box::new(Shaper::default()),
+            Box::new(Travel::new()),
+            Box::new(Reorder::new()),
+            Box::new(Clog::default()),
+            Box::new(Gate::default()),
+        ];
+        Self {
+            stages,
+            through: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn enter(&mut self, context: &Context<'_>, parcel: Parcel) {
+        feed(&mut self.stages, context, parcel, &mut self.through);
+    }
+
+    /// When there is something to pull.
+    pub(super) fn due(&self, context: &Context<'_>) -> Option<Duration> {
+        if !self.through.is_empty() {
+            return Some(context.now);
+        }
+        let due = self.stages.iter().filter_map(|stage| stage.due(context));
+        due.min()
+    }
+
+    /// Moves what is due, until a datagram has come through or nothing moves.
+    pub(super) fn pull(&mut self, context: &Context<'_>) -> Option<Parcel> {
+        loop {
+            if let Some(parcel) = self.through.pop_front() {
+                return Some(parcel);
+            }
+            // From the end, so that those ahead make way first.
+            let is_due = |stage: &dyn Stage| stage.due(context).is_some_and(|at| at <= context.now);
+            let last = self.stages.iter().rposition(|stage| is_due(&**stage))?;
+            let (stage, rest) = self.stages[last..].split_first_mut()?;
+            if let Some(parcel) = stage.release(context) {
+                feed(rest, context, parcel, &mut self.through);
+            }
+        }
+    }
+
+    /// The stages by name, in their order.
+    pub(super) fn counts(&self) -> impl Iterator<Item = (&'static str, StageCounts)> {
+        let stages = self.stages.iter();
+        stages.map(|stage| (stage.name(), stage.counts()))
+    }
+}
+
+/// Leads a datagram through stages, for as far as it gets at once.
+fn feed(
+    stages: &mut [Box<dyn Stage>],
+    context: &Context<'_>,
+    parcel: Parcel,
+    through: &mut VecDeque<Parcel>,
+) {
+    let Some((first, rest)) = stages.split_first_mut() else {
+        through.push_back(parcel);
+        return;
+    };
+    first.enter(context, parcel, &mut |parcel| {
+        feed(rest, context, parcel, through);
+    });
+}
