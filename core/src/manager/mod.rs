@@ -37,7 +37,7 @@ use crate::{
         pool::Pool,
     },
     rng::{self, Rng},
-    transport::{Ending, Transport},
+    transport::Transport,
     wire::frame::LineId,
 };
 
@@ -65,7 +65,7 @@ pub struct Manager {
     deadlines: Deadlines<Timer>,
     events: VecDeque<Event>,
     /// Connections that have ended, and whose peers have not been told.
-    endings: VecDeque<(LinkId, Ending)>,
+    endings: VecDeque<LinkId>,
     closing: Closing,
     rng: Rng,
     counters: Counters,
@@ -213,7 +213,7 @@ impl Manager {
         while let Some(link) = self.transport.next_ready() {
             self.fill(now, link);
             let transmit = self.transport.poll_transmit(now, link, buf);
-            self.arm_quic(now, link);
+            self.arm_quic_later(now, link);
             if let Some(transmit) = transmit {
                 return Some(Action::Transmit(own(transmit)));
             }
@@ -261,10 +261,17 @@ impl Manager {
                 self.transport.mark_ready(link);
                 self.arm_quic(now, link);
             }
-            let Some((link, ending)) = self.endings.pop_front() else {
+            let Some(link) = self.endings.pop_front() else {
                 break;
             };
-            self.ended(now, link, ending);
+            let ending = self
+                .transport
+                .link_mut(link)
+                .and_then(|link| link.ending.take());
+            debug_assert!(ending.is_some(), "a link stays until its end is told");
+            if let Some(ending) = ending {
+                self.ended(now, link, ending);
+            }
             self.transport.mark_dirty(link);
         }
         self.finish_when_flushed(now);
@@ -281,6 +288,14 @@ impl Manager {
             self.settle_link(now, link);
         }
         self.deadlines.set(Timer::Quic(link), Some(now + PUT_OFF));
+    }
+
+    /// Arms a connection's deadline amid a drain. One that has come by then is put off: what it sets
+    /// off may be an event, and events come before packets.
+    fn arm_quic_later(&mut self, now: Instant, link: LinkId) {
+        let put_off = |at: Instant| if at > now { at } else { now + PUT_OFF };
+        let deadline = self.transport.deadline(link).map(put_off);
+        self.deadlines.set(Timer::Quic(link), deadline);
     }
 
     /// Moves a peer along the lifecycle, and says so.

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     Event, Reason,
     peer::{LinkId, PeerKey},
-    transport::{Link, LinkEvent, Stage},
+    transport::{Ending, Link, LinkEvent, Stage},
     wire::{
         code::CloseCode,
         frame::{Frame, LineId},
@@ -21,10 +21,17 @@ use crate::{
 
 impl Manager {
     pub(super) fn settle_link(&mut self, now: Instant, id: LinkId) {
+        if self
+            .transport
+            .link(id)
+            .is_some_and(|link| link.ending.is_some())
+        {
+            return;
+        }
         while let Some(event) = self.transport.poll_event(id) {
             match event {
                 LinkEvent::Established { peer } => self.established(now, id, peer),
-                LinkEvent::Ended(ending) => return self.endings.push_back((id, ending)),
+                LinkEvent::Ended(ending) => return self.ends(id, ending),
             }
         }
         if let Err(code) = self.read_streams(now, id) {
@@ -40,6 +47,14 @@ impl Manager {
             .and_then(|link| link.owner)
         {
             self.close_with_ack(now, id, key, CloseCode::Replaced, Reason::Replaced);
+        }
+    }
+
+    /// Keeps how a connection ended until all others have said what they have to say.
+    fn ends(&mut self, id: LinkId, ending: Ending) {
+        if let Some(link) = self.transport.link_mut(id) {
+            link.ending = Some(ending);
+            self.endings.push_back(id);
         }
     }
 

@@ -7,6 +7,7 @@ use quinn_proto::{
 };
 use std::time::Instant;
 
+use super::Ending;
 use crate::{
     MeshKey, PeerId, Sealing,
     peer::{PeerKey, chooser::Dialler, outbox::Outgoing},
@@ -54,6 +55,9 @@ pub(crate) struct Link {
     /// The number of our dial; 0 if the other end dialled.
     pub(crate) dial: u64,
     pub(crate) stage: Stage,
+    /// How it ended, until its peer has been told. It is not polled meanwhile: the endpoint would
+    /// forget it.
+    pub(crate) ending: Option<Ending>,
     control: Outgo,
     data: Outgo,
     frames: FrameReader,
@@ -120,6 +124,7 @@ impl Link {
             owner: None,
             dial,
             stage: Stage::Handshaking,
+            ending: None,
             control: Outgo::closed(),
             data: Outgo::closed(),
             frames: FrameReader::default(),

@@ -12,4 +12,5 @@ mod lifecycle_peers;
 mod lifecycle_pool;
 mod lifecycle_sessions;
 mod limits;
+mod standstill;
 mod support;
