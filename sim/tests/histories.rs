@@ -44,7 +44,7 @@ fn worlds_are_as_rough_as_they_are_said_to_be() {
     names.dedup();
     assert_eq!(
         names.len(),
-        14,
+        20,
         "every operation makes a difference: {names:?}"
     );
     assert!(messages > 20_000, "{messages} messages");
@@ -65,6 +65,13 @@ fn peers_that_take_turns_in_pools_of_one_let_each_other_finish() {
         );
         assert!(scenario.run().violations.is_empty(), "SEED={seed}");
     }
+}
+
+/// A connection that had timed out twice over was forgotten before its peer was told, which then
+/// waited for it for ever.
+#[test]
+fn a_process_that_stood_still_is_told_of_every_connection_that_it_lost() {
+    assert!(Scenario::draw(97).run().violations.is_empty());
 }
 
 fn seeds() -> Range<u64> {

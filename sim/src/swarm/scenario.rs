@@ -71,6 +71,18 @@ pub enum Operation {
     Reorder(f64),
     /// This part of all datagrams arrives damaged.
     Corrupt(f64),
+    /// Datagrams are lost in bursts: this is how often a link turns bad.
+    Burst(f64),
+    /// This many bytes per second pass each way, with a queue of a tenth of a second.
+    Rate(u64),
+    /// Everything from one node to another is held for a time, and then arrives at once.
+    Clog(usize, usize, Duration),
+    /// A node moves to another port without noticing, as behind a NAT.
+    Rebind(usize),
+    /// A node's process stands still for a time.
+    Freeze(usize, Duration),
+    /// A node's socket takes nothing for a time.
+    BlockSocket(usize, Duration),
     /// A node's process dies without a word.
     Crash(usize),
     /// It is started again, with the same identity at the same address.
@@ -96,6 +108,12 @@ impl Operation {
             Self::Duplicate(_) => "duplicate",
             Self::Reorder(_) => "reorder",
             Self::Corrupt(_) => "corrupt",
+            Self::Burst(_) => "burst",
+            Self::Rate(_) => "rate",
+            Self::Clog(..) => "clog",
+            Self::Rebind(_) => "rebind",
+            Self::Freeze(..) => "freeze",
+            Self::BlockSocket(..) => "block_socket",
             Self::Crash(_) => "crash",
             Self::Restart(_) => "restart",
             Self::PauseReader(_) => "pause_reader",
@@ -200,7 +218,7 @@ impl Draw {
         let a = self.below(nodes as u64) as usize;
         // Another one: nobody deals with itself.
         let b = (a + self.between(1, nodes as u64 - 1) as usize) % nodes;
-        match self.below(40) {
+        match self.below(48) {
             0..=15 => {
                 let count = self.between(1, 40);
                 let lengths = (0..count).map(|_| self.between(12, 400) as usize).collect();
@@ -219,7 +237,13 @@ impl Draw {
             32 | 33 => Operation::Crash(a),
             34 | 35 => Operation::Restart(a),
             36 | 37 => Operation::PauseReader(a),
-            _ => Operation::ResumeReader(a),
+            38 | 39 => Operation::ResumeReader(a),
+            40 => Operation::Burst(self.percent(5)),
+            41 => Operation::Rate(self.between(20_000, 1_000_000)),
+            42 => Operation::Clog(a, b, ms(self.below(3_000))),
+            43 | 44 => Operation::Rebind(a),
+            45 => Operation::Freeze(a, ms(self.below(8_000))),
+            _ => Operation::BlockSocket(a, ms(self.below(2_000))),
         }
     }
 }

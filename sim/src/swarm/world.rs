@@ -11,7 +11,7 @@ use super::{
     Operation, Outcome, Property, Scenario, Step, Violation, audit::Auditor, ledger::Line,
     scenario::SESSION_TIMEOUT,
 };
-use crate::{Net, NodeId, ms, secs};
+use crate::{Burst, Net, NodeId, Queue, Rate, ms, secs};
 
 /// How long a healed world may take until every message is taken or reported: the idle timeout,
 /// the longest backoff and a handshake, many times over, since peers may have to take turns in a
@@ -117,6 +117,12 @@ impl World {
             Operation::Duplicate(probability) => self.net.duplicate(probability),
             Operation::Reorder(probability) => self.net.reorder(probability, REORDER_EXTRA),
             Operation::Corrupt(probability) => self.net.corrupt(probability),
+            Operation::Burst(to_bad) => self.net.faults(|faults| faults.burst = burst(to_bad)),
+            Operation::Rate(bytes) => self.net.faults(|faults| faults.rate = rate(bytes)),
+            Operation::Clog(a, b, time) => self.net.clog(nodes[a], nodes[b], time),
+            Operation::Rebind(a) => self.net.rebind(nodes[a]),
+            Operation::Freeze(a, time) => return self.freeze(a, time),
+            Operation::BlockSocket(a, time) => self.net.block_socket(nodes[a], time),
             Operation::Crash(a) => return self.crash(a),
             Operation::Restart(a) => return self.restart(a),
             Operation::PauseReader(a) => {
@@ -169,6 +175,16 @@ impl World {
         self.down.insert(a)
     }
 
+    fn freeze(&mut self, a: usize, time: Duration) -> bool {
+        if !self.is_up(a) {
+            return false;
+        }
+        self.net.pause(self.nodes[a]);
+        self.net.advance(time);
+        self.net.resume(self.nodes[a]);
+        true
+    }
+
     fn restart(&mut self, a: usize) -> bool {
         if !self.down.remove(&a) {
             return false;
@@ -216,13 +232,20 @@ impl World {
 
     fn heal(&mut self) {
         self.net.heal_all();
-        self.net.loss(0.0);
-        self.net.duplicate(0.0);
-        self.net.reorder(0.0, Duration::ZERO);
-        self.net.corrupt(0.0);
+        self.net.unclog_all();
+        self.net.faults(|faults| {
+            faults.calm();
+            faults.rate = None;
+        });
         for node in 0..self.nodes.len() {
             self.restart(node);
             self.resume(node);
+        }
+        // Whoever has moved is found again.
+        for a in 0..self.nodes.len() {
+            for b in (0..self.nodes.len()).filter(|b| *b != a) {
+                self.net.introduce_one_way(self.nodes[a], self.nodes[b]);
+            }
         }
     }
 
@@ -379,4 +402,21 @@ impl World {
         let node = self.net.who(peer)?;
         self.nodes.iter().position(|other| *other == node)
     }
+}
+
+/// A third of what meets a bad link is lost, and it is bad for ten datagrams.
+fn burst(to_bad: f64) -> Option<Burst> {
+    Some(Burst {
+        to_bad,
+        to_good: 0.1,
+        loss: 0.33,
+    })
+}
+
+fn rate(bytes_per_second: u64) -> Option<Rate> {
+    Some(Rate {
+        bytes_per_second,
+        queue: Queue::Bytes(bytes_per_second / 10),
+        mark_above: None,
+    })
 }
