@@ -189,6 +189,23 @@ fn a_process_that_is_paused_for_long_comes_back() {
     assert_eq!(net.received(b).len(), 1);
 }
 
+/// Found by histories with pauses: the machine gave the place of such a handshake back twice.
+#[test]
+fn a_handshake_that_ends_as_its_deadline_passes_is_counted_once() {
+    for moment in 0..60 {
+        let (mut net, a, b) = pair(Net::new(1));
+        net.connect(a, b);
+        net.advance(ms(moment));
+        net.pause(b);
+        net.advance(secs(8));
+        net.resume(b);
+        net.send(a, b, b"after");
+        net.run_until(secs(60), |n| n.are_connected(a, b));
+        let handshakes = net.occupancy(b).expect("it is up").handshakes;
+        assert_eq!(handshakes, 0, "paused after {moment} ms");
+    }
+}
+
 #[test]
 fn nothing_leaves_a_blocked_socket_and_nothing_is_lost() {
     let (mut net, a, b) = pair(Net::new(1));

@@ -80,7 +80,10 @@ impl Manager {
     }
 
     pub(super) fn established(&mut self, now: Instant, id: LinkId, found: Option<PeerId>) {
-        let Some(link) = self.transport.link(id) else {
+        // A process that stood still finds the end of a handshake and its deadline at once. If the
+        // deadline came first, the connection is closed and its place is given back already.
+        let handshaking = |link: &&Link| matches!(link.stage, Stage::Handshaking);
+        let Some(link) = self.transport.link(id).filter(handshaking) else {
             return;
         };
         let admitted = match (link.dialler, link.owner) {

@@ -147,9 +147,16 @@ impl Node {
     }
 
     /// Lets the process go on: it finds what has come meanwhile, and deadlines that have passed.
+    /// A driver takes both in before it lets the machine act.
     pub(super) fn resume(&mut self, clock: &Clock) {
+        if !self.is_paused() {
+            return;
+        }
         for datagram in self.pace.resume() {
             self.handle_datagram(clock, datagram);
+        }
+        if let Some(machine) = &mut self.machine {
+            machine.handle_timeout(clock.instant());
         }
     }
 
