@@ -222,6 +222,31 @@ fn nothing_leaves_a_blocked_socket_and_nothing_is_lost() {
     assert_eq!(net.received(b).len(), 20);
 }
 
+/// Found by storms with blocked sockets: a connection that ended while packets were asked for was
+/// forgotten before its peer had learnt of it.
+#[test]
+fn a_driver_that_asks_for_packets_long_after_a_deadline_leaves_no_ghost() {
+    for late in 5..60 {
+        let (mut net, a, b) = pair(Net::new(1));
+        connect(&mut net, a, b);
+        net.cut(a, b);
+        net.block_socket(a, secs(100));
+        (0..20).for_each(|_| net.send(a, b, &[7; 5_000]));
+        net.advance(secs(late));
+        net.with(a, |machine, now| {
+            let mut buf = Vec::new();
+            while machine.poll_action(now, &mut buf).is_some() {}
+        });
+        net.advance(secs(100));
+        let occupancy = net.occupancy(a).expect("it is up");
+        let is_connected = net.status(a, b) == Some(Connected);
+        assert!(
+            !is_connected || occupancy.connections > 0,
+            "{late} s late: {net:?}"
+        );
+    }
+}
+
 fn pair(mut net: Net) -> (Net, NodeId, NodeId) {
     let (a, b) = (net.node(Config::default()), net.node(Config::default()));
     net.introduce(a, b);

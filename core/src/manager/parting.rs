@@ -26,7 +26,9 @@ pub(super) enum Parting {
 
 impl Manager {
     pub(super) fn ended(&mut self, now: Instant, id: LinkId, ending: Ending) {
-        let Some(link) = self.transport.link(id) else {
+        let link = self.transport.link(id);
+        debug_assert!(link.is_some(), "{id:?} is gone and nobody has learnt of it");
+        let Some(link) = link else {
             return;
         };
         let Some(key) = link.owner else {
