@@ -147,16 +147,9 @@ impl Node {
     }
 
     /// Lets the process go on: it finds what has come meanwhile, and deadlines that have passed.
-    /// A driver takes both in before it lets the machine act.
     pub(super) fn resume(&mut self, clock: &Clock) {
-        if !self.is_paused() {
-            return;
-        }
         for datagram in self.pace.resume() {
             self.handle_datagram(clock, datagram);
-        }
-        if let Some(machine) = &mut self.machine {
-            machine.handle_timeout(clock.instant());
         }
     }
 
@@ -226,7 +219,7 @@ impl Node {
         if self.pace.is_paused() {
             return departures;
         }
-        self.pass_hidden_deadline(clock);
+        self.pass_deadline(clock);
         for _ in 0..CALLS_AT_ONE_INSTANT_MAX {
             self.drain(clock, &mut departures);
             if self.read(now) {
@@ -244,13 +237,15 @@ impl Node {
         );
     }
 
-    /// A machine that cannot send says that it is due at once, and so hides when it is otherwise. A
-    /// driver calls it whenever it is woken.
-    fn pass_hidden_deadline(&mut self, clock: &Clock) {
-        if self.socket.blocked_until(clock.now()).is_some()
-            && let Some(machine) = &mut self.machine
+    /// A driver that has taken in what there is passes a deadline that has come, and only then lets
+    /// the machine act. It may have slept past it: a machine whose packets cannot leave says that it
+    /// is due at once, and so hides when it is otherwise.
+    fn pass_deadline(&mut self, clock: &Clock) {
+        let now = clock.instant();
+        if let Some(machine) = &mut self.machine
+            && machine.poll_timeout().is_some_and(|due| due.at <= now)
         {
-            machine.handle_timeout(clock.instant());
+            machine.handle_timeout(now);
         }
     }
 
