@@ -7,6 +7,7 @@
 //!   sizes of TLS 1.3, and keyed checksums in place of encryption. The same seed gives the same
 //!   bytes, and a handshake costs microseconds.
 //! - [`swarm`] draws whole worlds from seeds and plays them; the program `qsim` runs thousands.
+//! - [`trace`] keeps a record of a run, to look at in a browser or a terminal.
 //! - [`Net`] is a network of machines in discrete time, with links that lose, duplicate, delay and
 //!   damage datagrams as the seed decides, and nodes that crash and restart.
 //!
@@ -41,6 +42,7 @@ mod hash;
 mod link;
 mod net;
 pub mod swarm;
+pub mod trace;
 
 pub use checksum::{Checksum, HandshakeData};
 pub use link::{

@@ -10,6 +10,7 @@ mod observe;
 mod outside;
 mod process;
 mod verbs;
+mod watch;
 mod wire;
 
 use std::{collections::BTreeMap, fmt, mem, net::SocketAddr, rc::Rc, time::Duration};
@@ -24,6 +25,7 @@ use crate::{
     clock::Clock,
     dice::{Dice, Domain},
     link::{Delay, Link},
+    trace::Recorder,
 };
 
 /// Things done at one instant by all nodes together. A run that needs more stands still.
@@ -90,6 +92,8 @@ pub struct Net {
     outside: Vec<Astray>,
     /// How many steps have been taken since the clock moved.
     steps: usize,
+    /// Who keeps a record of all this, if anybody does.
+    recorder: Option<Recorder>,
 }
 
 /// What the clock can jump to.
@@ -119,6 +123,7 @@ impl Net {
             node_faults: BTreeMap::new(),
             outside: Vec::new(),
             steps: 0,
+            recorder: None,
         }
     }
 
@@ -192,6 +197,7 @@ impl Net {
         self.addresses.insert(id.addr(), id);
         self.nodes.push(node);
         self.armed.push(None);
+        self.note_node(id);
         self.restart(id);
         id
     }
@@ -270,10 +276,12 @@ impl Net {
             self.steps = 0;
         }
         self.clock.advance_to(to);
+        self.note_time();
     }
 
     /// Lets a node do what it has to do at this instant, and notes when it wants to be called.
     fn settle(&mut self, id: NodeId) {
+        let heard = self.heard(id);
         let node = &mut self.nodes[id.index()];
         let departures = node.settle(&self.clock);
         let deadline = node.deadline(&self.clock);
@@ -281,6 +289,7 @@ impl Net {
         if let Some(at) = deadline.filter(|_| deadline != armed) {
             self.agenda.insert(at, Due::Deadline(id));
         }
+        self.note_news(id, heard);
         for departure in departures {
             self.depart(id, departure);
         }

@@ -11,7 +11,7 @@ use super::{
     Operation, Outcome, Property, Scenario, Step, Violation, audit::Auditor, ledger::Line,
     scenario::SESSION_TIMEOUT,
 };
-use crate::{Burst, Net, NodeId, Queue, Rate, ms, secs};
+use crate::{Burst, Net, NodeId, Queue, Rate, ms, secs, trace::Recorder};
 
 /// How long a healed world may take until every message is taken or reported: the idle timeout,
 /// the longest backoff and a handshake, many times over, since peers may have to take turns in a
@@ -61,6 +61,10 @@ impl World {
             injected: BTreeMap::new(),
             messages: 0,
         }
+    }
+
+    pub(super) fn record(&mut self, recorder: &Recorder) {
+        self.net.record(recorder);
     }
 
     pub(super) fn run(mut self, steps: &[Step]) -> Outcome {
