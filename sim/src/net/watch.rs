@@ -1,6 +1,6 @@
 //! What a network tells its [`Recorder`], if it has one.
 
-use quicpool_core::{Event, Message, PeerError, SendError};
+use quicpool_core::{ConnectionStatus, Event, Message, PeerError, SendError};
 
 use super::{Net, NodeId};
 use crate::{
@@ -46,6 +46,9 @@ impl Net {
                 recorder.started(now, node);
             }
         }
+        for node in self.ids() {
+            self.note_known(node);
+        }
         self.note_settings();
     }
 
@@ -53,6 +56,14 @@ impl Net {
     pub fn stop_recording(&mut self) {
         self.recorder = None;
         self.links.values_mut().for_each(Link::leave_notes);
+    }
+
+    /// Whom a node knows already when a record begins.
+    fn note_known(&self, node: NodeId) {
+        let is_new = |other: &NodeId| self.status(node, *other) == Some(ConnectionStatus::New);
+        for other in self.ids().filter(is_new) {
+            self.note_verb(node, Some(other), Verb::Other("introduce"), &());
+        }
     }
 
     pub(super) fn note_node(&self, node: NodeId) {

@@ -216,7 +216,7 @@ fn of_link(faults: &Faults) -> Settings {
     set("reorder", faults.reorder > 0.0, percent(faults.reorder));
     if let Some(rate) = &faults.rate {
         let queue = match rate.queue {
-            Queue::Bytes(bytes) => format!("{bytes} B"),
+            Queue::Bytes(bytes) => format!("{} kB", bytes / 1_000),
             Queue::Packets(packets) => format!("{packets} datagrams"),
         };
         set(

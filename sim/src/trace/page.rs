@@ -3,6 +3,7 @@
 use std::{
     fmt,
     io::{self, Write},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -258,10 +259,12 @@ fn numbered<T>(items: &[T]) -> impl Iterator<Item = (usize, &T)> {
 fn write_fault(out: &mut impl Write, n: usize, fault: &FaultRecord) -> io::Result<()> {
     let (label, from) = (fault.label(), seconds(fault.from));
     let until = fault.until.map(seconds).unwrap_or_default();
-    let time = match fault.until {
-        Some(_) if fault.is_instant() => format!("{from} s"),
-        Some(_) => format!("{from} – {until} s"),
-        None => format!("{from} s –"),
+    let short = |time: Duration| format!("{:.3}", time.as_secs_f64());
+    let begin = short(fault.from);
+    let time = match fault.until.map(short) {
+        Some(_) if fault.is_instant() => format!("{begin} s"),
+        Some(end) => format!("{begin} – {end} s"),
+        None => format!("{begin} s –"),
     };
     writeln!(
         out,
@@ -272,11 +275,11 @@ fn write_fault(out: &mut impl Write, n: usize, fault: &FaultRecord) -> io::Resul
 }
 
 fn write_violation(out: &mut impl Write, n: usize, alert: &Alert) -> io::Result<()> {
-    let (number, at) = (n + 1, seconds(alert.at));
+    let (number, at, short) = (n + 1, seconds(alert.at), alert.at.as_secs_f64());
     writeln!(
         out,
         "<li data-violation=\"{n}\" data-at=\"{at}\"><a href=\"#violation={number}\">\
-         <b>{number}</b> <span>{}</span> <time>{at} s</time></a><p>{}</p></li>",
+         <b>{number}</b> <span>{}</span> <time>{short:.3} s</time></a><p>{}</p></li>",
         Escaped(&alert.property),
         Escaped(&alert.what)
     )

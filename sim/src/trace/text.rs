@@ -165,13 +165,18 @@ fn begins(fault: &FaultRecord) -> String {
 
 fn describe(datagram: &DatagramRecord) -> String {
     let packets: Vec<String> = datagram.packets.iter().map(ToString::to_string).collect();
-    let mut words = format!("{} ({} B)", packets.join(" + "), datagram.length);
+    let mut words = match (datagram.from, datagram.to) {
+        (Place::Node(_), Place::Node(_)) => String::new(),
+        (from, to) => format!("{from} → {to}: "),
+    };
+    words += &format!("{} ({} B)", packets.join(" + "), datagram.length);
     if datagram.copy_of.is_some() {
         words += ", a copy";
     }
     words += &match datagram.end {
         None => ", under way".to_owned(),
         Some(end) if end.fate == Fate::Delivered => format!(", arrives at {}", seconds(end.at)),
+        Some(end) if end.at == datagram.at => format!(", {}", end.fate.explanation()),
         Some(end) => format!(", {} at {}", end.fate.explanation(), seconds(end.at)),
     };
     if datagram.flags != Flags::default() {

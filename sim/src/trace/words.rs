@@ -36,6 +36,7 @@ impl Moment {
             What::Took { messages, bytes } => {
                 format!("takes {}{}", amount(*messages, *bytes), peer(" from "))
             }
+            What::Asked("introduce") => format!("is told where{} is", peer(" ")),
             What::Asked(verb) => format!("asks to {verb}{}", peer(" ")),
             What::Refused { verb, why } => format!("asks to {verb}{}: {why}", peer(" ")),
             What::Event(event) => self.event_words(event),

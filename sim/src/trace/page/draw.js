@@ -1,5 +1,7 @@
 // The picture.
 
+/** More datagrams than this at one time are drawn as columns that count them. */
+const ARROWS_MAX = 12_000;
 /** More arrows than this at one time are drawn without heads. */
 const HEADS_MAX = 700;
 /** More arrows than this are drawn without names. */
@@ -21,11 +23,13 @@ function readColours() {
 function redraw() {
   if (queued) return;
   queued = true;
-  requestAnimationFrame(() => {
-    queued = false;
-    draw();
-    drawOverview();
-  });
+  requestAnimationFrame(drawAll);
+}
+
+function drawAll() {
+  queued = false;
+  draw();
+  drawOverview();
 }
 
 function prepare(canvas, width, height) {
@@ -54,6 +58,7 @@ function draw() {
   pen.clip();
   pen.translate(0, -top);
   drawGrid(pen, top, height);
+  drawKeys(pen);
   drawShades(pen);
   drawFaults(pen);
   drawLanes(pen);
@@ -107,6 +112,48 @@ function drawAxis(pen, width) {
   pen.fillText("seconds", 14, 12);
 }
 
+// What shapes and colours mean, beside the headlines. Datagrams are explained by their filters.
+
+function drawKeys(pen) {
+  for (const [name, y] of place.sections) {
+    if (name === "Faults") drawFaultKeys(pen, y + SECTION / 2 - 1);
+    if (name === "Connections") drawConnectionKeys(pen, y + SECTION / 2 - 1);
+  }
+}
+
+function drawKey(pen, x, y, text, width, shape) {
+  shape(x, y);
+  pen.fillStyle = colours.quiet;
+  pen.fillText(text, x + width + 5, y + 0.5);
+  return x + width + 5 + pen.measureText(text).width + 16;
+}
+
+function drawFaultKeys(pen, y) {
+  let x = LEFT + 8;
+  for (const [name, text] of [["settings", "on all links"], ["links", "between two nodes"], ["nodes", "at one node"]]) {
+    x = drawKey(pen, x, y, text, 14, (x, y) => {
+      pen.fillStyle = colours[name];
+      pen.globalAlpha = 0.3;
+      pen.fillRect(x, y - 5, 14, 10);
+      pen.globalAlpha = 1;
+      pen.fillRect(x, y - 5, 2, 10);
+    });
+  }
+}
+
+function drawConnectionKeys(pen, y) {
+  let x = LEFT + 8;
+  for (const name of ["new", "connecting", "connected", "disconnected", "failed"]) {
+    x = drawKey(pen, x, y, name, 16, (x, y) => drawStatus(pen, name, x, y - 5, 16, 10));
+  }
+  x += 8;
+  const marks = [["verb", "asks, sends"], ["receive", "takes"], ["refused", "is refused"],
+    ["event", "is told"], ["process", "starts, crashes"]];
+  for (const [shape, text] of marks) {
+    x = drawKey(pen, x, y, text, 6, (x, y) => drawMark(pen, shape, x + 3, y));
+  }
+}
+
 // Faults
 
 function faultColour(fault) {
@@ -137,20 +184,16 @@ function drawShades(pen) {
     const lines = fault.nodes.map((node) => place.lifelines[node]);
     const last = place.lifelines.length - 1;
     if (fault.scope === "everywhere") {
-      shade(place.lifelines[0] - 12, place.lifelines[last] - place.lifelines[0] + 24, 0.05);
+      shade(place.lifelines[0] - 12, place.lifelines[last] - place.lifelines[0] + 24, 0.03);
     } else if (fault.scope === "node") {
       const node = fault.nodes[0];
       shade(lines[0] - 12, 24, 0.16);
-      shade(place.laneTops[node], laneHeight(node), 0.16);
+      if (!folded.has("Connections")) shade(place.laneTops[node], laneHeight(node), 0.16);
     } else {
       hatch(pen, x0, Math.min(...lines), x1, Math.max(...lines), isChosen ? 0.5 : 0.2);
     }
   });
   pen.globalAlpha = 1;
-}
-
-function laneHeight(node) {
-  return LANE_HEAD + Math.max(1, peersOf[node].length) * BAR_ROW + 2;
 }
 
 /** Oblique lines, so that several cuts on one place can be told apart. */
@@ -176,6 +219,7 @@ function hatch(pen, x0, y0, x1, y1, alpha) {
 }
 
 function drawFaults(pen) {
+  if (folded.has("Faults")) return;
   for (const row of faultRows) {
     const shown = row.faults.filter((n) => isInView(data.faults[n]));
     shown.forEach((n, i) => {
@@ -190,7 +234,7 @@ function drawFault(pen, row, n, fault, next) {
   const colour = faultColour(fault);
   const isChosen = selected?.kind === "fault" && selected.n === n;
   const [x0, x1] = faultBox(fault);
-  const [y, height] = [row.y + 1, FAULT_ROW - 3];
+  const [y, height] = [row.y + 1, FAULT_ROW - 2];
   let right = x1;
   pen.fillStyle = colour;
   if (fault.until === fault.from) {
@@ -207,7 +251,7 @@ function drawFault(pen, row, n, fault, next) {
   const textWidth = pen.measureText(place).width;
   pen.fillStyle = colours.text;
   if (x1 - x0 > textWidth + 10) pen.fillText(place, x0 + 6, y + height / 2 + 0.5);
-  else if (right + textWidth + 8 < next && right > LEFT) pen.fillText(place, right + 4, y + height / 2 + 0.5);
+  else if (right + textWidth + 8 < Math.min(next, LEFT + plotWidth() + RIGHT) && right > LEFT) pen.fillText(place, right + 4, y + height / 2 + 0.5);
   targets.push({ kind: "fault", n, x0: x0 - 3, x1: Math.max(right, x0 + 2) + 3, y0: y - 1, y1: y + height + 1 });
 }
 
@@ -223,43 +267,48 @@ function diamond(pen, x, y, size) {
 // Connections
 
 function drawLanes(pen) {
+  if (folded.has("Connections")) return;
   data.nodes.forEach((_, node) => {
     const y = place.laneTops[node];
     pen.fillStyle = colours.line;
-    if (node > 0) pen.fillRect(LEFT, y - 6, plotWidth() + RIGHT, 1);
+    if (node > 0) pen.fillRect(LEFT, y - LANE_GAP / 2, plotWidth() + RIGHT, 1);
     peersOf[node].forEach((bar, n) => drawBar(pen, bar, data.bars.indexOf(bar), y + LANE_HEAD + n * BAR_ROW));
   });
   drawMoments(pen);
 }
 
 function drawBar(pen, bar, n, y) {
-  const height = BAR_ROW - 4;
+  const height = BAR_ROW - 3;
   bar.spans.forEach(([from, until, status, reason], i) => {
     if (from > view.until || until < view.from) return;
     const x0 = Math.max(toX(from), LEFT - 2);
     const x1 = Math.min(toX(until), LEFT + plotWidth() + RIGHT);
     const width = Math.max(1, x1 - x0 - (x1 - x0 > 4 ? 1 : 0));
     const name = status.toLowerCase();
-    pen.fillStyle = colours[name];
-    // Failure is lower and connecting is hollow: colour is not all that tells them apart.
-    if (name === "failed") pen.fillRect(x0, y + height / 2, width, height / 2);
-    else if (name === "new" || name === "disconnected") pen.fillRect(x0, y + height - 3, width, 3);
-    else pen.fillRect(x0, y, width, height);
-    if (name === "connecting" && width > 5) {
-      pen.fillStyle = colours.page;
-      pen.fillRect(x0 + 2, y + 2, width - 4, height - 4);
-    }
+    drawStatus(pen, name, x0, y, width, height);
     const isChosen = selected?.kind === "bar" && selected.n === n && selected.i === i;
     if (isChosen) outline(pen, x0, y, width, height);
-    if (width > 76 && name !== "new") {
+    if (width > 76 && (name === "connected" || name === "connecting")) {
       pen.fillStyle = name === "connected" ? colours.page : colours.quiet;
-      pen.font = '10px system-ui, "Segoe UI", "DejaVu Sans", sans-serif';
-      const up = name === "failed" || name === "disconnected" ? -2 : 0.5;
-      if (up > 0) pen.fillText(status.toLowerCase(), x0 + 6, y + height / 2 + up);
+      pen.font = '9.5px system-ui, "Segoe UI", "DejaVu Sans", sans-serif';
+      pen.fillText(name, x0 + 6, y + height / 2 + 0.5);
       pen.font = '11px system-ui, "Segoe UI", "DejaVu Sans", sans-serif';
     }
     targets.push({ kind: "bar", n, i, x0, x1: x0 + width, y0: y - 1, y1: y + height + 1 });
   });
+}
+
+/** Failure is lower and connecting is hollow: colour is not all that tells them apart. */
+function drawStatus(pen, name, x, y, width, height) {
+  pen.fillStyle = colours[name];
+  if (name === "failed") pen.fillRect(x, y + height / 2, width, height / 2);
+  else if (name === "new") pen.fillRect(x, y + height - 2, width, 2);
+  else if (name === "disconnected") pen.fillRect(x, y + height - 3, width, 3);
+  else pen.fillRect(x, y, width, height);
+  if (name === "connecting" && width > 5) {
+    pen.fillStyle = colours.page;
+    pen.fillRect(x + 1.5, y + 1.5, width - 3, height - 3);
+  }
 }
 
 function outline(pen, x, y, width, height) {
@@ -275,7 +324,7 @@ function drawMoments(pen) {
     if (kind === "status" || name === "introduce" || at < view.from || at > view.until) return;
     const shape = { event: "event", refused: "refused", process: "process" }[kind] ?? (name === "receive" ? "receive" : "verb");
     const x = Math.round(toX(at));
-    const y = place.laneTops[node] + 11;
+    const y = place.laneTops[node] + 9;
     const key = `${node} ${shape}`;
     const isChosen = selected?.kind === "moment" && selected.n === n;
     if (last.get(key) === x && !isChosen) return;
@@ -288,7 +337,7 @@ function drawMoments(pen) {
 
 function drawMark(pen, shape, x, y) {
   pen.fillStyle = colours.text;
-  pen.globalAlpha = 0.85;
+  pen.globalAlpha = shape === "verb" || shape === "receive" ? 0.6 : 0.9;
   pen.beginPath();
   if (shape === "verb") pen.rect(x - 0.75, y - 7, 1.5, 7);
   else if (shape === "receive") pen.rect(x - 0.75, y, 1.5, 7);
@@ -308,28 +357,24 @@ function drawMark(pen, shape, x, y) {
 
 /** The height of one end of a way; what is outside lies beyond the last lifeline. */
 function lifeline(node) {
-  return node === null ? place.height - 8 : place.lifelines[node];
+  return node === OUTSIDE ? place.height - 8 : place.lifelines[node];
 }
+
+/** How far what is lost at once is drawn. */
+const STUB = 9;
 
 /** Where a datagram is drawn. Who is lost stops where it was lost, as far as that is known. */
 function arrow(n) {
-  const row = data.datagrams[n];
-  const [y0, y1] = [lifeline(row[FROM]), lifeline(row[TO])];
+  const [y0, y1] = [lifeline(senders[n]), lifeline(receivers[n])];
   const name = CLASSES[classes[n]];
   const [x0, x1] = [toX(starts[n]), toX(ends[n])];
   // What is lost at once would be a point: it goes a part of the way.
-  if (name === "lost" && ends[n] === starts[n]) return [x0, y0, x0 + 9, y0 + (y1 - y0) * 0.22];
+  if (name === "lost" && ends[n] === starts[n]) return [x0, y0, x0 + STUB, y0 + (y1 - y0) * 0.22];
   return [x0, y0, x1, name === "lost" ? y0 + (y1 - y0) * 0.62 : y1];
 }
 
-function visible() {
-  const found = [];
-  const last = firstFrom(view.until);
-  for (let n = firstFrom(view.from - longest); n < last; n++) {
-    if (ends[n] >= view.from && isShown(n)) found.push(n);
-  }
-  return found;
-}
+/** Whether datagrams are drawn as columns. */
+let isDense = false;
 
 function drawDatagrams(pen) {
   pen.strokeStyle = colours.quiet;
@@ -340,11 +385,45 @@ function drawDatagrams(pen) {
     pen.lineTo(LEFT + plotWidth() + RIGHT, Math.round(y) + 0.5);
   }
   pen.stroke();
-  const shown = visible();
+  const shown = shownBetween(view.from, view.until);
+  isDense = shown.length > ARROWS_MAX;
+  if (isDense) return drawColumns(pen, shown);
   const byClass = distinct(shown);
   const drawn = byClass.reduce((sum, arrows) => sum + arrows.length, 0);
   byClass.forEach((arrows, c) => drawArrows(pen, CLASSES[c], arrows, drawn));
   if (shown.length <= NAMES_MAX) drawNames(pen, shown);
+}
+
+/** Below each lifeline, how many leave there. Those with an unusual fate lie before the others. */
+function drawColumns(pen, shown) {
+  const width = 3;
+  const columns = Math.ceil((plot + RIGHT) / width);
+  const counts = data.nodes.map(() => CLASSES.map(() => new Float64Array(columns)));
+  let most = 1;
+  for (const n of shown) {
+    const column = Math.floor((toX(starts[n]) - LEFT) / width);
+    if (senders[n] === OUTSIDE || column < 0 || column >= columns) continue;
+    most = Math.max(most, ++counts[senders[n]][classes[n]][column]);
+  }
+  const tall = Math.min(BOTTOM, (place.lifelines[1] ?? Infinity) - place.lifelines[0]) - 8;
+  counts.forEach((byClass, node) => {
+    const order = byClass.map((_, c) => c).sort((a, b) => sum(byClass[b]) - sum(byClass[a]));
+    for (const c of order) {
+      pen.fillStyle = colours[CLASSES[c]];
+      byClass[c].forEach((number, column) => {
+        // A logarithm, so that one that is lost among a thousand is seen.
+        const height = number === 0 ? 0 : 2 + (Math.log1p(number) / Math.log1p(most)) * (tall - 2);
+        pen.fillRect(LEFT + column * width, place.lifelines[node] + 2, width - 0.5, height);
+      });
+    }
+  });
+  pen.fillStyle = colours.quiet;
+  const text = `${shown.length.toLocaleString("en")} datagrams, counted where they leave, on a logarithmic scale. Zoom in to see each.`;
+  pen.fillText(text, LEFT + 8, place.packetTop + SECTION / 2);
+}
+
+function sum(numbers) {
+  return numbers.reduce((sum, number) => sum + number, 0);
 }
 
 /** Arrows that would lie on each other are drawn once, so that any number of them is quick. */
@@ -352,17 +431,20 @@ function distinct(shown) {
   const seen = new Set();
   const byClass = CLASSES.map(() => []);
   for (const n of shown) {
-    const row = data.datagrams[n];
     const c = classes[n];
-    const pair = ((row[FROM] ?? 255) * 256 + (row[TO] ?? 255)) * 8 + c;
-    const x0 = Math.round(toX(starts[n]) * 2);
-    const x1 = Math.round(toX(ends[n]) * 2);
-    const key = `${pair} ${x0} ${x1}`;
+    const pair = (senders[n] * (OUTSIDE + 1) + receivers[n]) * 8 + c;
+    // Half a pixel is as near as the eye can tell. A number below 2^53 is exact.
+    const [x0, x1] = [halfPixel(starts[n]), halfPixel(ends[n])];
+    const key = (pair * 8192 + x0) * 8192 + x1;
     if (seen.has(key)) continue;
     seen.add(key);
     byClass[c].push(arrow(n));
   }
   return byClass;
+}
+
+function halfPixel(time) {
+  return Math.max(0, Math.min(8191, Math.round(toX(time) * 2)));
 }
 
 function drawArrows(pen, name, arrows, drawn) {

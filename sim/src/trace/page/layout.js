@@ -3,11 +3,13 @@
 const LEFT = 132;
 const RIGHT = 18;
 const AXIS = 26;
-const FAULT_ROW = 18;
-const LANE_HEAD = 22;
-const BAR_ROW = 15;
-const SECTION = 24;
-const LIFELINE_GAP = { least: 58, most: 120 };
+const FAULT_ROW = 16;
+const LANE_HEAD = 19;
+const BAR_ROW = 13;
+const LANE_GAP = 8;
+const SECTION = 22;
+const LIFELINE_GAP = { least: 44, most: 130 };
+const BOTTOM = 36;
 
 const stage = document.getElementById("stage");
 const chart = document.getElementById("chart");
@@ -41,10 +43,13 @@ const faultRows = (() => {
 })();
 
 /** Where rows, lanes and lifelines are; filled by `arrange`. */
+/** Sections that are shown as their headline only. */
+const folded = new Set();
 const place = { height: 0, faultTop: 0, laneTops: [], packetTop: 0, lifelines: [] };
 const peersOf = data.nodes.map((_, node) => data.bars.filter((bar) => bar.node === node));
 
 function arrange() {
+  plot = Math.max(50, stage.clientWidth - LEFT - RIGHT);
   let y = AXIS;
   place.sections = [];
   if (faultRows.length > 0) {
@@ -52,27 +57,31 @@ function arrange() {
     y += SECTION;
     for (const row of faultRows) {
       row.y = y;
-      y += FAULT_ROW;
+      if (!folded.has("Faults")) y += FAULT_ROW;
     }
-    y += 8;
+    y += 4;
   }
   place.sections.push(["Connections", y]);
   y += SECTION;
   place.laneTops = data.nodes.map((_, node) => {
     const top = y;
-    y += LANE_HEAD + Math.max(1, peersOf[node].length) * BAR_ROW + 10;
+    if (!folded.has("Connections")) y += laneHeight(node) + LANE_GAP;
     return top;
   });
   place.packetTop = y;
   place.sections.push(["Datagrams", y]);
   y += SECTION + 12;
   const gaps = Math.max(1, data.nodes.length - 1);
-  const room = (stage.clientHeight - y - 30) / gaps;
+  const room = (stage.clientHeight - y - BOTTOM) / gaps;
   const gap = Math.max(LIFELINE_GAP.least, Math.min(LIFELINE_GAP.most, room));
   place.lifelines = data.nodes.map((_, node) => y + node * gap);
-  place.height = y + (data.nodes.length - 1) * gap + 30;
+  place.height = Math.floor(y + (data.nodes.length - 1) * gap + BOTTOM);
   document.getElementById("content").style.height = `${place.height}px`;
   arrangeLabels();
+}
+
+function laneHeight(node) {
+  return LANE_HEAD + Math.max(1, peersOf[node].length) * BAR_ROW;
 }
 
 function arrangeLabels() {
@@ -85,10 +94,37 @@ function arrangeLabels() {
     label.style.top = `${y}px`;
     labels.append(label);
   };
-  for (const [name, y] of place.sections) add(name, y + 4, "section");
-  for (const row of faultRows) if (row.isFirst) add(row.family, row.y + 1, "family");
-  lanes.forEach((lane, node) => (lane.style.top = `${place.laneTops[node]}px`));
+  for (const [name, y] of place.sections) arrangeSection(name, y);
+  if (!folded.has("Faults")) {
+    for (const row of faultRows) if (row.isFirst) add(row.family, row.y, "family");
+  }
+  lanes.forEach((lane, node) => {
+    lane.style.top = `${place.laneTops[node]}px`;
+    lane.hidden = folded.has("Connections");
+  });
   place.lifelines.forEach((y, node) => add(data.nodes[node].name, y - 8, "lifeline"));
+}
+
+/** Headlines are buttons, which are made once so that they keep the focus. */
+const headlines = new Map();
+
+function arrangeSection(name, y) {
+  if (!headlines.has(name)) {
+    const headline = document.createElement("button");
+    headline.type = "button";
+    headline.className = "section";
+    headline.textContent = name;
+    headline.disabled = name === "Datagrams";
+    headline.addEventListener("click", () => {
+      if (!folded.delete(name)) folded.add(name);
+      arrange();
+      redraw();
+    });
+    headlines.set(name, headline);
+    labels.append(headline);
+  }
+  headlines.get(name).style.top = `${y + 3}px`;
+  headlines.get(name).setAttribute("aria-expanded", String(!folded.has(name)));
 }
 
 // The window of time that is shown
@@ -119,9 +155,11 @@ function pan(part) {
   show(view.from + by, view.until + by);
 }
 
-const plotWidth = () => Math.max(50, stage.clientWidth - LEFT - RIGHT);
-const toX = (time) => LEFT + ((time - view.from) / (view.until - view.from)) * plotWidth();
-const toTime = (x) => view.from + ((x - LEFT) / plotWidth()) * (view.until - view.from);
+/** How wide time is drawn; asking the page each time would be slow. */
+let plot = 50;
+const plotWidth = () => plot;
+const toX = (time) => LEFT + ((time - view.from) / (view.until - view.from)) * plot;
+const toTime = (x) => view.from + ((x - LEFT) / plot) * (view.until - view.from);
 
 /** A step between ticks: 1, 2 or 5 times a power of ten. */
 function tickStep(width, pixels) {

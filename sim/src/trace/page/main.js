@@ -80,7 +80,8 @@ function describe(title, pairs) {
 function describeDatagram(n) {
   const row = data.datagrams[n];
   const [from, to] = [nodeName(row[FROM], row[SOURCE]), nodeName(row[TO], row[DESTINATION])];
-  const end = row[END] === null ? null : `${seconds(row[END], 1)} s, after ${span(row[END] - row[AT])}`;
+  const took = row[END] === row[AT] ? "at once" : `after ${span(row[END] - row[AT])}`;
+  const end = row[END] === null ? null : `${seconds(row[END], 1)} s, ${took}`;
   describe(`${from} → ${to}: ${datagramName(n)}`, [
     ["number", n],
     ["left", `${seconds(row[AT], 1)} s`],
@@ -207,15 +208,18 @@ function distance(px, py, [x0, y0, x1, y1]) {
   return Math.hypot(px - x0 - along * dx, py - y0 - along * dy);
 }
 
+/** How near is near enough, in pixels. */
+const REACH = 6;
+
 function pointedAt(event) {
   const box = chart.getBoundingClientRect();
   const [x, y] = [event.clientX - box.left, event.clientY - box.top + stage.scrollTop];
   if (x < LEFT) return null;
   const target = targets.findLast((t) => x >= t.x0 && x <= t.x1 && y >= t.y0 && y <= t.y1);
   if (target) return { kind: target.kind, n: target.n, i: target.i };
-  if (y < place.packetTop) return null;
-  let [best, nearest] = [null, 6];
-  for (const n of visible()) {
+  if (y < place.packetTop || isDense) return null;
+  let [best, nearest] = [null, REACH];
+  for (const n of shownBetween(toTime(x - REACH - STUB), toTime(x + REACH))) {
     const away = distance(x, y, arrow(n));
     if (away < nearest) [best, nearest] = [n, away];
   }
@@ -361,13 +365,17 @@ function followAddress() {
     show(Number(asked.get("from")) * SECOND, until);
   }
   const n = Number(asked.get("datagram") ?? -1);
-  if (n >= 0 && n < count) select({ kind: "datagram", n });
+  if (n >= 0 && n < count) {
+    if (!asked.has("from")) bring(starts[n], ends[n]);
+    select({ kind: "datagram", n });
+  }
 }
 
 window.addEventListener("hashchange", followAddress);
+// At once, so that no frame shows a stretched picture.
 new ResizeObserver(() => {
   arrange();
-  redraw();
+  drawAll();
 }).observe(stage);
 
 setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");

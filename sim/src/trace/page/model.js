@@ -28,12 +28,18 @@ const count = data.datagrams.length;
 const starts = new Float64Array(count);
 const ends = new Float64Array(count);
 const classes = new Uint8Array(count);
+/** From which node to which. */
+const senders = new Uint16Array(count);
+const receivers = new Uint16Array(count);
+const OUTSIDE = data.nodes.length;
 /** The longest way of a datagram: how far back those begin that are under way at some time. */
 let longest = 0;
 data.datagrams.forEach((row, n) => {
   starts[n] = row[AT];
   ends[n] = row[END] ?? data.ended;
   classes[n] = CLASSES.indexOf(classOf(row));
+  senders[n] = row[FROM] ?? OUTSIDE;
+  receivers[n] = row[TO] ?? OUTSIDE;
   longest = Math.max(longest, ends[n] - starts[n]);
 });
 
@@ -54,9 +60,19 @@ function firstFrom(time) {
 const hidden = { fates: new Set(), classes: new Set(), nodes: new Set() };
 
 function isShown(n) {
-  const row = data.datagrams[n];
-  return !hidden.fates.has(row[FATE]) && !hidden.classes.has(CLASSES[classes[n]]) &&
-    !hidden.nodes.has(row[FROM]) && !hidden.nodes.has(row[TO]);
+  return !hidden.fates.has(data.datagrams[n][FATE]) && !hidden.classes.has(CLASSES[classes[n]]) &&
+    !hidden.nodes.has(senders[n]) && !hidden.nodes.has(receivers[n]);
+}
+
+/** Those shown that are under way at some time between two. */
+function shownBetween(from, until) {
+  const found = [];
+  const isAllShown = Object.values(hidden).every((set) => set.size === 0);
+  const last = firstFrom(until);
+  for (let n = firstFrom(from - longest); n < last; n++) {
+    if (ends[n] >= from && (isAllShown || isShown(n))) found.push(n);
+  }
+  return found;
 }
 
 /** When the last thing happens: what follows is silence. */
@@ -103,8 +119,8 @@ function fateWords(n) {
   const row = data.datagrams[n];
   const fate = data.fates[row[FATE]];
   if (row[END] === null) return fate.explanation;
-  const took = span(row[END] - row[AT]);
-  return fate.class === "delivered" ? `delivered after ${took}` : `${fate.explanation}, after ${took}`;
+  const took = row[END] === row[AT] ? "at once" : `after ${span(row[END] - row[AT])}`;
+  return fate.class === "delivered" ? `delivered ${took}` : `${fate.explanation}, ${took}`;
 }
 
 function faultTime(fault) {
