@@ -22,6 +22,7 @@ pub(crate) enum Domain {
     BurstTurn,
     BurstLoss,
     Delay,
+    Tie,
     Scenario,
 }
 

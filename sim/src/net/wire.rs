@@ -81,7 +81,7 @@ impl Net {
         }
         link.armed = due;
         if let Some(at) = due {
-            self.agenda.insert(at, Due::Link(from, to));
+            self.arrange(at, Due::Link(from, to));
         }
     }
 
