@@ -24,6 +24,7 @@ pub(crate) enum Domain {
     Delay,
     Tie,
     Scenario,
+    Junk,
 }
 
 /// All draws of one seed.

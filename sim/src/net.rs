@@ -9,6 +9,7 @@ mod node;
 mod observe;
 mod outside;
 mod process;
+mod trail;
 mod verbs;
 mod wire;
 
@@ -16,6 +17,7 @@ use std::{collections::BTreeMap, fmt, mem, net::SocketAddr, rc::Rc, time::Durati
 
 pub use outside::Astray;
 use quicpool_core::{Config, PeerAddr, PeerId};
+pub use trail::{Difference, Sent, Trail};
 
 use self::node::Node;
 use crate::{
@@ -80,6 +82,7 @@ pub struct Net {
     path: Path,
     links: BTreeMap<(NodeId, NodeId), Link>,
     trace: u128,
+    trail: Option<Trail>,
     astray: u64,
     /// Datagrams lost because their receiver has moved to another port.
     outdated: u64,
@@ -123,6 +126,7 @@ impl Net {
             path: Path::default(),
             links: BTreeMap::new(),
             trace: 0,
+            trail: None,
             astray: 0,
             outdated: 0,
             unread: 0,
