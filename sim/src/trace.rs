@@ -39,6 +39,7 @@ mod packets;
 mod page;
 mod record;
 mod recorder;
+mod state;
 mod text;
 mod words;
 
@@ -52,5 +53,5 @@ pub use self::{
 };
 pub(crate) use self::{
     record::Verb,
-    recorder::{Leaving, Parcelled, Reception},
+    state::{Leaving, Parcelled, Reception},
 };

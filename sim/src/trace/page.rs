@@ -16,10 +16,11 @@ use crate::NodeId;
 
 const TEMPLATE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
-const SCRIPTS: [&str; 4] = [
+const SCRIPTS: [&str; 5] = [
     include_str!("page/model.js"),
     include_str!("page/layout.js"),
     include_str!("page/draw.js"),
+    include_str!("page/datagrams.js"),
     include_str!("page/main.js"),
 ];
 /// What a datagram under way has for a fate.

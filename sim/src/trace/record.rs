@@ -312,7 +312,7 @@ impl FaultRecord {
     pub fn label(&self) -> String {
         let place = match self.scope {
             Scope::Everywhere => String::new(),
-            scope => format!(" {scope}"),
+            Scope::OneWay(..) | Scope::Between(..) | Scope::Node(_) => format!(" {}", self.scope),
         };
         let detail = match self.detail.as_str() {
             "" => String::new(),

@@ -2,25 +2,20 @@
 
 use std::{
     cell::{RefCell, RefMut},
-    collections::BTreeMap,
     fmt, mem,
-    net::SocketAddr,
     rc::Rc,
     time::Duration,
 };
 
-use quicpool_core::{EcnCodepoint, Event, Message, PeerId};
+use quicpool_core::{Event, Message, PeerId};
 
 use super::{
-    DatagramRecord, End, Fate, Flags, Moment, NodeRecord, Place, Recording, Scope, What,
-    faults::{self, FaultLog},
-    packets::{Legibility, Reader},
+    DatagramRecord, End, Fate, Flags, Moment, NodeRecord, Recording, Scope, What, faults,
+    packets::Legibility,
     record::Verb,
+    state::{Leaving, Parcelled, Reception, State},
 };
-use crate::{
-    Faults, NodeId, Path,
-    link::{Deed, Note, Parcel},
-};
+use crate::{Faults, NodeId, Path, link::Note};
 
 /// Datagrams that a recording holds at most: with more, a browser takes its time.
 const DATAGRAMS_MAX: usize = 1_000_000;
@@ -28,48 +23,6 @@ const DATAGRAMS_MAX: usize = 1_000_000;
 /// A handle on a recording that a [`Net`](crate::Net) writes: see [`Net::record`](crate::Net::record).
 #[derive(Clone, Default)]
 pub struct Recorder(Rc<RefCell<State>>);
-
-#[derive(Default)]
-struct State {
-    recording: Recording,
-    /// What happens later is left out.
-    until: Option<Duration>,
-    reader: Reader,
-    faults: FaultLog,
-    /// Datagrams on links, by link and by their number there.
-    under_way: BTreeMap<(NodeId, NodeId, u64), usize>,
-    /// Those that wait in the sockets of paused processes.
-    waiting: BTreeMap<NodeId, Vec<usize>>,
-}
-
-/// Under which name a datagram is known while a link has it.
-pub(crate) struct Parcelled {
-    pub(crate) from: NodeId,
-    pub(crate) to: NodeId,
-    pub(crate) number: u64,
-}
-
-/// A datagram that leaves.
-pub(crate) struct Leaving<'a> {
-    pub(crate) from: Place,
-    pub(crate) to: Place,
-    pub(crate) source: SocketAddr,
-    pub(crate) destination: SocketAddr,
-    pub(crate) ecn: Option<EcnCodepoint>,
-    pub(crate) payload: &'a [u8],
-}
-
-/// How a datagram was received.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reception {
-    Taken,
-    /// It waits in the socket.
-    Waits,
-    /// The socket is full.
-    NoRoom,
-    /// There is no process.
-    NobodyHome,
-}
 
 impl Recorder {
     /// A recorder with an empty recording.
@@ -381,74 +334,6 @@ impl Recorder {
     }
 }
 
-impl State {
-    fn note(&mut self, now: Duration, parcel: &Parcelled, note: &Note) {
-        let Some(&datagram) = self.under_way.get(&parcel.key()) else {
-            return;
-        };
-        match note.deed {
-            Deed::Dropped => self.end(now, parcel, Fate::of_stage(note.stage)),
-            Deed::Copied(copies) => self.copy(now, parcel, datagram, copies),
-            Deed::Touched => {
-                let flags = &mut self.recording.datagrams[datagram].flags;
-                match note.stage {
-                    "corrupt" => flags.damaged = true,
-                    "rate" => flags.marked = true,
-                    "reorder" => flags.reordered = true,
-                    "clog" => flags.clogged = true,
-                    _ => {}
-                }
-            }
-        }
-    }
-
-    /// Copies are known under the numbers that follow that of the original.
-    fn copy(&mut self, now: Duration, parcel: &Parcelled, original: usize, copies: u64) {
-        self.recording.datagrams[original].flags.duplicated = true;
-        for n in 1..=copies {
-            let copy = DatagramRecord {
-                at: now,
-                copy_of: Some(original),
-                flags: Flags::default(),
-                ..self.recording.datagrams[original].clone()
-            };
-            let number = parcel.number + n;
-            let key = Parcelled { number, ..*parcel }.key();
-            self.under_way.insert(key, self.recording.datagrams.len());
-            self.recording.datagrams.push(copy);
-        }
-    }
-
-    fn receive(
-        &mut self,
-        now: Duration,
-        node: NodeId,
-        datagram: Option<usize>,
-        reception: Reception,
-    ) {
-        let Some(datagram) = datagram else {
-            return;
-        };
-        let record = &mut self.recording.datagrams[datagram];
-        let end = |fate| Some(End { at: now, fate });
-        match reception {
-            Reception::Taken => record.end = end(Fate::Delivered),
-            Reception::NoRoom => record.end = end(Fate::NoRoom),
-            Reception::NobodyHome => record.end = end(Fate::NobodyHome),
-            Reception::Waits => {
-                record.flags.waited = true;
-                self.waiting.entry(node).or_default().push(datagram);
-            }
-        }
-    }
-
-    fn end(&mut self, now: Duration, parcel: &Parcelled, fate: Fate) {
-        if let Some(datagram) = self.under_way.remove(&parcel.key()) {
-            self.recording.datagrams[datagram].end = Some(End { at: now, fate });
-        }
-    }
-}
-
 /// The peer that an event is about.
 fn concerned(event: &Event) -> Option<PeerId> {
     match event {
@@ -460,18 +345,7 @@ fn concerned(event: &Event) -> Option<PeerId> {
         | Event::PeerRestarted { peer, .. }
         | Event::Stalled { peer }
         | Event::IdentityInUse { peer } => Some(*peer),
-        _ => None,
-    }
-}
-
-impl Parcelled {
-    pub(crate) fn of(from: NodeId, to: NodeId, parcel: &Parcel) -> Self {
-        let number = parcel.number;
-        Self { from, to, number }
-    }
-
-    fn key(&self) -> (NodeId, NodeId, u64) {
-        (self.from, self.to, self.number)
+        Event::Closed { .. } | _ => None,
     }
 }
 
