@@ -47,7 +47,7 @@ pub mod swarm;
 #[cfg(feature = "tls")]
 mod tls;
 
-pub use checksum::{Checksum, HandshakeData};
+pub use checksum::{Checksum, Flights, HandshakeData};
 pub use clock::WallClock;
 pub use crypto::{Crypto, ParseCryptoError};
 pub use link::{
