@@ -8,7 +8,7 @@ use quinn_proto::{ConnectionError, ConnectionId, Side};
 
 use crate::{
     pair::{Damage, Pair, credentials, hang_up, id},
-    sessions::sessions,
+    sessions::{relay, sessions},
 };
 
 const BOTH: [Crypto; 2] = [Crypto::Checksum, Crypto::Tls];
@@ -183,6 +183,38 @@ fn messages_arrive_across_key_updates_from_either_end() {
         assert_eq!(pair.client.connection().stats().path.lost_packets, 0);
         if crypto == Crypto::Checksum {
             assert_eq!(key_phase_flips(&pair), 6);
+        }
+    }
+}
+
+#[test]
+fn each_update_brings_keys_that_fit_those_of_the_other_end_and_no_others() {
+    for crypto in BOTH {
+        let [client, server] = [1, 2].map(|number| credentials(crypto, number, 1));
+        let (mut client, mut server) = sessions(&*client, &*server);
+        for _ in 0..2 {
+            relay(&mut *client, &mut *server);
+            relay(&mut *server, &mut *client);
+        }
+        let mut next = || {
+            let keys = [client.next_1rtt_keys(), server.next_1rtt_keys()];
+            keys.map(|keys| keys.expect("the handshake has ended"))
+        };
+        let generations = [(); 3].map(|()| next());
+        for (n, [sender, _]) in generations.iter().enumerate() {
+            let mut packet = *b"header payload and room for a tag";
+            sender.local.encrypt(1, &mut packet, 6);
+            let fitting = generations.iter().map(|[_, receiver]| {
+                let mut payload = BytesMut::from(&packet[6..]);
+                let opened = receiver.remote.decrypt(1, &packet[..6], &mut payload);
+                opened.is_ok()
+            });
+            let fitting: Vec<usize> = fitting
+                .enumerate()
+                .filter(|(_, fits)| *fits)
+                .map(|(at, _)| at)
+                .collect();
+            assert_eq!(fitting, [n], "{crypto}");
         }
     }
 }
