@@ -53,6 +53,6 @@ pub use crypto::{Crypto, ParseCryptoError};
 pub use link::{
     BlackHole, Burst, Delay, Faults, FirstLost, LinkCounts, Order, Path, Queue, Rate, StageCounts,
 };
-pub use net::{Astray, Net, NewProcess, NodeId, ms, secs};
+pub use net::{Astray, Difference, Net, NewProcess, NodeId, Sent, Trail, ms, secs};
 #[cfg(feature = "tls")]
 pub use tls::SeededTls;
