@@ -23,6 +23,7 @@ pub(super) struct Draws {
 }
 
 impl Draws {
+    /// Those of a key, which must be a hash: keys that differ in some bits only share draws.
     pub(super) const fn new(key: u128) -> Self {
         Self { key, drawn: 0 }
     }
@@ -101,15 +102,19 @@ mod tests {
         out
     }
 
+    fn draws(seed: u64) -> Draws {
+        Draws::new(Hasher::new(0).word(seed).finish())
+    }
+
     fn three(draws: &mut Draws) -> [[u8; 32]; 3] {
         [0; 3].map(|_| draws.during(draw))
     }
 
     #[test]
     fn draws_are_those_of_the_key_and_none_comes_twice() {
-        let drawn = three(&mut Draws::new(1));
-        assert_eq!(drawn, three(&mut Draws::new(1)));
-        let others = three(&mut Draws::new(2));
+        let drawn = three(&mut draws(1));
+        assert_eq!(drawn, three(&mut draws(1)));
+        let others = three(&mut draws(2));
         for draw in drawn {
             assert_eq!(drawn.iter().filter(|other| **other == draw).count(), 1);
             assert!(!others.contains(&draw));
@@ -118,8 +123,8 @@ mod tests {
 
     #[test]
     fn sessions_that_take_turns_or_call_each_other_do_not_disturb_each_other() {
-        let (expected, others) = (three(&mut Draws::new(1)), three(&mut Draws::new(2)));
-        let [mut one, mut two] = [Draws::new(1), Draws::new(2)];
+        let (expected, others) = (three(&mut draws(1)), three(&mut draws(2)));
+        let [mut one, mut two] = [draws(1), draws(2)];
         for n in 0..3 {
             let mut inner = [0; 32];
             let outer = one.during(|| {
@@ -132,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_panic_takes_the_draws_back() {
-        let mut draws = Draws::new(1);
+        let mut draws = draws(1);
         let panicked = catch_unwind(AssertUnwindSafe(|| {
             draws.during(|| panic!("as it happens"))
         }));
@@ -143,7 +148,7 @@ mod tests {
     #[test]
     fn nothing_is_drawn_outside_of_a_session_nor_on_another_thread() {
         assert!(catch_unwind(draw).is_err());
-        let on_another = Draws::new(1).during(|| thread::spawn(draw).join());
+        let on_another = draws(1).during(|| thread::spawn(draw).join());
         assert!(on_another.is_err());
     }
 }
