@@ -5,9 +5,8 @@ use super::message::MESSAGE_LEN_MAX;
 /// How long each flight of a [`Checksum`](super::Checksum) session is, in bytes: padding makes up
 /// for what TLS would send. A flight that has more to say is longer.
 ///
-/// The default is what the TLS of an [`Identity`](quicpool_core::Identity) sends. Longer flights take
-/// several datagrams each, which meet loss, and a server the limit against amplification (RFC 9000
-/// section 8.1), one by one.
+/// The default is what the TLS of production sends. Longer flights take several datagrams each, which
+/// meet loss, and a server the limit against amplification (RFC 9000 section 8.1), one by one.
 ///
 /// ```
 /// use quicpool_core::Config;
