@@ -43,6 +43,11 @@ mod state;
 mod text;
 mod words;
 
+pub(crate) use self::{
+    packets::Legibility,
+    record::Verb,
+    state::{Leaving, Parcelled, Reception},
+};
 pub use self::{
     packets::{PacketKind, PacketRecord},
     record::{
@@ -50,8 +55,4 @@ pub use self::{
         Scope, What,
     },
     recorder::Recorder,
-};
-pub(crate) use self::{
-    record::Verb,
-    state::{Leaving, Parcelled, Reception},
 };

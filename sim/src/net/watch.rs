@@ -5,7 +5,9 @@ use quicpool_core::{ConnectionStatus, Event, Message, PeerError, SendError};
 use super::{Net, NodeId};
 use crate::{
     link::{Link, Parcel},
-    trace::{Fate, Leaving, NodeRecord, Parcelled, Place, Reception, Recorder, Scope, Verb},
+    trace::{
+        Fate, Leaving, Legibility, NodeRecord, Parcelled, Place, Reception, Recorder, Scope, Verb,
+    },
 };
 
 /// What a verb of an application returns.
@@ -37,6 +39,7 @@ impl Net {
     ///
     /// What is under way already is not in it.
     pub fn record(&mut self, recorder: &Recorder) {
+        recorder.begin(Legibility::of(self.crypto));
         self.recorder = Some(recorder.clone());
         self.links.values_mut().for_each(Link::take_notes);
         let now = self.clock.now();

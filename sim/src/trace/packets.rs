@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use bytes::Buf;
 
 use super::frames;
+use crate::Crypto;
 
 /// The connection IDs that our machines choose, in bytes. A short header does not tell.
 const ID_LEN: usize = 8;
@@ -91,7 +92,18 @@ pub(crate) enum Legibility {
     #[default]
     Clear,
     /// Only what anyone on the way can tell.
+    #[cfg(any(test, feature = "tls"))]
     Protected,
+}
+
+impl Legibility {
+    pub(crate) fn of(crypto: Crypto) -> Self {
+        match crypto {
+            Crypto::Checksum => Self::Clear,
+            #[cfg(feature = "tls")]
+            Crypto::Tls => Self::Protected,
+        }
+    }
 }
 
 /// Reads packets, and remembers their numbers: a packet carries only the last digits of its own.
@@ -139,7 +151,7 @@ impl Reader {
 
     /// Number and frames. What is no packet after all, such as a stateless reset, has none.
     fn open(&mut self, packet: &Parsed<'_>) -> Option<(u64, Vec<String>)> {
-        if self.legibility == Legibility::Protected {
+        if self.legibility != Legibility::Clear {
             return None;
         }
         let (space, at) = (packet.kind.space()?, packet.number_at?);

@@ -38,20 +38,13 @@ impl Recorder {
         self
     }
 
-    /// The same recorder, for a run whose packets are encrypted: their numbers and frames are not
-    /// looked for.
-    #[must_use]
-    pub fn encrypted(self) -> Self {
-        self.0.borrow_mut().reader.legibility = Legibility::Protected;
-        self
-    }
-
-    /// The recording so far; the recorder begins anew.
+    /// The recording so far. It ends: what comes after is not recorded, until a network is told to
+    /// record again.
     #[must_use]
     pub fn take(&self) -> Recording {
         let mut state = self.0.borrow_mut();
         let faults = state.faults.take();
-        let (until, legibility) = (state.until, state.reader.legibility);
+        let until = state.until;
         let recording = Recording {
             faults,
             ..mem::take(&mut state.recording)
@@ -60,22 +53,31 @@ impl Recorder {
             until,
             ..State::default()
         };
-        state.reader.legibility = legibility;
         recording
     }
 
     /// The record, if it goes on at this time.
     fn at(&self, now: Duration) -> Option<RefMut<'_, State>> {
         let mut state = self.0.borrow_mut();
-        if state.until.is_some_and(|until| now > until) {
+        if !state.is_on || state.until.is_some_and(|until| now > until) {
             return None;
         }
         state.recording.ended = state.recording.ended.max(now);
         Some(state)
     }
 
+    /// A network begins to write.
+    pub(crate) fn begin(&self, legibility: Legibility) {
+        let mut state = self.0.borrow_mut();
+        state.is_on = true;
+        state.reader.legibility = legibility;
+    }
+
     pub(crate) fn add_node(&self, node: NodeRecord) {
-        self.0.borrow_mut().recording.nodes.push(node);
+        let mut state = self.0.borrow_mut();
+        if state.is_on {
+            state.recording.nodes.push(node);
+        }
     }
 
     pub(crate) fn passes(&self, now: Duration) {

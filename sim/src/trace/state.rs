@@ -14,6 +14,8 @@ use crate::{
 
 #[derive(Default)]
 pub(super) struct State {
+    /// Whether a network writes.
+    pub(super) is_on: bool,
     pub(super) recording: Recording,
     /// What happens later is left out.
     pub(super) until: Option<Duration>,

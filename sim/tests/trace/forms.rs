@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, str};
 
 use quicpool_core::Config;
 use quicpool_sim::{
-    Net, ms,
+    Net, ms, secs,
     trace::{Alert, Recorder, Recording},
 };
 use serde_json::Value;
@@ -122,6 +122,26 @@ fn what_happens_after_the_end_of_a_recording_is_not_in_it() {
         .any(|end| end.at > ms(900));
     assert!(!late, "what is under way then has no fate");
     assert!(half.moments.iter().all(|moment| moment.at <= ms(900)));
+}
+
+#[test]
+fn a_recording_that_was_taken_has_ended_and_another_can_begin() {
+    let recorder = Recorder::new();
+    let (mut net, nodes) = storm::play(4, Some(&recorder));
+    assert!(!recorder.take().datagrams.is_empty());
+    net.advance(ms(500));
+    let nothing = recorder.take();
+    assert!(nothing.nodes.is_empty() && nothing.datagrams.is_empty() && nothing.faults.is_empty());
+    net.record(&recorder);
+    net.advance(secs(20));
+    let second = recorder.take();
+    assert_eq!(second.nodes.len(), nodes.len());
+    assert!(
+        second
+            .datagrams
+            .iter()
+            .all(|datagram| datagram.end.is_none_or(|end| end.at >= datagram.at))
+    );
 }
 
 /// Two nodes that meet, one message, one cut, and one thing that did not hold.

@@ -6,3 +6,5 @@ mod page;
 #[cfg(feature = "qsim")]
 mod program;
 mod storm;
+#[cfg(feature = "tls")]
+mod tls;

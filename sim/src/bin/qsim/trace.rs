@@ -10,6 +10,7 @@ use std::{
 };
 
 use quicpool_sim::{
+    Crypto,
     swarm::Scenario,
     trace::{Alert, Recorder, Recording},
 };
@@ -21,6 +22,9 @@ use crate::report::panic_message;
 pub(crate) struct Options {
     /// A seed
     world: String,
+    /// What sessions are made of: checksum, or tls, which hides what is in packets
+    #[arg(long, default_value_t)]
+    crypto: Crypto,
     /// Write a page for a browser, to trace-SEED.html unless FILE is given; - is standard output
     #[arg(long, value_name = "FILE", num_args = 0..=1, group = "form")]
     html: Option<Option<PathBuf>>,
@@ -38,6 +42,7 @@ pub(crate) struct Options {
 /// Plays a world and writes down what happened.
 pub(crate) fn trace(options: &Options) -> ExitCode {
     let result = scenario(&options.world).and_then(|scenario| {
+        let scenario = scenario.crypto(options.crypto);
         let recording = record(&scenario, &options.world, options.until);
         write(options, &recording)
     });
