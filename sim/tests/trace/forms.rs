@@ -1,6 +1,10 @@
 //! A recording in a terminal, and for other programs.
 
-use std::{collections::BTreeMap, str};
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    str,
+};
 
 use quicpool_core::Config;
 use quicpool_sim::{
@@ -142,6 +146,23 @@ fn a_recording_that_was_taken_has_ended_and_another_can_begin() {
             .iter()
             .all(|datagram| datagram.end.is_none_or(|end| end.at >= datagram.at))
     );
+}
+
+#[test]
+fn the_record_of_a_run_that_panics_goes_up_to_its_panic() {
+    let recorder = Recorder::new();
+    let run = AssertUnwindSafe(|| {
+        let mut net = Net::new(1);
+        net.record(&recorder);
+        let (a, b) = (net.node(Config::default()), net.node(Config::default()));
+        net.introduce(a, b);
+        net.connect(a, b);
+        net.run_until(secs(1), |net| net.now() > secs(10));
+    });
+    assert!(catch_unwind(run).is_err());
+    let recording = recorder.take();
+    assert_eq!((recording.ended, recording.nodes.len()), (secs(1), 2));
+    assert!(!recording.datagrams.is_empty());
 }
 
 /// Two nodes that meet, one message, one cut, and one thing that did not hold.
