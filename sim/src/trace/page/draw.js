@@ -114,11 +114,14 @@ function drawKeys(pen) {
   }
 }
 
+/** Gives where the next one goes. One that has no room is left out, and so are those behind it. */
 function drawKey(pen, x, y, text, width, shape) {
+  const end = x + width + 5 + pen.measureText(text).width;
+  if (end > LEFT + plot + RIGHT) return Infinity;
   shape(x, y);
   pen.fillStyle = colours.quiet;
   pen.fillText(text, x + width + 5, y + 0.5);
-  return x + width + 5 + pen.measureText(text).width + 16;
+  return end + 16;
 }
 
 function drawFaultKeys(pen, y) {
