@@ -162,11 +162,16 @@ impl Net {
     /// ```
     #[must_use]
     pub fn path(mut self, path: Path) -> Self {
+        self.set_path(path);
+        self
+    }
+
+    pub(crate) fn set_path(&mut self, path: Path) {
         self.path = path;
         for ((from, to), link) in &mut self.links {
             link.faults = wire::faults(&self.path, *from, *to);
         }
-        self
+        self.arm_links();
     }
 
     /// The same network with another cryptography, which decides what identities are: with TLS they
@@ -316,7 +321,7 @@ impl Net {
     }
 
     /// Does the next thing that is due not after `end`, if there is one.
-    fn step(&mut self, end: Duration) -> bool {
+    pub(crate) fn step(&mut self, end: Duration) -> bool {
         let Some(at) = self.next_due().filter(|at| *at <= end) else {
             return false;
         };

@@ -172,6 +172,11 @@ impl Node {
         &self.history
     }
 
+    /// Whether there are events that nobody has taken.
+    pub(super) fn has_news(&self) -> bool {
+        self.told < self.history.len()
+    }
+
     pub(super) fn take_events(&mut self) -> Vec<Event> {
         let news = &self.history[self.told..];
         self.told = self.history.len();
