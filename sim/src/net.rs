@@ -10,9 +10,12 @@ mod observe;
 mod outside;
 mod process;
 mod verbs;
+pub(crate) mod watch;
 mod wire;
 
-use std::{collections::BTreeMap, fmt, mem, net::SocketAddr, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell, collections::BTreeMap, fmt, mem, net::SocketAddr, rc::Rc, time::Duration,
+};
 
 pub use outside::Astray;
 use quicpool_core::{Config, PeerAddr, PeerId};
@@ -90,6 +93,7 @@ pub struct Net {
     outside: Vec<Astray>,
     /// How many steps have been taken since the clock moved.
     steps: usize,
+    watch: Option<Rc<RefCell<dyn watch::Watch>>>,
 }
 
 /// What the clock can jump to.
@@ -119,6 +123,7 @@ impl Net {
             node_faults: BTreeMap::new(),
             outside: Vec::new(),
             steps: 0,
+            watch: None,
         }
     }
 
@@ -275,12 +280,14 @@ impl Net {
     /// Lets a node do what it has to do at this instant, and notes when it wants to be called.
     fn settle(&mut self, id: NodeId) {
         let node = &mut self.nodes[id.index()];
+        let told = node.history().len();
         let departures = node.settle(&self.clock);
         let deadline = node.deadline(&self.clock);
         let armed = mem::replace(&mut self.armed[id.index()], deadline);
         if let Some(at) = deadline.filter(|_| deadline != armed) {
             self.agenda.insert(at, Due::Deadline(id));
         }
+        self.show_settled(id, told, &departures);
         for departure in departures {
             self.depart(id, departure);
         }
@@ -288,7 +295,7 @@ impl Net {
 }
 
 impl NodeId {
-    fn index(self) -> usize {
+    pub(crate) fn index(self) -> usize {
         self.0.into()
     }
 

@@ -34,10 +34,10 @@ const WALL_CLOCK_MS: u64 = 1_780_000_000_000;
 pub(super) type Dress = Rc<dyn Fn(Checksum) -> Checksum>;
 
 /// A datagram that has left a machine.
-pub(super) struct Departure {
-    pub(super) destination: SocketAddr,
-    pub(super) ecn: Option<EcnCodepoint>,
-    pub(super) payload: BytesMut,
+pub(crate) struct Departure {
+    pub(crate) destination: SocketAddr,
+    pub(crate) ecn: Option<EcnCodepoint>,
+    pub(crate) payload: BytesMut,
 }
 
 /// What the application does when messages wait.
@@ -155,6 +155,16 @@ impl Node {
 
     pub(super) fn block_socket(&mut self, until: Duration) {
         self.socket = Socket::BlockedUntil(until);
+    }
+
+    /// How often the process has been started.
+    pub(super) fn starts(&self) -> u64 {
+        self.starts
+    }
+
+    /// Whether the process cannot act, or cannot be heard.
+    pub(super) fn is_held_up(&self, clock: &Clock) -> bool {
+        self.is_paused() || self.socket.blocked_until(clock.now()).is_some()
     }
 
     pub(super) fn machine(&self) -> Option<&Manager> {

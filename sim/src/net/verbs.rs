@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use quicpool_core::{Manager, PeerError, SendError};
 
-use super::{Net, NodeId};
+use super::{Net, NodeId, watch::Asked};
 
 impl Net {
     /// Tells two nodes where the other is.
@@ -50,7 +50,10 @@ impl Net {
     /// See [`Manager::connect`].
     pub fn try_connect(&mut self, node: NodeId, to: NodeId) -> Result<(), PeerError> {
         let peer = self.peer_id(to);
-        self.with(node, |machine, now| machine.connect(now, peer))
+        let result = self.call(node, |machine, now| machine.connect(now, peer));
+        self.show_asked(node, to, &Asked::Connect(&result));
+        self.settle(node);
+        result
     }
 
     /// Sends a message.
@@ -70,7 +73,10 @@ impl Net {
     /// See [`Manager::send`].
     pub fn try_send(&mut self, node: NodeId, to: NodeId, message: &[u8]) -> Result<(), SendError> {
         let peer = self.peer_id(to);
-        self.with(node, |machine, now| machine.send(now, peer, message))
+        let result = self.call(node, |machine, now| machine.send(now, peer, message));
+        self.show_asked(node, to, &Asked::Send(message, &result));
+        self.settle(node);
+        result
     }
 
     /// Asks for an event once all that was sent is taken.
@@ -125,12 +131,16 @@ impl Net {
     ///
     /// If the node is down or paused.
     pub fn with<R>(&mut self, node: NodeId, act: impl FnOnce(&mut Manager, Instant) -> R) -> R {
+        let result = self.call(node, act);
+        self.settle(node);
+        result
+    }
+
+    fn call<R>(&mut self, node: NodeId, act: impl FnOnce(&mut Manager, Instant) -> R) -> R {
         assert!(!self.is_paused(node), "{node} is paused");
         let now = self.clock.instant();
         let machine = self.nodes[node.index()].machine_mut();
         let machine = machine.unwrap_or_else(|| panic!("{node} is down"));
-        let result = act(machine, now);
-        self.settle(node);
-        result
+        act(machine, now)
     }
 }

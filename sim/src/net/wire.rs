@@ -66,6 +66,7 @@ impl Net {
 
     /// Gives a datagram to a process.
     pub(super) fn hand_in(&mut self, to: NodeId, datagram: Datagram) {
+        self.show_arrived(to, &datagram);
         let is_taken = self.nodes[to.index()].handle_datagram(&self.clock, datagram);
         self.unread += u64::from(!is_taken);
         self.settle(to);

@@ -20,6 +20,8 @@ pub(crate) struct Report {
     elapsed: Duration,
     simulated: Duration,
     injected: BTreeMap<&'static str, u64>,
+    /// How often each mark was hit, and in how many worlds.
+    marks: BTreeMap<&'static str, (u64, u64)>,
     messages: u64,
     /// Of all runs, whatever their order.
     hash: u128,
@@ -92,6 +94,7 @@ impl Report {
             elapsed: Duration::ZERO,
             simulated: Duration::ZERO,
             injected: BTreeMap::new(),
+            marks: BTreeMap::new(),
             messages: 0,
             hash: 0,
             interrupted: false,
@@ -110,6 +113,11 @@ impl Report {
                 self.hash ^= outcome.hash;
                 for (name, count) in &outcome.injected {
                     *self.injected.entry(name).or_default() += count;
+                }
+                for (name, hits) in &outcome.marks {
+                    let (sum, worlds) = self.marks.entry(name).or_default();
+                    *sum += hits;
+                    *worlds += u64::from(*hits > 0);
                 }
                 self.failures
                     .extend(Failure::of(&outcome).map(|failure| (seed, failure)));
@@ -160,6 +168,7 @@ impl Report {
             "simulated_seconds": self.simulated.as_secs_f64(),
             "messages": self.messages,
             "faults": self.injected,
+            "marks": self.marks.iter().map(|(name, (hits, _))| (*name, *hits)).collect::<BTreeMap<_, _>>(),
             "hash": format!("{:032x}", self.hash),
         })
     }
