@@ -1,9 +1,9 @@
 //! Random histories of whole networks: whatever happens, messages are taken exactly once and in
-//! order or reported, runs repeat byte for byte, and nothing is left behind.
+//! order or reported, and nothing is left behind.
 
 use std::ops::Range;
 
-use quicpool_sim::swarm::{Operation, Scenario};
+use quicpool_sim::swarm::Scenario;
 
 /// Worlds, unless `SEED` in the environment names one.
 const SEEDS: Range<u64> = 0..2_000;
@@ -19,16 +19,6 @@ fn whatever_happens_what_must_hold_holds() {
             outcome.picture
         );
     }
-}
-
-#[test]
-fn the_same_seed_tells_the_same_story_byte_for_byte() {
-    for seed in 0..200 {
-        let scenario = Scenario::draw(seed);
-        assert_eq!(scenario.run().hash, scenario.run().hash, "SEED={seed}");
-    }
-    let [one, two] = [1, 2].map(|seed| Scenario::draw(seed).run().hash);
-    assert_ne!(one, two);
 }
 
 #[test]
@@ -48,23 +38,6 @@ fn worlds_are_as_rough_as_they_are_said_to_be() {
         "every operation makes a difference: {names:?}"
     );
     assert!(messages > 20_000, "{messages} messages");
-}
-
-/// Found by `qsim` with pools of one slot, on paths longer than `tenure_min`: peers took the slot
-/// from each other's handshakes for ever.
-#[test]
-fn peers_that_take_turns_in_pools_of_one_let_each_other_finish() {
-    for seed in [5_071, 9_688, 11_313, 12_827, 14_180, 14_393] {
-        let scenario = Scenario::draw(seed);
-        assert!(
-            scenario
-                .steps
-                .iter()
-                .any(|step| matches!(step.operation, Operation::Send { .. })),
-            "SEED={seed} has not become another world"
-        );
-        assert!(scenario.run().violations.is_empty(), "SEED={seed}");
-    }
 }
 
 /// A connection that had timed out twice over was forgotten before its peer was told, which then

@@ -17,16 +17,18 @@ mod audit;
 mod ledger;
 mod marks;
 mod scenario;
+mod twice;
 mod world;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 pub use marks::MARKS;
 pub use scenario::{Operation, Scenario, Step};
+pub use twice::Divergence;
 pub use world::CONVERGENCE;
 
 /// What a run has come to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outcome {
     /// What did not hold, in the order in which it was noticed.

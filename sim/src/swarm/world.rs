@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    mem,
     rc::Rc,
     time::Duration,
 };
@@ -15,7 +16,7 @@ use super::{
     ledger::Line,
     scenario::SESSION_TIMEOUT,
 };
-use crate::{Burst, Net, NodeId, Queue, Rate, ms, secs};
+use crate::{Burst, Net, NodeId, Queue, Rate, Trail, ms, secs};
 
 /// How long a healed world may take until every message is taken or reported: the idle timeout,
 /// the longest backoff and a handshake, many times over, since peers may have to take turns in a
@@ -71,7 +72,27 @@ impl World {
         }
     }
 
+    /// Makes links in another order than they are used. It must not matter.
+    pub(super) fn make_links_backwards(&mut self) {
+        for from in self.nodes.iter().rev() {
+            for to in self.nodes.iter().rev().filter(|to| *to != from) {
+                self.net.make_link(*from, *to);
+            }
+        }
+    }
+
+    /// Plays it and keeps the trail.
+    pub(super) fn run_with_trail(mut self, steps: &[Step]) -> (Outcome, Trail) {
+        self.net.keep_trail();
+        let outcome = self.play(steps);
+        (outcome, self.net.take_trail())
+    }
+
     pub(super) fn run(mut self, steps: &[Step]) -> Outcome {
+        self.play(steps)
+    }
+
+    fn play(&mut self, steps: &[Step]) -> Outcome {
         for step in steps {
             self.carry_out(&step.operation);
             self.net.advance(step.pause);
@@ -90,10 +111,10 @@ impl World {
             format!("{:?}", self.net)
         };
         Outcome {
-            violations: self.violations,
+            violations: mem::take(&mut self.violations),
             hash,
             simulated,
-            injected: self.injected,
+            injected: mem::take(&mut self.injected),
             marks,
             messages: self.messages,
             picture,
