@@ -83,11 +83,12 @@ const fn is_equal(a: &[u8], b: &[u8]) -> bool {
 
 /// Notes how something does not hold that must hold always.
 macro_rules! always {
-    ($log:expr, $holds:expr, $property:ident, $($what:tt)+) => {
-        if !($holds) {
+    ($log:expr, $holds:expr, $property:ident, $($what:tt)+) => {{
+        let holds: bool = $holds;
+        if !holds {
             $log.violated($crate::swarm::Property::$property, format!($($what)+));
         }
-    };
+    }};
 }
 
 /// Notes how something happens that must never happen.
@@ -99,12 +100,10 @@ macro_rules! never {
 
 /// Counts when something happens that must happen in some world.
 macro_rules! sometimes {
-    ($log:expr, $happens:expr, $name:literal) => {
-        if $happens {
-            const PLACE: usize = $crate::swarm::marks::place($name);
-            $log.hit(PLACE);
-        }
-    };
+    ($log:expr, $happens:expr, $name:literal) => {{
+        const PLACE: usize = $crate::swarm::marks::place($name);
+        $log.count(PLACE, $happens);
+    }};
 }
 
 pub(super) use {always, never, sometimes};
@@ -139,8 +138,8 @@ impl Log {
         }
     }
 
-    pub(super) fn hit(&mut self, place: usize) {
-        self.hits[place] += 1;
+    pub(super) fn count(&mut self, place: usize, happens: bool) {
+        self.hits[place] += u64::from(happens);
     }
 
     pub(super) fn take_violations(&mut self) -> Vec<Violation> {

@@ -45,7 +45,10 @@ impl Cover {
 
     /// Hits by mark.
     pub(crate) fn hits(&self) -> BTreeMap<&'static str, u64> {
-        let hits = self.marks.iter().map(|(name, reached)| (*name, reached.hits));
+        let hits = self
+            .marks
+            .iter()
+            .map(|(name, reached)| (*name, reached.hits));
         hits.collect()
     }
 

@@ -10,6 +10,8 @@ use std::{
 use quicpool_sim::swarm::{Divergence, Outcome};
 use serde_json::json;
 
+use crate::cover::{Cover, WORLDS_MIN};
+
 /// Failures that are printed whole.
 const SHOWN_MAX: usize = 3;
 
@@ -20,8 +22,7 @@ pub(crate) struct Report {
     elapsed: Duration,
     simulated: Duration,
     injected: BTreeMap<&'static str, u64>,
-    /// How often each mark was hit, and in how many worlds.
-    marks: BTreeMap<&'static str, (u64, u64)>,
+    cover: Cover,
     messages: u64,
     /// Of all runs, whatever their order.
     hash: u128,
@@ -87,14 +88,14 @@ impl Failure {
 }
 
 impl Report {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             seeds: 0,
             failures: Vec::new(),
             elapsed: Duration::ZERO,
             simulated: Duration::ZERO,
             injected: BTreeMap::new(),
-            marks: BTreeMap::new(),
+            cover: Cover::new(),
             messages: 0,
             hash: 0,
             interrupted: false,
@@ -114,11 +115,7 @@ impl Report {
                 for (name, count) in &outcome.injected {
                     *self.injected.entry(name).or_default() += count;
                 }
-                for (name, hits) in &outcome.marks {
-                    let (sum, worlds) = self.marks.entry(name).or_default();
-                    *sum += hits;
-                    *worlds += u64::from(*hits > 0);
-                }
+                self.cover.add(&outcome);
                 self.failures
                     .extend(Failure::of(&outcome).map(|failure| (seed, failure)));
             }
@@ -141,8 +138,17 @@ impl Report {
         match worst {
             Some(kind) => kind.exit_code(),
             None if self.interrupted => 130,
+            None if !self.missed().is_empty() => Kind::Invariant.exit_code(),
             None => 0,
         }
+    }
+
+    /// Marks that should have been reached: all of them, by as many worlds as it takes.
+    fn missed(&self) -> Vec<&'static str> {
+        if self.seeds < WORLDS_MIN {
+            return Vec::new();
+        }
+        self.cover.missed()
     }
 
     fn seeds_per_second(&self) -> f64 {
@@ -168,9 +174,38 @@ impl Report {
             "simulated_seconds": self.simulated.as_secs_f64(),
             "messages": self.messages,
             "faults": self.injected,
-            "marks": self.marks.iter().map(|(name, (hits, _))| (*name, *hits)).collect::<BTreeMap<_, _>>(),
+            "marks": self.cover.hits(),
+            "marks_missed": self.missed(),
             "hash": format!("{:032x}", self.hash),
         })
+    }
+
+    /// Prints what was reached instead of a summary. Here no mark may be missing.
+    pub(crate) fn print_cover(&self, as_json: bool) -> io::Result<u8> {
+        if as_json {
+            self.print(as_json)?;
+        } else {
+            let mut out = io::stdout().lock();
+            self.cover.print(&mut out)?;
+            writeln!(
+                out,
+                "{} worlds, {} failures",
+                self.seeds,
+                self.failures.len()
+            )?;
+            out.flush()?;
+        }
+        Ok(match self.exit_code() {
+            0 if !self.cover.missed().is_empty() => Kind::Invariant.exit_code(),
+            code => code,
+        })
+    }
+
+    fn name_missed(&self, out: &mut impl Write) -> io::Result<()> {
+        for mark in self.missed() {
+            writeln!(out, "no world has reached this mark: {mark}")?;
+        }
+        Ok(())
     }
 
     fn summarise(&self, out: &mut impl Write) -> io::Result<()> {
@@ -178,6 +213,7 @@ impl Report {
             writeln!(out, "seed {seed}: {}", failure.what)?;
             writeln!(out, "again: qsim run --seeds {seed}..{}\n", seed + 1)?;
         }
+        self.name_missed(out)?;
         let injected: Vec<String> = self
             .injected
             .iter()

@@ -25,8 +25,13 @@ pub(super) struct Backoff {
     seen: PeerSample,
     /// When the last failure was that no dial has followed.
     failed_at: Option<Duration>,
-    /// Failures since there was a connection.
-    failures: i32,
+    /// Failures since there was a connection: those for which the peer had no room, and others.
+    refusals: i32,
+    errors: i32,
+    /// Why the peer was lost in this instant.
+    lost: Option<Lost>,
+    /// The longest wait after the last failure.
+    ceiling: Duration,
     waits: Waits,
     /// The peer has asked not to be dialled before.
     not_before: Option<Duration>,
@@ -34,6 +39,12 @@ pub(super) struct Backoff {
     waits_since: Option<Duration>,
     /// Trying again would not help: it waits for its user.
     is_barred: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lost {
+    NoRoom,
+    Error,
 }
 
 /// Waits between failures and dials, each of which is a random part of its ceiling.
@@ -77,11 +88,9 @@ impl Backoff {
                 let at = log.at;
                 self.not_before = asked.map(|asked| at + asked.min(config.backoff.max));
                 self.is_barred = reason.is_lasting();
-                sometimes!(
-                    log,
-                    matches!(reason, Reason::Busy { .. }),
-                    "a peer was busy"
-                );
+                let is_busy = matches!(reason, Reason::Busy { .. });
+                self.lost = Some(if is_busy { Lost::NoRoom } else { Lost::Error });
+                sometimes!(log, is_busy, "a peer was busy");
             }
             ConnectionStatus::New | ConnectionStatus::Connecting | Disconnected => {}
         }
@@ -103,25 +112,41 @@ impl Backoff {
         let has_dialled = peer.dials > self.seen.dials;
         let failures = peer.failures.saturating_sub(self.seen.failures);
         self.seen = peer;
+        let lost = self.lost.take();
         if has_dialled && self.failed_at.is_some() {
-            self.dialled(log, config);
+            self.dialled(log);
         }
         if failures > 0 {
-            self.failures += failures as i32;
+            self.failed(config, lost);
             self.failed_at = Some(log.at);
             self.waits_since = None;
-            let at_cap = ceiling(config, self.failures - 1) == config.backoff.max;
+            let at_cap = self.ceiling == config.backoff.max;
             sometimes!(log, at_cap, "a backoff reached its cap");
             // What was dialled in the same instant had not waited at all; but a further address is
             // tried at once, and that is the dial that failed.
             if has_dialled && peer.status == ConnectionStatus::Connecting {
-                self.dialled(log, config);
+                self.dialled(log);
             }
         }
         self.wait(log, config, sample, peer);
     }
 
-    fn dialled(&mut self, log: &mut Log, config: &Config) {
+    /// Failures with and without room are counted apart. Of one that nothing was said about it is
+    /// not known which it is, and the shorter wait is right.
+    fn failed(&mut self, config: &Config, lost: Option<Lost>) {
+        let before = match lost {
+            Some(Lost::NoRoom) => &mut self.refusals,
+            Some(Lost::Error) => &mut self.errors,
+            None => {
+                self.ceiling = ceiling(config, self.refusals.min(self.errors));
+                return;
+            }
+        };
+        self.ceiling = ceiling(config, *before);
+        *before += 1;
+    }
+
+    fn dialled(&mut self, log: &mut Log) {
         let at = log.at;
         if let Some(not_before) = self.not_before.take() {
             sometimes!(
@@ -141,8 +166,7 @@ impl Backoff {
             return;
         };
         sometimes!(log, true, "a dial that failed was tried again");
-        self.waits
-            .add(at - failed_at, ceiling(config, self.failures - 1));
+        self.waits.add(at - failed_at, self.ceiling);
         let Waits { count, sum, .. } = self.waits;
         always!(
             log,
@@ -168,7 +192,13 @@ impl Backoff {
 
     /// Time has passed.
     pub(super) fn pass(&mut self, log: &mut Log, config: &Config) {
-        let max = config.backoff.max.max(config.tenure_min) + SLACK;
+        // Whoever was sent away stays away for a turn of the others, which grows up to
+        // `stall_timeout`.
+        let max = match self.failed_at {
+            Some(_) => config.backoff.max,
+            None => config.backoff.max.max(config.stall_timeout),
+        };
+        let max = max + SLACK;
         let at = log.at;
         let waited = self.waits_since.map_or(Duration::ZERO, |since| at - since);
         if waited > max {
@@ -227,9 +257,7 @@ mod tests {
             let mut scene = Scene::new();
             scene.dial_after(secs(0));
             let retry_after = Some(secs(1));
-            let busy = lost(Reason::Busy { retry_after });
-            scene.fail_after(secs(1));
-            scene.backoff.hear(&mut scene.log, &scene.config, &busy);
+            scene.lose_after(secs(1), Reason::Busy { retry_after });
             scene.dial_after(wait);
             assert_eq!(scene.log.broken(), expected);
         }
@@ -287,9 +315,16 @@ mod tests {
         }
 
         fn fail_after(&mut self, wait: Duration) {
+            self.lose_after(wait, Reason::HandshakeTimeout);
+        }
+
+        fn lose_after(&mut self, wait: Duration, reason: Reason) {
+            self.log.at += wait;
+            self.backoff
+                .hear(&mut self.log, &self.config, &lost(reason));
             self.sample.peers[0].failures += 1;
             self.sample.peers[0].status = Failed;
-            self.settle_after(wait);
+            self.settle_after(secs(0));
         }
 
         fn settle_after(&mut self, wait: Duration) {

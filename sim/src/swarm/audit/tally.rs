@@ -54,36 +54,35 @@ impl Tally {
     }
 
     pub(super) fn hear(&mut self, log: &mut Log, event: &Event) {
-        match event {
-            Event::StatusChanged {
-                peer,
-                from,
-                to,
-                reason,
-            } => {
-                if *to == Connected {
-                    let is_met = !self.met.insert(*peer);
-                    self.reconnects += u64::from(is_met);
-                    sometimes!(log, is_met, "a peer was connected again");
-                }
-                if *from == Connected {
-                    self.lost += u64::from(*to == Failed);
-                    self.expired += u64::from(*reason == Reason::Idle);
-                    self.evicted += u64::from(*reason == Reason::Evicted);
-                }
-                notice_reason(log, reason);
-            }
-            Event::Undelivered {
-                messages, reason, ..
-            } => {
-                self.undelivered += messages.end - messages.start;
-                notice_verdict(log, *reason);
-            }
-            Event::PeerRestarted { .. } => {
-                sometimes!(log, true, "the restart of a peer was noticed");
-            }
-            _ => {}
+        if let Event::Undelivered {
+            messages, reason, ..
+        } = event
+        {
+            self.undelivered += messages.end - messages.start;
+            notice_verdict(log, *reason);
         }
+        let is_restart = matches!(event, Event::PeerRestarted { .. });
+        sometimes!(log, is_restart, "the restart of a peer was noticed");
+        let Event::StatusChanged {
+            peer,
+            from,
+            to,
+            reason,
+        } = event
+        else {
+            return;
+        };
+        if *to == Connected {
+            let is_met = !self.met.insert(*peer);
+            self.reconnects += u64::from(is_met);
+            sometimes!(log, is_met, "a peer was connected again");
+        }
+        if *from == Connected {
+            self.lost += u64::from(*to == Failed);
+            self.expired += u64::from(*reason == Reason::Idle);
+            self.evicted += u64::from(*reason == Reason::Evicted);
+        }
+        notice_reason(log, reason);
     }
 
     /// The machine has nothing more to do. `is_alone` tells that no datagram has reached it since
