@@ -12,11 +12,11 @@ use quicpool_core::{Event, Message, Occupancy};
 
 use super::{
     Operation, Outcome, Property, Scenario, Step, Violation,
-    audit::{Audit, FILLING},
+    audit::{Audit, FILLING, Packets},
     ledger::Line,
     scenario::SESSION_TIMEOUT,
 };
-use crate::{Burst, Net, NodeId, Queue, Rate, Trail, ms, secs};
+use crate::{Burst, Crypto, Net, NodeId, Queue, Rate, Trail, ms, secs};
 
 /// How long a healed world may take until every message is taken or reported: the idle timeout,
 /// the longest backoff and a handshake, many times over, since peers may have to take turns in a
@@ -48,13 +48,19 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(scenario: &Scenario) -> Self {
-        let mut net = Net::new(scenario.seed).latency(scenario.latency);
+        let net = Net::new(scenario.seed).crypto(scenario.crypto);
+        let mut net = net.latency(scenario.latency);
         let nodes = net.nodes(scenario.nodes, &scenario.config);
         let peers: Vec<_> = nodes
             .iter()
             .map(|node| (*node, net.peer_id(*node)))
             .collect();
-        let audit = Rc::new(RefCell::new(Audit::new(&peers)));
+        let packets = match scenario.crypto {
+            Crypto::Checksum => Packets::Legible,
+            #[cfg(feature = "tls")]
+            Crypto::Tls => Packets::Opaque,
+        };
+        let audit = Rc::new(RefCell::new(Audit::new(&peers, packets)));
         net.watch(audit.clone());
         net.introduce_all();
         Self {

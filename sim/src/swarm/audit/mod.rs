@@ -52,8 +52,17 @@ pub(super) struct Audit {
     peers: Vec<PeerId>,
     nodes: Vec<NodeId>,
     processes: Vec<Process>,
+    packets: Packets,
     wire: Wire,
     records: Records,
+}
+
+/// Whether auditors can look into packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Packets {
+    Legible,
+    /// They are encrypted.
+    Opaque,
 }
 
 /// What is known of the process that runs on a node.
@@ -91,12 +100,13 @@ enum Company {
 
 impl Audit {
     /// Auditors of these nodes, in the order in which they were added.
-    pub(super) fn new(nodes: &[(NodeId, PeerId)]) -> Self {
+    pub(super) fn new(nodes: &[(NodeId, PeerId)], packets: Packets) -> Self {
         Self {
             log: Log::new(),
             peers: nodes.iter().map(|(_, peer)| *peer).collect(),
             nodes: nodes.iter().map(|(node, _)| *node).collect(),
             processes: nodes.iter().map(|_| Process::default()).collect(),
+            packets,
             wire: Wire::default(),
             records: Records::new(nodes.len()),
         }
@@ -163,6 +173,9 @@ impl Audit {
         };
         let (log, process) = (&mut self.log, &mut self.processes[from]);
         Records::look(log, &process.config, &leaving);
+        if self.packets == Packets::Opaque {
+            return;
+        }
         let starts = self
             .wire
             .leave(log, &process.config, &mut self.records, &leaving);
@@ -282,7 +295,7 @@ impl Watch for Audit {
         if let Asked::Send(message, _) = asked {
             process.tally.accept();
             let number = self.records.accept(scene.at, from, to, message);
-            if !scene.is_held_up {
+            if !scene.is_held_up && self.packets == Packets::Legible {
                 pair.punctual.accept(log, &process.config, number);
             }
         }
