@@ -101,7 +101,7 @@ impl Expiry {
 
     /// Time has passed. The machine looks every `pool_ttl` whether anything waits, so that a
     /// connection may last twice that; and for as long as it takes to learn that nothing waits at
-    /// the other end, which on a path that is not `clear` depends on what is lost.
+    /// the other end, which depends on what is lost and on who is up, unless the way is clear.
     pub(super) fn pass(&self, log: &mut Log, config: &Config, is_clear: impl FnOnce() -> bool) {
         let idle = log.at.saturating_sub(self.busy);
         let max = 2 * config.pool_ttl + NEWS_DELAY;

@@ -52,6 +52,8 @@ pub(super) struct Audit {
     peers: Vec<PeerId>,
     nodes: Vec<NodeId>,
     processes: Vec<Process>,
+    /// Whether each node was up and has acted whenever it wanted to, so far.
+    steady: Vec<bool>,
     packets: Packets,
     wire: Wire,
     records: Records,
@@ -106,6 +108,7 @@ impl Audit {
             peers: nodes.iter().map(|(_, peer)| *peer).collect(),
             nodes: nodes.iter().map(|(node, _)| *node).collect(),
             processes: nodes.iter().map(|_| Process::default()).collect(),
+            steady: vec![true; nodes.len()],
             packets,
             wire: Wire::default(),
             records: Records::new(nodes.len()),
@@ -148,6 +151,7 @@ impl Audit {
     fn begin(&mut self, scene: &Scene<'_>, place: usize) {
         let Some(machine) = scene.machine else {
             self.processes[place] = Process::default();
+            self.steady[place] = false;
             return;
         };
         self.records.restart(place);
@@ -219,6 +223,7 @@ impl Audit {
             .map(|other| other.sample.peers.get(place).map_or(0, |p| p.outbox_bytes))
             .collect();
         let dials = self.wire.dials(place);
+        self.steady[place] &= !scene.is_held_up;
         let (log, process) = (&mut self.log, &mut self.processes[place]);
         let expirations = process.sample.counters.expirations;
         if !process.sample.take(scene, &self.peers) {
@@ -247,7 +252,8 @@ impl Audit {
         for (peer, pair) in pairs.iter_mut().enumerate().filter(|(at, _)| *at != place) {
             let numbers = sample.peers[peer];
             pair.backoff.settle(log, config, sample, numbers);
-            let is_clear = || scene.faults_between(scene.node, self.nodes[peer]) == 0;
+            let steady = self.steady[place] && self.steady[peer];
+            let is_clear = || steady && scene.faults_between(scene.node, self.nodes[peer]) == 0;
             pair.expiry
                 .settle(log, config, numbers, is_own, held_for[peer]);
             pair.expiry.pass(log, config, is_clear);
