@@ -12,7 +12,7 @@ use crate::NodeId;
 /// Violations of one world that are kept: the first ones tell the story.
 const VIOLATIONS_MAX: usize = 100;
 
-/// What happens in some world, by name: a thousand worlds together reach all of it.
+/// What happens in some world, by name: two thousand worlds together reach all of it.
 pub const MARKS: &[&str] = &[
     // Dials and handshakes
     "a dial that failed was tried again",

@@ -8,7 +8,7 @@ use std::{
 use quicpool_sim::swarm::{MARKS, Outcome};
 
 /// Worlds that reach every mark together. Fewer may miss some by chance.
-pub(crate) const WORLDS_MIN: u64 = 1_000;
+pub(crate) const WORLDS_MIN: u64 = 2_000;
 
 /// How often each mark was hit.
 pub(crate) struct Cover {

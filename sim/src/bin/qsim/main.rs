@@ -1,7 +1,7 @@
 //! Thousands of simulated worlds: each seed draws its own, and what must hold is checked in all.
 //!
 //! Exits with 0 if everything holds, 2 if something went wrong, or if a mark was not reached by a
-//! thousand worlds or more, 3 if something never happened, 4 if a run did not repeat, 5 if the machine
+//! run of 2,000 worlds or more, 3 if something never happened, 4 if a run did not repeat, 5 if the machine
 //! panicked, 130 if it was interrupted.
 
 mod cover;
