@@ -10,12 +10,16 @@ mod node;
 mod observe;
 mod outside;
 mod process;
+mod record;
 mod trail;
 mod verbs;
-mod watch;
+pub(crate) mod watch;
 mod wire;
 
-use std::{collections::BTreeMap, fmt, mem, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell, collections::BTreeMap, fmt, mem, net::SocketAddr, rc::Rc, sync::Arc,
+    time::Duration,
+};
 
 pub use credentials::NewProcess;
 pub use outside::Astray;
@@ -101,6 +105,8 @@ pub struct Net {
     steps: usize,
     /// Who keeps a record of all this, if anybody does.
     recorder: Option<Recorder>,
+    /// Who looks on, if anybody does.
+    watch: Option<Rc<RefCell<dyn watch::Watch>>>,
 }
 
 /// In which order things happen that are due at one instant.
@@ -142,6 +148,7 @@ impl Net {
             outside: Vec::new(),
             steps: 0,
             recorder: None,
+            watch: None,
         }
     }
 
@@ -386,6 +393,7 @@ impl Net {
             self.arrange(at, Due::Deadline(id));
         }
         self.note_news(id, heard);
+        self.show_settled(id, heard.0, &departures);
         for departure in departures {
             self.depart(id, departure);
         }
@@ -403,7 +411,7 @@ impl Due {
 }
 
 impl NodeId {
-    fn index(self) -> usize {
+    pub(crate) fn index(self) -> usize {
         self.0.into()
     }
 

@@ -6,11 +6,11 @@ use bytes::Bytes;
 
 use super::{
     Manager, Timer,
-    peer::{Dialling, Peer, Redial},
+    peer::{Dialling, Redial},
 };
 use crate::{
     Event, Reason, Undeliverable,
-    peer::{LinkId, PeerKey, backoff::Kind, chooser::Dialler, lifecycle::Cause},
+    peer::{LinkId, PeerKey, backoff::Kind, chooser::Dialler, lifecycle::Cause, pool::Purpose},
     transport::{Ending, Link, Stage},
     wire::code::{self, CloseCode},
 };
@@ -145,9 +145,10 @@ impl Manager {
         }
         if peer.is_live() {
             if was_live {
-                self.live_changed(now, key);
+                return self.live_changed(now, key);
             }
-            return;
+            // Its last words may have been an acknowledgement.
+            return self.refresh(now, key);
         }
         self.disconnected(now, key, parting, reason);
     }
@@ -220,8 +221,12 @@ impl Manager {
         if sent_away {
             self.stay_away(now, key);
         }
-        let still_dialling = self.peers.get(key).is_some_and(Peer::has_links);
-        if still_dialling {
+        if let Some(peer) = self.peers.get(key).filter(|peer| peer.has_links()) {
+            let purpose = match peer.is_dialling() {
+                true => Purpose::Dial,
+                false => Purpose::Arrival,
+            };
+            self.pool.keep_for(key, purpose);
             self.moved(key, Cause::Begun, Reason::Dialling);
         }
         self.release_unused(key);

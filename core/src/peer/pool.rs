@@ -130,6 +130,19 @@ impl Pool {
         });
     }
 
+    /// The peer's last connection is gone, and it keeps the slot for a dial or an arrival, which is
+    /// left alone like any other.
+    pub(crate) fn keep_for(&mut self, key: PeerKey, purpose: Purpose) {
+        if self
+            .holder(key)
+            .is_none_or(|held| held.purpose != Purpose::Peer)
+        {
+            return;
+        }
+        self.dials += usize::from(purpose == Purpose::Dial);
+        let _ = self.update(key, |holder| holder.purpose = purpose);
+    }
+
     /// Gives the slot back, if the peer holds one.
     pub(crate) fn release(&mut self, key: PeerKey) {
         let Some(holder) = self.holder(key) else {
@@ -343,6 +356,24 @@ mod tests {
         let change = pool.set_evictable(b, Evictable::Yes);
         assert_eq!(change, Evictability::Gained);
         assert_eq!(pool.idle_victim(), Some(b));
+    }
+
+    #[test]
+    fn whoever_has_lost_its_connection_and_dials_again_is_left_alone() {
+        let start = epoch();
+        let key = PeerKey::new(0);
+        for purpose in [Purpose::Dial, Purpose::Arrival] {
+            let mut pool = Pool::new(1);
+            assert_eq!(pool.acquire(start, key, purpose, Evictable::Yes), Ok(()));
+            pool.confirm(start, key, Duration::ZERO);
+            pool.keep_for(key, purpose);
+            assert_eq!(pool.busy_victim(start), Err(None));
+            pool.confirm(start, key, Duration::ZERO);
+            assert_eq!(pool.busy_victim(start), Ok(key));
+            pool.keep_for(key, purpose);
+            pool.release(key);
+            assert_eq!(pool.dials, 0);
+        }
     }
 
     #[test]

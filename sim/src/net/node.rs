@@ -28,10 +28,10 @@ const RECEIVE_MAX: usize = 256;
 /// Calls into a machine at one instant. One that needs more has deadlines that never move.
 const CALLS_AT_ONE_INSTANT_MAX: usize = 100_000;
 /// A datagram that has left a machine.
-pub(super) struct Departure {
-    pub(super) destination: SocketAddr,
-    pub(super) ecn: Option<EcnCodepoint>,
-    pub(super) payload: BytesMut,
+pub(crate) struct Departure {
+    pub(crate) destination: SocketAddr,
+    pub(crate) ecn: Option<EcnCodepoint>,
+    pub(crate) payload: BytesMut,
 }
 
 /// What the application does when messages wait.
@@ -150,6 +150,16 @@ impl Node {
 
     pub(super) fn block_socket(&mut self, until: Duration) {
         self.socket = Socket::BlockedUntil(until);
+    }
+
+    /// How often the process has been started.
+    pub(super) fn starts(&self) -> u64 {
+        self.starts
+    }
+
+    /// Whether the process cannot act, or cannot be heard.
+    pub(super) fn is_held_up(&self, clock: &Clock) -> bool {
+        self.is_paused() || self.socket.blocked_until(clock.now()).is_some()
     }
 
     pub(super) fn machine(&self) -> Option<&Manager> {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use quicpool_core::{Manager, PeerError, SendError};
 
-use super::{Net, NodeId, watch::Answer};
+use super::{Net, NodeId, record::Answer, watch::Asked};
 use crate::trace::Verb;
 
 impl Net {
@@ -54,10 +54,11 @@ impl Net {
     /// See [`Manager::connect`].
     pub fn try_connect(&mut self, node: NodeId, to: NodeId) -> Result<(), PeerError> {
         let peer = self.peer_id(to);
-        let verb = Verb::Other("connect");
-        self.ask(node, Some(to), verb, |machine, now| {
-            machine.connect(now, peer)
-        })
+        let result = self.call(node, |machine, now| machine.connect(now, peer));
+        self.note_verb(node, Some(to), Verb::Other("connect"), &result);
+        self.show_asked(node, to, &Asked::Connect(&result));
+        self.settle(node);
+        result
     }
 
     /// Sends a message.
@@ -77,12 +78,12 @@ impl Net {
     /// See [`Manager::send`].
     pub fn try_send(&mut self, node: NodeId, to: NodeId, message: &[u8]) -> Result<(), SendError> {
         let peer = self.peer_id(to);
-        let verb = Verb::Send {
-            bytes: message.len(),
-        };
-        self.ask(node, Some(to), verb, |machine, now| {
-            machine.send(now, peer, message)
-        })
+        let result = self.call(node, |machine, now| machine.send(now, peer, message));
+        let bytes = message.len();
+        self.note_verb(node, Some(to), Verb::Send { bytes }, &result);
+        self.show_asked(node, to, &Asked::Send(message, &result));
+        self.settle(node);
+        result
     }
 
     /// Asks for an event once all that was sent is taken.

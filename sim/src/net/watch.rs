@@ -1,225 +1,186 @@
-//! What a network tells its [`Recorder`], if it has one.
+//! Who looks on: shown what nodes do at the instant at which they do it, and no part of it.
 
-use quicpool_core::{ConnectionStatus, Event, Message, PeerError, SendError};
-
-use super::{Net, NodeId};
-use crate::{
-    link::{Link, Parcel},
-    trace::{
-        Fate, Leaving, Legibility, NodeRecord, Parcelled, Place, Reception, Recorder, Scope, Verb,
-    },
+use std::{
+    cell::RefCell, collections::BTreeMap, net::SocketAddr, rc::Rc, time::Duration, time::Instant,
 };
 
-/// What a verb of an application returns.
-pub(super) trait Answer {
-    /// Why it was refused, if it was.
-    fn refusal(&self) -> Option<String>;
+use quicpool_core::{Datagram, Event, Manager, PeerError, SendError};
+
+pub(crate) use super::node::Departure;
+use super::{Net, NodeId, node::Node};
+use crate::link::Link;
+
+/// Somebody who watches a whole network.
+pub(crate) trait Watch {
+    /// An application has asked its machine for something, and the machine has not acted on it.
+    fn asked(&mut self, scene: &Scene<'_>, to: NodeId, asked: &Asked<'_>);
+    /// A process is given a datagram.
+    fn arrived(&mut self, scene: &Scene<'_>, datagram: &Datagram);
+    /// A node has done all that it has to do at this instant.
+    fn settled(&mut self, scene: &Scene<'_>, news: &[(Duration, Event)], departures: &[Departure]);
 }
 
-impl Answer for () {
-    fn refusal(&self) -> Option<String> {
-        None
+/// What an application asks for, and what the machine says to it.
+pub(crate) enum Asked<'a> {
+    /// To send a message.
+    Send(&'a [u8], &'a Result<(), SendError>),
+    /// To connect.
+    Connect(&'a Result<(), PeerError>),
+}
+
+/// A node at an instant.
+pub(crate) struct Scene<'a> {
+    pub(crate) at: Duration,
+    /// The same as the machine sees it.
+    pub(crate) now: Instant,
+    pub(crate) node: NodeId,
+    /// How often it has been started.
+    pub(crate) life: u64,
+    /// `None` while it is down.
+    pub(crate) machine: Option<&'a Manager>,
+    /// Whether it cannot act: it is paused, or its socket would block.
+    pub(crate) is_held_up: bool,
+    nodes: &'a [Node],
+    links: &'a BTreeMap<(NodeId, NodeId), Link>,
+    addresses: &'a BTreeMap<SocketAddr, NodeId>,
+}
+
+impl Scene<'_> {
+    /// Where a node is.
+    pub(crate) fn addr_of(&self, node: NodeId) -> SocketAddr {
+        self.nodes[node.index()].peer.addr
     }
-}
 
-impl Answer for Result<(), PeerError> {
-    fn refusal(&self) -> Option<String> {
-        self.as_ref().err().map(ToString::to_string)
+    /// Who is at an address, or was there before it moved.
+    pub(crate) fn who_is_at(&self, addr: SocketAddr) -> Option<NodeId> {
+        self.addresses.get(&addr).copied()
     }
-}
 
-impl Answer for Result<(), SendError> {
-    fn refusal(&self) -> Option<String> {
-        self.as_ref().err().map(ToString::to_string)
+    /// How often anything has befallen datagrams between two nodes, in either direction.
+    pub(crate) fn faults_between(&self, a: NodeId, b: NodeId) -> u64 {
+        let links = [(a, b), (b, a)];
+        let links = links.iter().filter_map(|ends| self.links.get(ends));
+        let counts = links.flat_map(Link::stage_counts);
+        counts.map(|(_, counts)| counts.injected()).sum()
     }
 }
 
 impl Net {
-    /// Keeps a record of all that happens from this moment on: see [`trace`](crate::trace).
-    ///
-    /// What is under way already is not in it.
-    pub fn record(&mut self, recorder: &Recorder) {
-        recorder.begin(Legibility::of(self.crypto));
-        self.recorder = Some(recorder.clone());
-        self.links.values_mut().for_each(Link::take_notes);
-        let now = self.clock.now();
-        for node in self.ids() {
-            self.note_node(node);
-            if self.machine(node).is_some() {
-                recorder.started(now, node);
+    /// Lets somebody watch from this moment on, in place of who did before.
+    pub(crate) fn watch(&mut self, watch: Rc<RefCell<dyn Watch>>) {
+        self.watch = Some(watch);
+    }
+
+    /// Lets nobody watch.
+    pub(crate) fn unwatch(&mut self) {
+        self.watch = None;
+    }
+
+    pub(super) fn show_asked(&self, node: NodeId, to: NodeId, asked: &Asked<'_>) {
+        if let Some(watch) = &self.watch {
+            watch.borrow_mut().asked(&self.scene(node), to, asked);
+        }
+    }
+
+    pub(super) fn show_arrived(&self, node: NodeId, datagram: &Datagram) {
+        if let Some(watch) = &self.watch {
+            watch.borrow_mut().arrived(&self.scene(node), datagram);
+        }
+    }
+
+    /// `told` is how many events the node had told before.
+    pub(super) fn show_settled(&self, node: NodeId, told: usize, departures: &[Departure]) {
+        if let Some(watch) = &self.watch {
+            let news = &self.history(node)[told..];
+            let scene = self.scene(node);
+            watch.borrow_mut().settled(&scene, news, departures);
+        }
+    }
+
+    fn scene(&self, id: NodeId) -> Scene<'_> {
+        let node = &self.nodes[id.index()];
+        Scene {
+            at: self.clock.now(),
+            now: self.clock.instant(),
+            node: id,
+            life: node.starts(),
+            machine: node.machine(),
+            is_held_up: node.is_held_up(&self.clock),
+            nodes: &self.nodes,
+            links: &self.links,
+            addresses: &self.addresses,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quicpool_core::{Config, ConnectionStatus::Connected};
+
+    use super::*;
+    use crate::secs;
+
+    #[derive(Default)]
+    struct Diary {
+        asked: usize,
+        arrived: usize,
+        departed: usize,
+        news: Vec<(NodeId, Duration, Event)>,
+    }
+
+    impl Watch for Diary {
+        fn asked(&mut self, _scene: &Scene<'_>, _to: NodeId, _asked: &Asked<'_>) {
+            self.asked += 1;
+        }
+
+        fn arrived(&mut self, _scene: &Scene<'_>, _datagram: &Datagram) {
+            self.arrived += 1;
+        }
+
+        fn settled(
+            &mut self,
+            scene: &Scene<'_>,
+            news: &[(Duration, Event)],
+            departures: &[Departure],
+        ) {
+            self.departed += departures.len();
+            for (at, event) in news {
+                assert_eq!(*at, scene.at, "it is shown when it happens");
+                self.news.push((scene.node, *at, event.clone()));
             }
         }
-        for node in self.ids() {
-            self.note_known(node);
-        }
-        self.note_settings();
     }
 
-    /// Ends the record.
-    pub fn stop_recording(&mut self) {
-        self.recorder = None;
-        self.links.values_mut().for_each(Link::leave_notes);
-    }
-
-    /// Whom a node knows already when a record begins.
-    fn note_known(&self, node: NodeId) {
-        let is_new = |other: &NodeId| self.status(node, *other) == Some(ConnectionStatus::New);
-        for other in self.ids().filter(is_new) {
-            self.note_verb(node, Some(other), Verb::Other("introduce"), &());
-        }
-    }
-
-    pub(super) fn note_node(&self, node: NodeId) {
-        if let Some(recorder) = &self.recorder {
-            recorder.add_node(NodeRecord {
-                node,
-                peer: self.peer_id(node),
-                addr: self.addr(node),
+    #[test]
+    fn a_watcher_sees_all_of_it_and_changes_nothing() {
+        let play = |diary: Option<&Rc<RefCell<Diary>>>| {
+            let mut net = Net::new(7);
+            if let Some(diary) = diary {
+                net.watch(diary.clone());
+            }
+            let nodes = net.nodes(2, &Config::default());
+            net.introduce_all();
+            net.send(nodes[0], nodes[1], b"hello");
+            net.run_until(secs(1), |net| {
+                net.status(nodes[1], nodes[0]) == Some(Connected)
             });
-        }
-    }
-
-    /// A datagram leaves a node, for a link or for the outside.
-    pub(super) fn note_departure(&self, from: NodeId, parcel: &Parcel) -> Option<usize> {
-        let to = self.addresses.get(&parcel.destination);
-        let to = to.map_or(Place::Outside(parcel.destination), |to| Place::Node(*to));
-        self.note_leaving(Place::Node(from), to, parcel)
-    }
-
-    /// A datagram comes from the outside.
-    pub(super) fn note_injection(&self, to: NodeId, parcel: &Parcel) -> Option<usize> {
-        self.note_leaving(Place::Outside(parcel.source), Place::Node(to), parcel)
-    }
-
-    fn note_leaving(&self, from: Place, to: Place, parcel: &Parcel) -> Option<usize> {
-        let leaving = Leaving {
-            from,
-            to,
-            source: parcel.source,
-            destination: parcel.destination,
-            ecn: parcel.ecn,
-            payload: &parcel.payload,
+            net.advance(secs(1));
+            net
         };
-        self.recorder.as_ref()?.leaves(self.clock.now(), &leaving)
-    }
-
-    /// A link has taken a datagram under this number.
-    pub(super) fn note_entry(
-        &mut self,
-        from: NodeId,
-        to: NodeId,
-        datagram: Option<usize>,
-        number: u64,
-    ) {
-        if let (Some(recorder), Some(datagram)) = (&self.recorder, datagram) {
-            recorder.enters(datagram, &Parcelled { from, to, number });
+        let diary = Rc::default();
+        let net = play(Some(&diary));
+        assert_eq!(net.hash(), play(None).hash());
+        let diary = diary.borrow();
+        let nodes: Vec<NodeId> = net.ids().collect();
+        let counts = [(0, 1), (1, 0)].map(|(a, b)| net.link_counts(nodes[a], nodes[b]));
+        let offered: u64 = counts.iter().map(|counts| counts.offered).sum();
+        let arrived: u64 = counts.iter().map(|counts| counts.arrived).sum();
+        assert_eq!((diary.asked, diary.departed as u64), (1, offered));
+        assert_eq!(diary.arrived as u64, arrived);
+        for node in nodes {
+            let seen = diary.news.iter().filter(|(of, ..)| *of == node);
+            let seen: Vec<_> = seen.map(|(_, at, event)| (*at, event.clone())).collect();
+            assert_eq!(seen, net.history(node));
         }
-        self.note_stages(from, to);
-    }
-
-    /// A link has moved.
-    pub(super) fn note_stages(&mut self, from: NodeId, to: NodeId) {
-        if let Some(recorder) = &self.recorder
-            && let Some(link) = self.links.get_mut(&(from, to))
-        {
-            recorder.noted(self.clock.now(), from, to, link.notes());
-        }
-    }
-
-    pub(super) fn note_outdated(&self, parcel: &Parcelled) {
-        if let Some(recorder) = &self.recorder {
-            recorder.is_outdated(self.clock.now(), parcel);
-        }
-    }
-
-    pub(super) fn note_arrival(&self, parcel: &Parcelled, reception: Reception) {
-        if let Some(recorder) = &self.recorder {
-            recorder.arrives(self.clock.now(), parcel, reception);
-        }
-    }
-
-    /// A datagram from the outside has come to a node.
-    pub(super) fn note_reception(
-        &self,
-        node: NodeId,
-        datagram: Option<usize>,
-        reception: Reception,
-    ) {
-        if let Some(recorder) = &self.recorder {
-            recorder.is_received(self.clock.now(), node, datagram, reception);
-        }
-    }
-
-    pub(super) fn note_end(&self, datagram: Option<usize>, fate: Fate) {
-        if let Some(recorder) = &self.recorder {
-            recorder.ends(self.clock.now(), datagram, fate);
-        }
-    }
-
-    /// How much there was to hear from a node before it is called; see
-    /// [`note_news`](Self::note_news).
-    pub(super) fn heard(&self, node: NodeId) -> (usize, usize) {
-        let node = &self.nodes[node.index()];
-        (node.history().len(), node.waiting_messages().len())
-    }
-
-    /// What a node has said and taken since then.
-    pub(super) fn note_news(&self, node: NodeId, (events, messages): (usize, usize)) {
-        let Some(recorder) = &self.recorder else {
-            return;
-        };
-        let (now, process) = (self.clock.now(), &self.nodes[node.index()]);
-        let news = process.history()[events..].iter();
-        news.for_each(|(_, event): &(_, Event)| recorder.event(now, node, event));
-        let taken: &[Message] = &process.waiting_messages()[messages..];
-        recorder.took(now, node, taken);
-    }
-
-    pub(super) fn note_verb(
-        &self,
-        node: NodeId,
-        about: Option<NodeId>,
-        verb: Verb,
-        answer: &impl Answer,
-    ) {
-        if let Some(recorder) = &self.recorder {
-            recorder.asked(self.clock.now(), node, about, verb, answer.refusal());
-        }
-    }
-
-    /// Lets the record speak of a fault.
-    pub(super) fn note_fault(&self, note: impl FnOnce(&Recorder, std::time::Duration)) {
-        if let Some(recorder) = &self.recorder {
-            note(recorder, self.clock.now());
-        }
-    }
-
-    /// One way between two nodes is cut or mended.
-    pub(super) fn note_gate(&self, from: NodeId, to: NodeId) {
-        let is_cut = self.links.get(&(from, to)).is_some_and(|link| link.is_cut);
-        let scope = Scope::OneWay(from, to);
-        self.note_fault(|recorder, now| match is_cut {
-            _ if from == to => {}
-            true => recorder.begins(now, "cut", scope, None),
-            false => recorder.is_over(now, "cut", scope),
-        });
-    }
-
-    /// The settings of links may have changed.
-    pub(super) fn note_settings(&self) {
-        let Some(recorder) = &self.recorder else {
-            return;
-        };
-        let now = self.clock.now();
-        recorder.set_path(now, &self.path);
-        for ((from, to), link) in &self.links {
-            let path = super::wire::faults(&self.path, *from, *to);
-            recorder.set_link(now, *from, *to, &link.faults, &path);
-        }
-    }
-
-    /// Time has passed.
-    pub(super) fn note_time(&self) {
-        self.note_fault(|recorder, now| recorder.passes(now));
     }
 }

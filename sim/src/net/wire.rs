@@ -75,6 +75,7 @@ impl Net {
 
     /// Gives a datagram to a process, which has to be settled then.
     pub(super) fn hand_in(&mut self, to: NodeId, datagram: Datagram) -> Reception {
+        self.show_arrived(to, &datagram);
         let reception = self.nodes[to.index()].handle_datagram(&self.clock, datagram);
         self.unread += u64::from(reception == Reception::NoRoom);
         reception

@@ -15,12 +15,14 @@
 
 mod audit;
 mod ledger;
+mod marks;
 mod scenario;
 mod twice;
 mod world;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
+pub use marks::MARKS;
 pub use scenario::{Operation, Scenario, Step};
 pub use twice::Divergence;
 pub use world::CONVERGENCE;
@@ -37,6 +39,8 @@ pub struct Outcome {
     pub simulated: Duration,
     /// How often each operation and fault was carried out.
     pub injected: BTreeMap<&'static str, u64>,
+    /// How often each mark was hit, those that were not included: what must happen in some world.
+    pub marks: BTreeMap<&'static str, u64>,
     /// Messages that were accepted.
     pub messages: u64,
     /// A picture of the network at the end, if anything did not hold.
@@ -69,7 +73,23 @@ pub enum Property {
     LegalMoves,
     /// Slots never exceed `connections_max`.
     SlotsWithinLimit,
-    /// Counters agree with what the applications have seen.
+    /// Queues and handshakes in progress never exceed their limits.
+    QueuesWithinLimit,
+    /// No connection expires that was used within `pool_ttl`, or on which anything waits.
+    NotExpiredEarly,
+    /// No connection lives on that was not used for longer than `pool_ttl` allows.
+    NotUsedAfterTtl,
+    /// A batch leaves `batch_delay_max` after its first message at the latest, if it can.
+    BatchesInTime,
+    /// Dials after failures wait as the backoff says, no longer and no less.
+    BackoffKept,
+    /// No record is sealed with a key and a nonce that were used before.
+    NonceUsedOnce,
+    /// Nothing that is sealed can be read on the wire.
+    NothingInClear,
+    /// Records on the wire hold what was accepted, within the limits of a batch.
+    RecordsAddUp,
+    /// Counters agree with what was seen to happen.
     CountersAgree,
     /// Once every peer has forgotten the others, every map and queue is empty.
     NothingLeftBehind,

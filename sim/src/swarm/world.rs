@@ -1,18 +1,22 @@
 //! A scenario as it is played.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     mem,
+    rc::Rc,
     time::Duration,
 };
 
 use quicpool_core::{Event, Message, Occupancy};
 
 use super::{
-    Operation, Outcome, Property, Scenario, Step, Violation, audit::Auditor, ledger::Line,
+    Operation, Outcome, Property, Scenario, Step, Violation,
+    audit::{Audit, FILLING, Packets},
+    ledger::Line,
     scenario::SESSION_TIMEOUT,
 };
-use crate::{Burst, Net, NodeId, Queue, Rate, Trail, ms, secs, trace::Recorder};
+use crate::{Burst, Crypto, Net, NodeId, Queue, Rate, Trail, ms, secs, trace::Recorder};
 
 /// How long a healed world may take until every message is taken or reported: the idle timeout,
 /// the longest backoff and a handshake, many times over, since peers may have to take turns in a
@@ -28,7 +32,6 @@ const HEADER_LEN: usize = 12;
 pub(super) struct World {
     net: Net,
     nodes: Vec<NodeId>,
-    connections_max: usize,
     /// How often each node has been started again.
     lives: Vec<u32>,
     down: BTreeSet<usize>,
@@ -37,7 +40,7 @@ pub(super) struct World {
     lines: BTreeMap<(usize, u32, usize), Line>,
     /// Lines of which messages may be given up: either end has ended the session, or has died.
     disturbed: BTreeSet<(usize, u32, usize)>,
-    auditors: Vec<Auditor>,
+    audit: Rc<RefCell<Audit>>,
     violations: Vec<Violation>,
     injected: BTreeMap<&'static str, u64>,
     messages: u64,
@@ -48,13 +51,23 @@ impl World {
         let net = Net::new(scenario.seed).crypto(scenario.crypto);
         let mut net = net.latency(scenario.latency);
         let nodes = net.nodes(scenario.nodes, &scenario.config);
+        let peers: Vec<_> = nodes
+            .iter()
+            .map(|node| (*node, net.peer_id(*node)))
+            .collect();
+        let packets = match scenario.crypto {
+            Crypto::Checksum => Packets::Legible,
+            #[cfg(feature = "tls")]
+            Crypto::Tls => Packets::Opaque,
+        };
+        let audit = Rc::new(RefCell::new(Audit::new(&peers, packets)));
+        net.watch(audit.clone());
         net.introduce_all();
         Self {
             lives: vec![0; nodes.len()],
-            auditors: nodes.iter().map(|_| Auditor::default()).collect(),
+            audit,
             net,
             nodes,
-            connections_max: scenario.config.connections_max,
             down: BTreeSet::new(),
             paused: BTreeSet::new(),
             lines: BTreeMap::new(),
@@ -99,6 +112,8 @@ impl World {
         self.converge();
         self.settle_accounts();
         let (hash, simulated) = (self.net.hash(), self.net.now());
+        self.net.unwatch();
+        let marks = self.audit.borrow().marks();
         self.leave();
         let picture = if self.violations.is_empty() {
             String::new()
@@ -110,6 +125,7 @@ impl World {
             hash,
             simulated,
             injected: mem::take(&mut self.injected),
+            marks,
             messages: self.messages,
             picture,
         }
@@ -169,13 +185,18 @@ impl World {
             let line = self.lines.entry((from, life, to)).or_default();
             let mut message = life.to_be_bytes().to_vec();
             message.extend_from_slice(&line.sent.to_be_bytes());
-            message.resize(HEADER_LEN.max(*length), 7);
+            message.resize(HEADER_LEN.max(*length), FILLING);
             let sent = self
                 .net
                 .try_send(self.nodes[from], self.nodes[to], &message);
             if sent.is_ok() {
                 line.sent += 1;
                 self.messages += 1;
+            } else {
+                let (to, bytes) = (self.net.peer_id(self.nodes[to]), message.len());
+                self.net.with(self.nodes[from], |machine, now| {
+                    machine.want_room(now, to, bytes);
+                });
             }
         }
         true
@@ -218,7 +239,6 @@ impl World {
         // What was sent to the dead one meanwhile has an unknown fate, too.
         self.disturb(|from, to| from == a || to == a);
         self.lives[a] += 1;
-        self.auditors[a] = Auditor::default();
         self.net.restart(self.nodes[a]);
         for other in (0..self.nodes.len()).filter(|other| *other != a) {
             self.net.introduce_one_way(self.nodes[a], self.nodes[other]);
@@ -302,20 +322,13 @@ impl World {
             for event in self.net.events(node) {
                 self.hear(place, &event);
             }
-            let slots = self.net.occupancy(node).map_or(0, |held| held.slots);
-            if slots > self.connections_max {
-                let max = self.connections_max;
-                let what = format!("{node} holds {slots} slots of {max}");
-                self.violated(Property::SlotsWithinLimit, what);
-            }
         }
+        let mut audit = self.audit.borrow_mut();
+        audit.pass(self.net.now());
+        self.violations.extend(audit.take_violations());
     }
 
     fn hear(&mut self, place: usize, event: &Event) {
-        if let Some(what) = self.auditors[place].hear(event) {
-            let what = format!("{}: {what}", self.nodes[place]);
-            self.violated(Property::LegalMoves, what);
-        }
         if let Event::Undelivered { peer, messages, .. } = event
             && let Some(to) = self.place_of(*peer)
         {
@@ -325,6 +338,8 @@ impl World {
     }
 
     fn take(&mut self, place: usize, messages: &[Message]) {
+        let count = messages.len() as u64;
+        self.audit.borrow_mut().take(self.nodes[place], count);
         for message in messages {
             let Some((from, life, number)) = self.read(message) else {
                 let what = format!("{} took {message:?}", self.nodes[place]);
@@ -368,7 +383,6 @@ impl World {
                 found.push((Property::NothingGivenUp, format!("{who}: {given_up:?}")));
             }
         }
-        found.extend(self.disagreements());
         for (property, what) in found {
             self.violated(property, what);
         }
@@ -390,29 +404,6 @@ impl World {
                 self.violated(Property::NothingLeftBehind, what);
             }
         }
-    }
-
-    /// Counters that say something else than the applications have seen.
-    fn disagreements(&self) -> Vec<(Property, String)> {
-        let mut found = Vec::new();
-        for (place, node) in self.nodes.iter().enumerate() {
-            let Some(metrics) = self.net.metrics(*node) else {
-                continue;
-            };
-            let life = self.lives[place];
-            let own = self
-                .lines
-                .iter()
-                .filter(|((from, lived, _), _)| (*from, *lived) == (place, life));
-            let sent: u64 = own.map(|(_, line)| line.sent).sum();
-            let counted = metrics.counters.messages_accepted;
-            let undelivered = self.auditors[place].undelivered;
-            if (counted, metrics.counters.messages_undelivered) != (sent, undelivered) {
-                let what = format!("{node}: {sent} sent, {undelivered} reported; {metrics:?}");
-                found.push((Property::CountersAgree, what));
-            }
-        }
-        found
     }
 
     fn violated(&mut self, property: Property, what: String) {

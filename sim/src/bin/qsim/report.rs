@@ -13,6 +13,8 @@ use quicpool_sim::{
 };
 use serde_json::json;
 
+use crate::cover::{Cover, WORLDS_MIN};
+
 /// Failures that are printed whole.
 const SHOWN_MAX: usize = 3;
 
@@ -24,6 +26,7 @@ pub(crate) struct Report {
     elapsed: Duration,
     simulated: Duration,
     injected: BTreeMap<&'static str, u64>,
+    cover: Cover,
     messages: u64,
     /// Of all runs, whatever their order.
     hash: u128,
@@ -94,7 +97,7 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
 }
 
 impl Report {
-    pub(crate) const fn new(crypto: Crypto) -> Self {
+    pub(crate) fn new(crypto: Crypto) -> Self {
         Self {
             crypto,
             seeds: 0,
@@ -102,6 +105,7 @@ impl Report {
             elapsed: Duration::ZERO,
             simulated: Duration::ZERO,
             injected: BTreeMap::new(),
+            cover: Cover::new(),
             messages: 0,
             hash: 0,
             interrupted: false,
@@ -121,6 +125,7 @@ impl Report {
                 for (name, count) in &outcome.injected {
                     *self.injected.entry(name).or_default() += count;
                 }
+                self.cover.add(&outcome);
                 self.failures
                     .extend(Failure::of(&outcome).map(|failure| (seed, failure)));
             }
@@ -143,8 +148,18 @@ impl Report {
         match worst {
             Some(kind) => kind.exit_code(),
             None if self.interrupted => 130,
+            None if !self.missed().is_empty() => Kind::Invariant.exit_code(),
             None => 0,
         }
+    }
+
+    /// Marks that should have been reached: all of them, by as many worlds as it takes. Those that
+    /// are on the wire cannot be seen there with TLS.
+    fn missed(&self) -> Vec<&'static str> {
+        if self.seeds < WORLDS_MIN || self.crypto != Crypto::Checksum {
+            return Vec::new();
+        }
+        self.cover.missed()
     }
 
     fn seeds_per_second(&self) -> f64 {
@@ -171,8 +186,38 @@ impl Report {
             "simulated_seconds": self.simulated.as_secs_f64(),
             "messages": self.messages,
             "faults": self.injected,
+            "marks": self.cover.hits(),
+            "marks_missed": self.missed(),
             "hash": format!("{:032x}", self.hash),
         })
+    }
+
+    /// Prints what was reached instead of a summary. Here no mark may be missing.
+    pub(crate) fn print_cover(&self, as_json: bool) -> io::Result<u8> {
+        if as_json {
+            self.print(as_json)?;
+        } else {
+            let mut out = io::stdout().lock();
+            self.cover.print(&mut out)?;
+            writeln!(
+                out,
+                "{} worlds, {} failures",
+                self.seeds,
+                self.failures.len()
+            )?;
+            out.flush()?;
+        }
+        Ok(match self.exit_code() {
+            0 if !self.cover.missed().is_empty() => Kind::Invariant.exit_code(),
+            code => code,
+        })
+    }
+
+    fn name_missed(&self, out: &mut impl Write) -> io::Result<()> {
+        for mark in self.missed() {
+            writeln!(out, "no world has reached this mark: {mark}")?;
+        }
+        Ok(())
     }
 
     fn summarise(&self, out: &mut impl Write) -> io::Result<()> {
@@ -184,6 +229,7 @@ impl Report {
                 "again: qsim run --seeds {seed}..{end} --crypto {crypto}\n"
             )?;
         }
+        self.name_missed(out)?;
         let injected: Vec<String> = self
             .injected
             .iter()

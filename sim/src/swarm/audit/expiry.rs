@@ -1,0 +1,181 @@
+//! The time to live of connections in the pool: none expires before it, and none is used after it.
+
+use std::time::Duration;
+
+use quicpool_core::{
+    Config,
+    ConnectionStatus::{Connected, Disconnected},
+    Event, Reason,
+};
+
+use super::sample::PeerSample;
+use crate::{
+    secs,
+    swarm::marks::{Log, always, never, sometimes},
+};
+
+/// How long an end may take to learn that nothing waits at the other any more, where nothing is
+/// lost: a few round trips.
+const NEWS_DELAY: Duration = secs(2);
+
+/// One process's connection to one peer.
+#[derive(Debug, Default)]
+pub(super) struct Expiry {
+    seen: PeerSample,
+    /// When it was used last: a message, in either direction, or a wish for it.
+    used: Duration,
+    /// When anything waited at either end, or the connection was used.
+    busy: Duration,
+    /// It has ended in this instant for being idle.
+    has_expired: bool,
+}
+
+impl Expiry {
+    /// The application wants the connection.
+    pub(super) fn use_it(&mut self, log: &Log) {
+        self.used = log.at;
+        self.busy = log.at;
+    }
+
+    /// An event about the peer.
+    pub(super) fn hear(&mut self, log: &Log, event: &Event) {
+        let Event::StatusChanged { to, reason, .. } = event else {
+            return;
+        };
+        match to {
+            Connected => self.use_it(log),
+            Disconnected => self.has_expired = *reason == Reason::Idle,
+            quicpool_core::ConnectionStatus::New
+            | quicpool_core::ConnectionStatus::Connecting
+            | quicpool_core::ConnectionStatus::Failed => {}
+        }
+    }
+
+    /// Whether it has ended in this instant for being idle, as this end or the other says.
+    pub(super) const fn has_expired(&self) -> bool {
+        self.has_expired
+    }
+
+    /// The machine has nothing more to do. `is_own` tells that connections which have expired were
+    /// closed by this end, and `their_outbox_bytes` what the peer holds for it.
+    pub(super) fn settle(
+        &mut self,
+        log: &mut Log,
+        config: &Config,
+        peer: PeerSample,
+        is_own: bool,
+        their_outbox_bytes: usize,
+    ) {
+        if std::mem::take(&mut self.has_expired) {
+            sometimes!(log, is_own, "a connection expired");
+            if is_own {
+                self.expired(log, config, peer);
+            }
+        }
+        if peer.received > self.seen.received || peer.connections != self.seen.connections {
+            self.use_it(log);
+        }
+        let waits = peer.outbox_bytes + peer.inbox_bytes + their_outbox_bytes > 0;
+        if waits || peer.status != Connected || peer.delivered > self.seen.delivered {
+            self.busy = log.at;
+        }
+        self.seen = peer;
+    }
+
+    fn expired(&self, log: &mut Log, config: &Config, peer: PeerSample) {
+        let idle = log.at - self.used;
+        always!(
+            log,
+            idle >= config.pool_ttl,
+            NotExpiredEarly,
+            "a connection that was used {idle:?} ago has expired"
+        );
+        let waiting = peer.outbox_bytes + peer.inbox_bytes;
+        always!(
+            log,
+            waiting == 0,
+            NotExpiredEarly,
+            "a connection has expired while {waiting} bytes wait"
+        );
+    }
+
+    /// Time has passed. The machine looks every `pool_ttl` whether anything waits, so that a
+    /// connection may last twice that; and for as long as it takes to learn that nothing waits at
+    /// the other end, which depends on what is lost and on who is up, unless the way is clear.
+    pub(super) fn pass(&self, log: &mut Log, config: &Config, is_clear: impl FnOnce() -> bool) {
+        let idle = log.at.saturating_sub(self.busy);
+        let max = 2 * config.pool_ttl + NEWS_DELAY;
+        let is_late = self.seen.status == Connected
+            && idle > max
+            && (idle > max + 3 * config.liveness_timeout || is_clear());
+        never!(
+            log,
+            is_late,
+            NotUsedAfterTtl,
+            "a connection lives that nothing has happened on for {idle:?}"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::swarm::{
+        Property::{self, NotExpiredEarly, NotUsedAfterTtl},
+        audit::testing::{ended, moved},
+    };
+
+    #[test]
+    fn a_connection_that_expires_early_is_noticed() {
+        assert_eq!(expire(secs(3), 0), []);
+        assert_eq!(expire(secs(2), 0), [NotExpiredEarly]);
+        assert_eq!(expire(secs(3), 5), [NotExpiredEarly]);
+    }
+
+    #[test]
+    fn a_connection_that_lives_too_long_is_noticed() {
+        assert_eq!(live(secs(7), true), []);
+        assert_eq!(live(secs(9), true), [NotUsedAfterTtl]);
+        assert_eq!(live(secs(9), false), [], "news may be on their way");
+        assert_eq!(live(secs(60), false), [NotUsedAfterTtl]);
+    }
+
+    /// Connected at one second, and expired this much later.
+    fn expire(after: Duration, outbox_bytes: usize) -> Vec<Property> {
+        let (mut log, config, mut expiry) = connected();
+        log.at += after;
+        expiry.hear(&log, &ended(Reason::Idle));
+        assert!(expiry.has_expired());
+        let peer = PeerSample {
+            outbox_bytes,
+            ..PeerSample::default()
+        };
+        expiry.settle(&mut log, &config, peer, true, 0);
+        log.broken()
+    }
+
+    /// Connected at one second, and still this much later.
+    fn live(after: Duration, is_clear: bool) -> Vec<Property> {
+        let (mut log, config, expiry) = connected();
+        log.at += after;
+        expiry.pass(&mut log, &config, || is_clear);
+        log.broken()
+    }
+
+    fn connected() -> (Log, Config, Expiry) {
+        let (mut log, mut config, mut expiry) = (Log::new(), Config::default(), Expiry::default());
+        config.pool_ttl = secs(3);
+        log.at = secs(1);
+        expiry.hear(
+            &log,
+            &moved(quicpool_core::ConnectionStatus::Connecting, Connected),
+        );
+        let peer = PeerSample {
+            status: Connected,
+            connections: 1,
+            ..PeerSample::default()
+        };
+        expiry.settle(&mut log, &config, peer, false, 0);
+        (log, config, expiry)
+    }
+}

@@ -1,0 +1,179 @@
+//! Batches leave in time: `batch_delay_max` after their first message was accepted at the latest.
+//!
+//! From outside that can be demanded where nothing else holds a batch back: the first message for
+//! a peer that is connected and has taken everything before finds the congestion window and the
+//! peer's credit free. It must be on the wire in time, unless the sender's process or socket is
+//! held up, an end has moved, or anything has befallen a datagram between both since they were
+//! connected.
+
+use std::{net::SocketAddr, time::Duration};
+
+use quicpool_core::{Config, ConnectionStatus::Connected};
+
+use super::{records::RecordStart, sample::PeerSample};
+use crate::swarm::marks::{Log, never, sometimes};
+
+/// What one process owes one peer.
+#[derive(Debug, Default)]
+pub(super) struct Punctual {
+    seen: PeerSample,
+    /// The path, as it was when the connection was confirmed.
+    path: Option<Path>,
+    owed: Option<Owed>,
+}
+
+/// The way between both ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Path {
+    /// Where each end is.
+    pub(super) ends: [SocketAddr; 2],
+    /// What has befallen datagrams so far.
+    pub(super) faults: u64,
+}
+
+/// A first message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Owed {
+    number: u64,
+    until: Duration,
+}
+
+impl Punctual {
+    /// A message was accepted under this number.
+    pub(super) fn accept(&mut self, log: &Log, config: &Config, number: u64) {
+        let is_first = self.owed.is_none() && self.seen.outbox_bytes == 0;
+        if is_first && self.seen.status == Connected && self.path.is_some() {
+            let until = log.at + config.batch_delay_max;
+            self.owed = Some(Owed { number, until });
+        }
+    }
+
+    /// A record has begun to leave; `path` is how the path is at this moment.
+    pub(super) fn leave(&mut self, log: &mut Log, start: RecordStart, path: impl FnOnce() -> Path) {
+        let Some(owed) = self.owed else {
+            return;
+        };
+        if !(start.first..start.next()).contains(&owed.number) {
+            return;
+        }
+        self.owed = None;
+        if log.at > owed.until {
+            self.judge(log, owed, path());
+        } else {
+            sometimes!(log, true, "a batch kept its delay");
+        }
+    }
+
+    /// The machine has nothing more to do.
+    pub(super) fn settle(&mut self, log: &mut Log, peer: PeerSample, path: impl FnOnce() -> Path) {
+        let is_other = peer.connections != self.seen.connections;
+        self.seen = peer;
+        if peer.status != Connected {
+            self.excuse();
+            self.path = None;
+        } else if is_other {
+            self.excuse();
+            self.path = Some(path());
+        } else if self.owed.is_some_and(|owed| log.at > owed.until) {
+            self.pass(log, path);
+        }
+    }
+
+    /// Time has passed.
+    pub(super) fn pass(&mut self, log: &mut Log, path: impl FnOnce() -> Path) {
+        if let Some(owed) = self.owed.filter(|owed| log.at > owed.until) {
+            self.owed = None;
+            self.judge(log, owed, path());
+        }
+    }
+
+    /// Something else holds back what is owed.
+    pub(super) fn excuse(&mut self) {
+        self.owed = None;
+    }
+
+    fn judge(&self, log: &mut Log, owed: Owed, path: Path) {
+        let late = log.at - owed.until;
+        never!(
+            log,
+            self.path == Some(path),
+            BatchesInTime,
+            "message {} has not left in time; it is {late:?} late",
+            owed.number
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ms,
+        swarm::{
+            Property::{self, BatchesInTime},
+            audit::records::tests::start,
+        },
+    };
+
+    #[test]
+    fn a_batch_may_wait_for_its_delay_and_no_longer() {
+        assert_eq!(leave_after(ms(50), 0), []);
+        assert_eq!(leave_after(ms(51), 0), [BatchesInTime]);
+        assert_eq!(leave_after(ms(51), 1), [], "something was lost");
+    }
+
+    #[test]
+    fn a_batch_that_never_leaves_is_noticed() {
+        let (mut log, mut punctual) = accepted();
+        log.at += ms(60);
+        punctual.pass(&mut log, || path(0));
+        punctual.pass(&mut log, || path(0));
+        assert_eq!(log.broken(), [BatchesInTime], "once");
+    }
+
+    #[test]
+    fn whoever_is_behind_others_may_wait() {
+        let (mut log, mut punctual) = accepted();
+        punctual.leave(&mut log, start(7, 1), || path(0));
+        let peer = PeerSample {
+            outbox_bytes: 5,
+            ..connected()
+        };
+        punctual.settle(&mut log, peer, || path(0));
+        punctual.accept(&log, &Config::default(), 8);
+        log.at += ms(60);
+        punctual.pass(&mut log, || path(0));
+        assert_eq!(log.broken(), []);
+    }
+
+    fn leave_after(wait: Duration, faults: u64) -> Vec<Property> {
+        let (mut log, mut punctual) = accepted();
+        log.at += wait;
+        punctual.leave(&mut log, start(5, 3), || path(faults));
+        log.broken()
+    }
+
+    /// Message 7 is owed.
+    fn accepted() -> (Log, Punctual) {
+        let (mut log, mut punctual) = (Log::new(), Punctual::default());
+        punctual.settle(&mut log, connected(), || path(0));
+        punctual.accept(&log, &Config::default(), 7);
+        (log, punctual)
+    }
+
+    fn connected() -> PeerSample {
+        PeerSample {
+            status: Connected,
+            connections: 1,
+            ..PeerSample::default()
+        }
+    }
+
+    fn path(faults: u64) -> Path {
+        let end = ([10, 0, 0, 1], 1).into();
+        Path {
+            ends: [end, end],
+            faults,
+        }
+    }
+}

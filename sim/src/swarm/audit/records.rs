@@ -1,0 +1,392 @@
+//! Records on the wire: what was accepted is in them, nobody can read it, and no nonce recurs.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use quicpool_core::{Config, Flush, OpenBatch, Sealing};
+
+use super::wire::{Leaving, Stream};
+use crate::swarm::marks::{Log, always, never, sometimes};
+
+/// What all messages are filled up with; it is on the wire only if they are not sealed.
+pub(in crate::swarm) const FILLING: u8 = 7;
+/// A row of filling as long as this is no coincidence.
+const FILLING_LEN: usize = 16;
+/// The length of a record's header, in bytes.
+const HEADER_LEN: usize = 16;
+/// The length of the tag behind a sealed record, in bytes.
+const SEAL_LEN: usize = 16;
+/// Bytes of a record's body that are looked at. That many agree by chance once in 2^96 pairs.
+const SIGHT_LEN: usize = 12;
+
+/// All messages that were accepted, and what is seen of them.
+#[derive(Debug)]
+pub(super) struct Records {
+    /// By sender and receiver.
+    lines: Vec<Vec<Line>>,
+    /// The beginnings of all keystreams so far.
+    keystreams: BTreeSet<[u8; SIGHT_LEN]>,
+}
+
+/// What one process has accepted for a peer.
+#[derive(Debug, Default)]
+struct Line {
+    accepted: Vec<Accepted>,
+    /// The number behind the last one that was written.
+    written: u64,
+}
+
+#[derive(Debug)]
+struct Accepted {
+    at: Duration,
+    /// How it begins in a body: with its length.
+    framed: Vec<u8>,
+    cost: usize,
+}
+
+/// A record whose first bytes have left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RecordStart {
+    pub(super) to: usize,
+    pub(super) first: u64,
+    pub(super) count: u32,
+    len: usize,
+}
+
+impl RecordStart {
+    /// The number after its last one.
+    pub(super) const fn next(self) -> u64 {
+        self.first + self.count as u64
+    }
+}
+
+impl Records {
+    pub(super) fn new(nodes: usize) -> Self {
+        let row = || (0..nodes).map(|_| Line::default()).collect();
+        Self {
+            lines: (0..nodes).map(|_| row()).collect(),
+            keystreams: BTreeSet::new(),
+        }
+    }
+
+    /// A new process counts from the start. The keystreams of the earlier one stay forbidden.
+    pub(super) fn restart(&mut self, node: usize) {
+        self.lines[node]
+            .iter_mut()
+            .for_each(|line| *line = Line::default());
+    }
+
+    /// A message was accepted; gives its number.
+    pub(super) fn accept(&mut self, at: Duration, from: usize, to: usize, message: &[u8]) -> u64 {
+        let line = &mut self.lines[from][to];
+        let mut framed = length(message.len());
+        framed.extend(message.iter().take(SIGHT_LEN));
+        line.accepted.push(Accepted {
+            at,
+            framed,
+            cost: OpenBatch::cost(message.len()),
+        });
+        line.accepted.len() as u64 - 1
+    }
+
+    /// Nothing that is sealed is legible.
+    pub(super) fn look(log: &mut Log, config: &Config, leaving: &Leaving<'_>) {
+        never!(
+            log,
+            is_sealed(config) && has_filling(leaving.payload),
+            NothingInClear,
+            "it sends a message that can be read"
+        );
+    }
+
+    /// Reads new data of a stream.
+    pub(super) fn read(
+        &mut self,
+        log: &mut Log,
+        config: &Config,
+        leaving: &Leaving<'_>,
+        stream: &mut Stream,
+        mut data: &[u8],
+        starts: &mut Vec<RecordStart>,
+    ) {
+        while !data.is_empty() {
+            if stream.rest == 0 {
+                let missing = HEADER_LEN - stream.header.len();
+                stream.header.extend(take(&mut data, missing));
+                let Ok(header) = <[u8; HEADER_LEN]>::try_from(&stream.header[..]) else {
+                    return;
+                };
+                let start = decode(leaving.to, header);
+                let seal = if is_sealed(config) { SEAL_LEN } else { 0 };
+                stream.rest = start.len + seal;
+                stream.body.clear();
+                self.start(log, config, leaving.from, start);
+                starts.push(start);
+            }
+            let body = take(&mut data, stream.rest);
+            stream.rest -= body.len();
+            let missing = 2 * SIGHT_LEN - stream.body.len();
+            stream.body.extend(body.iter().take(missing));
+            if stream.rest == 0 {
+                let header = std::mem::take(&mut stream.header);
+                let header = header.try_into().expect("invariant: it was whole before");
+                let start = decode(leaving.to, header);
+                self.compare(log, config, leaving.from, start, &stream.body);
+            }
+        }
+    }
+
+    fn start(&mut self, log: &mut Log, config: &Config, from: usize, start: RecordStart) {
+        let at = log.at;
+        let RecordStart { len, count, .. } = start;
+        let line = &mut self.lines[from][start.to];
+        let fits = count as usize <= config.batch_messages_max
+            && (len <= config.batch_bytes_max || count == 1);
+        always!(
+            log,
+            fits && count > 0 && start.next() <= line.accepted.len() as u64,
+            RecordsAddUp,
+            "it sends {start:?}, and has accepted {}",
+            line.accepted.len()
+        );
+        let is_known = start.first < line.written;
+        sometimes!(
+            log,
+            is_known,
+            "a record was sent again on another connection"
+        );
+        let next = line.accepted.get(start.next() as usize);
+        let is_full = count as usize == config.batch_messages_max;
+        let is_long = next.is_some_and(|next| len + next.cost > config.batch_bytes_max);
+        sometimes!(log, is_full, "a batch left full");
+        sometimes!(
+            log,
+            is_long && !is_full,
+            "a batch left because the next message did not fit"
+        );
+        if let Some(first) = line.accepted.get(start.first as usize) {
+            let is_due = at == first.at + config.batch_delay_max;
+            sometimes!(
+                log,
+                is_due && config.flush == Flush::Fixed,
+                "a batch left after its delay"
+            );
+            sometimes!(log, at == first.at, "a batch left at once");
+        }
+        line.written = line.written.max(start.next());
+    }
+
+    /// Compares the body of a record with what was accepted. Sealing adds a keystream to it
+    /// (RFC 8439, section 2.4), which is a function of key and nonce: neither pair may recur.
+    fn compare(
+        &mut self,
+        log: &mut Log,
+        config: &Config,
+        from: usize,
+        start: RecordStart,
+        body: &[u8],
+    ) {
+        let line = &self.lines[from][start.to];
+        let plain = line.accepted.get(start.first as usize);
+        let Some(plain) = plain.filter(|plain| plain.framed.len() >= SIGHT_LEN) else {
+            return;
+        };
+        let mut keystream = [0; SIGHT_LEN];
+        let pairs = body.iter().zip(&plain.framed);
+        for (out, (sealed, plain)) in keystream.iter_mut().zip(pairs) {
+            *out = sealed ^ plain;
+        }
+        let is_plain = keystream == [0; SIGHT_LEN];
+        if !is_sealed(config) {
+            always!(
+                log,
+                is_plain,
+                RecordsAddUp,
+                "it sends {start:?} with other bytes than were accepted"
+            );
+            return;
+        }
+        always!(
+            log,
+            !is_plain,
+            NothingInClear,
+            "it sends {start:?} without sealing it"
+        );
+        always!(
+            log,
+            self.keystreams.insert(keystream),
+            NonceUsedOnce,
+            "it sends {start:?} with a key and a nonce that were used before"
+        );
+    }
+}
+
+fn is_sealed(config: &Config) -> bool {
+    config.sealing == Sealing::On
+}
+
+/// Whether there is a long row of filling. Each row has a byte at a place that is looked at first.
+fn has_filling(bytes: &[u8]) -> bool {
+    let step = FILLING_LEN;
+    let is_filling = |byte: &&u8| **byte == FILLING;
+    (step - 1..bytes.len())
+        .step_by(step)
+        .filter(|at| bytes[*at] == FILLING)
+        .any(|at| {
+            let before = bytes[..at].iter().rev().take_while(is_filling).count();
+            let after = bytes[at..].iter().take_while(is_filling).count();
+            before + after >= step
+        })
+}
+
+fn take<'a>(data: &mut &'a [u8], max: usize) -> &'a [u8] {
+    let (taken, rest) = data.split_at(max.min(data.len()));
+    *data = rest;
+    taken
+}
+
+fn decode(to: usize, header: [u8; HEADER_LEN]) -> RecordStart {
+    let [a, b, c, d, e, f, g, h, first @ ..] = header;
+    RecordStart {
+        to,
+        len: u32::from_be_bytes([a, b, c, d]) as usize,
+        count: u32::from_be_bytes([e, f, g, h]),
+        first: u64::from_be_bytes(first),
+    }
+}
+
+/// A length as it precedes a message (RFC 9000, section 16).
+fn length(len: usize) -> Vec<u8> {
+    let len = len as u32;
+    match len {
+        0..=0x3f => vec![len as u8],
+        0x40..=0x3fff => (len as u16 | 0x4000).to_be_bytes().to_vec(),
+        _ => (len | 0x8000_0000).to_be_bytes().to_vec(),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::swarm::Property::{self, NonceUsedOnce, NothingInClear, RecordsAddUp};
+
+    const MESSAGE: [u8; 40] = [FILLING; 40];
+
+    #[test]
+    fn a_keystream_that_comes_again_is_noticed() {
+        let mut scene = Scene::new(Sealing::On);
+        assert_eq!(scene.send(0, |body| mask(body, 1)), []);
+        assert_eq!(scene.send(1, |body| mask(body, 2)), []);
+        assert_eq!(scene.send(1, |body| mask(body, 3)), [], "sent again");
+        assert_eq!(scene.send(2, |body| mask(body, 1)), [NonceUsedOnce]);
+    }
+
+    #[test]
+    fn a_record_that_is_not_sealed_is_noticed() {
+        let mut scene = Scene::new(Sealing::On);
+        assert_eq!(scene.send(0, |_| ()), [NothingInClear]);
+        let mut scene = Scene::new(Sealing::Off);
+        assert_eq!(scene.send(0, |_| ()), []);
+        assert_eq!(scene.send(1, |body| mask(body, 1)), [RecordsAddUp]);
+    }
+
+    #[test]
+    fn a_record_of_what_was_never_accepted_is_noticed() {
+        let mut scene = Scene::new(Sealing::Off);
+        assert_eq!(scene.send(3, |_| ()), [RecordsAddUp]);
+    }
+
+    #[test]
+    fn a_row_of_filling_is_found_wherever_it_is() {
+        let mut log = Log::new();
+        for at in 0..40 {
+            let mut payload = [1; 64];
+            payload[at..at + FILLING_LEN].fill(FILLING);
+            let leaving = leaving(&payload);
+            let mut config = Config::default();
+            Records::look(&mut log, &config, &leaving);
+            assert_eq!(log.broken(), [NothingInClear]);
+            config.sealing = Sealing::Off;
+            Records::look(&mut log, &config, &leaving);
+            payload[at + 3] = 0;
+            let config = Config::default();
+            Records::look(&mut log, &config, &self::leaving(&payload));
+            assert_eq!(log.broken(), []);
+        }
+    }
+
+    /// The beginning of a record.
+    pub(in crate::swarm::audit) fn start(first: u64, count: u32) -> RecordStart {
+        RecordStart {
+            to: 1,
+            first,
+            count,
+            len: 100,
+        }
+    }
+
+    struct Scene {
+        log: Log,
+        config: Config,
+        records: Records,
+        stream: Stream,
+    }
+
+    impl Scene {
+        /// Three messages are accepted.
+        fn new(sealing: Sealing) -> Self {
+            let mut config = Config::default();
+            config.sealing = sealing;
+            let mut records = Records::new(2);
+            for number in 0..3 {
+                let accepted = records.accept(Duration::ZERO, 0, 1, &MESSAGE);
+                assert_eq!(accepted, number);
+            }
+            Self {
+                log: Log::new(),
+                config,
+                records,
+                stream: Stream::default(),
+            }
+        }
+
+        /// Sends one of them, and gives what is wrong with it.
+        fn send(&mut self, first: u64, change: impl Fn(&mut [u8])) -> Vec<Property> {
+            let mut body = [&length(MESSAGE.len())[..], &MESSAGE].concat();
+            let mut record = (body.len() as u32).to_be_bytes().to_vec();
+            record.extend(1u32.to_be_bytes());
+            record.extend(first.to_be_bytes());
+            change(&mut body);
+            record.extend(body);
+            if is_sealed(&self.config) {
+                record.extend([0; SEAL_LEN]);
+            }
+            let mut starts = Vec::new();
+            // In pieces, as packets have it.
+            for data in record.chunks(10) {
+                self.records.read(
+                    &mut self.log,
+                    &self.config,
+                    &leaving(&[]),
+                    &mut self.stream,
+                    data,
+                    &mut starts,
+                );
+            }
+            assert_eq!(starts.len(), 1);
+            self.log.broken()
+        }
+    }
+
+    fn mask(body: &mut [u8], key: u8) {
+        body.iter_mut().for_each(|byte| *byte ^= key);
+    }
+
+    fn leaving(payload: &[u8]) -> Leaving<'_> {
+        Leaving {
+            from: 0,
+            to: 1,
+            destination: ([10, 0, 0, 1], 1).into(),
+            payload,
+        }
+    }
+}
