@@ -34,6 +34,7 @@
 //! Nothing here protects anything: whoever reads the wire reads the messages.
 
 mod agenda;
+pub mod bench;
 mod checksum;
 mod clock;
 mod dice;

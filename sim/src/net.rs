@@ -4,7 +4,9 @@
 //! deadline of a machine, exactly. It never ticks, so a machine that forgets to ask for a call is
 //! not called, and the test sees it hang.
 
+mod bare;
 mod faults;
+mod machine;
 mod node;
 mod observe;
 mod outside;

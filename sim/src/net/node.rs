@@ -15,9 +15,13 @@ use quicpool_core::{
     PeerAddr, PeerId, Transmit,
 };
 
-use super::process::{Pace, Socket};
+use super::{
+    machine::{Kind, Machine},
+    process::{Pace, Socket},
+};
 use crate::{
     Checksum,
+    bench::Bare,
     clock::Clock,
     dice::{Dice, Domain},
 };
@@ -60,7 +64,8 @@ pub(super) struct Node {
     number: u64,
     config: Config,
     dress: Dress,
-    machine: Option<Manager>,
+    kind: Kind,
+    machine: Option<Machine>,
     /// How often the process has been started.
     starts: u64,
     /// What its wall clock adds to the time of the run.
@@ -85,6 +90,7 @@ impl Node {
             number,
             config,
             dress,
+            kind: Kind::Manager,
             machine: None,
             starts: 0,
             clock_ahead: Duration::ZERO,
@@ -105,6 +111,12 @@ impl Node {
         Self::new(number, peer, self.config.clone(), self.dress.clone())
     }
 
+    /// The same node with QUIC alone in it.
+    pub(super) fn bare(self) -> Self {
+        let kind = Kind::Bare;
+        Self { kind, ..self }
+    }
+
     pub(super) fn set_wall_clock(&mut self, ahead: Duration) {
         self.clock_ahead = ahead;
     }
@@ -123,9 +135,10 @@ impl Node {
         };
         let seed = dice.bytes(Domain::MachineSeed, node, start);
         let (config, now) = (self.config.clone(), clock.instant());
-        let machine = Manager::new(config, Arc::new(credentials), incarnation, seed, now);
+        let credentials = Arc::new(credentials);
+        let machine = Machine::new(self.kind, config, credentials, incarnation, seed, now);
         self.crash();
-        self.machine = Some(machine.expect("the configuration of a node is valid"));
+        self.machine = Some(machine);
     }
 
     /// Ends the process without a word.
@@ -158,11 +171,19 @@ impl Node {
     }
 
     pub(super) fn machine(&self) -> Option<&Manager> {
-        self.machine.as_ref()
+        self.machine.as_ref().and_then(Machine::manager)
     }
 
     pub(super) fn machine_mut(&mut self) -> Option<&mut Manager> {
-        self.machine.as_mut()
+        self.machine.as_mut().and_then(Machine::manager_mut)
+    }
+
+    pub(super) fn bare_machine(&self) -> Option<&Bare> {
+        self.machine.as_ref().and_then(Machine::bare)
+    }
+
+    pub(super) fn bare_machine_mut(&mut self) -> Option<&mut Bare> {
+        self.machine.as_mut().and_then(Machine::bare_mut)
     }
 
     pub(super) fn pause_reader(&mut self) {
@@ -230,7 +251,7 @@ impl Node {
             }
             self.fire(clock, &mut departures);
         }
-        let deadline = self.machine.as_ref().and_then(Manager::poll_timeout);
+        let deadline = self.machine.as_ref().and_then(Machine::poll_timeout);
         panic!(
             "livelock: n{} has work without end, {deadline:?}",
             self.number

@@ -3,6 +3,7 @@
 //! Exits with 0 if everything holds, 2 if something went wrong, 3 if something never happened, 4 if
 //! a run did not repeat, 5 if the machine panicked, 130 if it was interrupted.
 
+mod bench;
 mod report;
 mod run;
 
@@ -21,6 +22,8 @@ struct Cli {
 enum Command {
     /// Run the worlds of many seeds
     Run(Options),
+    /// Time the machine beside QUIC alone, on one thread
+    Bench(bench::Options),
 }
 
 /// What to run, and how.
@@ -44,10 +47,16 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let Command::Run(options) = Cli::parse().command;
-    let report = run::run(&options);
-    match report.print(options.json) {
-        Ok(()) => ExitCode::from(report.exit_code()),
+    let printed = match Cli::parse().command {
+        Command::Run(options) => {
+            let report = run::run(&options);
+            let printed = report.print(options.json);
+            printed.map(|()| ExitCode::from(report.exit_code()))
+        }
+        Command::Bench(options) => bench::run(&options),
+    };
+    match printed {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("qsim: cannot write the report: {error}");
             ExitCode::FAILURE

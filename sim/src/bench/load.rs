@@ -1,0 +1,263 @@
+//! What is done to either stack.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use quicpool_core::Config;
+use quinn_proto::ConnectionHandle;
+
+use super::Stack;
+use crate::{Delay, Net, NodeId, Order, ms, secs};
+
+/// One way.
+const LATENCY: Duration = ms(20);
+/// A handshake is four of those.
+const HANDSHAKE: Duration = ms(100);
+/// Three probe timeouts (RFC 9000 section 10.2) at this latency, generously.
+const DRAIN: Duration = secs(1);
+
+/// The length of a message, in bytes.
+const MESSAGE_LEN: u64 = 256;
+/// What the bare sender writes at a time: larger chunks are no faster, and smaller ones are slower.
+const CHUNK_LEN: usize = 16 * 1024;
+/// How often a sender looks whether there is room: it never runs dry meanwhile.
+const LOOK: Duration = ms(5);
+/// Long after everything has arrived.
+const TRANSFER_MAX: Duration = secs(100_000);
+
+/// The time between keep-alives of idle connections is a third of this.
+const IDLE_LIVENESS: Duration = secs(30);
+
+/// What the links do to messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Weather {
+    /// 20 ms, and no faults.
+    Clean,
+    /// 20 to 23 ms, in any order; 2 % are lost, 0.5 % come twice, and 0.5 % are damaged.
+    Lossy,
+}
+
+impl Weather {
+    fn apply(self, net: &mut Net) {
+        match self {
+            Self::Clean => {}
+            Self::Lossy => net.faults(|faults| {
+                faults.loss = 0.02;
+                faults.delay = Delay::Uniform {
+                    from: LATENCY,
+                    to: LATENCY + ms(3),
+                };
+                faults.order = Order::Free;
+                faults.duplicate = 0.005;
+                faults.corrupt = 0.005;
+            }),
+        }
+    }
+}
+
+/// Two nodes of a stack.
+struct Pair {
+    net: Net,
+    stack: Stack,
+    a: NodeId,
+    b: NodeId,
+    /// The connection of a bare pair.
+    handle: ConnectionHandle,
+}
+
+impl Pair {
+    fn new(stack: Stack, seed: u64) -> Self {
+        let mut net = Net::new(seed).latency(LATENCY);
+        let (a, b) = (
+            add(&mut net, stack, stack.config()),
+            add(&mut net, stack, stack.config()),
+        );
+        if stack != Stack::Bare {
+            net.introduce(a, b);
+        }
+        let handle = ConnectionHandle(0);
+        Self {
+            net,
+            stack,
+            a,
+            b,
+            handle,
+        }
+    }
+
+    /// Connects, until both ends know that it is done.
+    fn connect(&mut self) {
+        match self.stack {
+            Stack::Bare => self.handle = dial(&mut self.net, self.a, self.b),
+            Stack::Plain | Stack::Sealed => self.net.connect(self.a, self.b),
+        }
+        self.net.advance(HANDSHAKE);
+        let connected = match self.stack {
+            Stack::Bare => self.net.bare(self.a).is_confirmed(self.handle),
+            Stack::Plain | Stack::Sealed => self.net.are_connected(self.a, self.b),
+        };
+        assert!(connected, "the handshake is not done in time");
+    }
+
+    /// Closes, until both ends have forgotten the connection.
+    fn disconnect(&mut self) {
+        let handle = self.handle;
+        match self.stack {
+            Stack::Bare => self
+                .net
+                .with_bare(self.a, |bare, now| bare.close(now, handle)),
+            Stack::Plain | Stack::Sealed => self.net.disconnect(self.a, self.b),
+        }
+        self.net.advance(DRAIN);
+        for node in [self.a, self.b] {
+            let connections = match self.stack {
+                Stack::Bare => self.net.bare(node).connections(),
+                Stack::Plain | Stack::Sealed => {
+                    let held = self.net.occupancy(node);
+                    held.map_or(0, |held| held.connections)
+                }
+            };
+            assert_eq!(connections, 0, "the connection is not drained in time");
+        }
+    }
+
+    /// Offers messages of up to so many bytes, and says how many bytes were taken over.
+    fn offer(&mut self, chunk: &Bytes, bytes_max: u64) -> u64 {
+        let (peer, handle) = (self.net.peer_id(self.b), self.handle);
+        match self.stack {
+            Stack::Bare => self.net.with_bare(self.a, |bare, now| {
+                bare.write(now, handle, chunk, bytes_max)
+            }),
+            Stack::Plain | Stack::Sealed => self.net.with(self.a, |machine, now| {
+                let message = &chunk[..MESSAGE_LEN as usize];
+                let mut send = || machine.send(now, peer, message).is_ok();
+                let sent = (0..bytes_max / MESSAGE_LEN).take_while(|_| send());
+                sent.count() as u64 * MESSAGE_LEN
+            }),
+        }
+    }
+
+    /// Bytes of messages that have arrived since this was last asked.
+    fn take(&mut self) -> u64 {
+        match self.stack {
+            Stack::Bare => self.net.with_bare(self.b, |bare, _| bare.take_received()),
+            Stack::Plain | Stack::Sealed => self.net.received(self.b).len() as u64 * MESSAGE_LEN,
+        }
+    }
+}
+
+/// Connects, closes and drains so many times, one after the other, on a clean link. Returns the hash
+/// of all that was sent.
+///
+/// ```
+/// use quicpool_sim::bench::{Stack, handshakes};
+///
+/// assert_eq!(handshakes(Stack::Plain, 2), handshakes(Stack::Plain, 2));
+/// ```
+pub fn handshakes(stack: Stack, count: u64) -> u128 {
+    let mut pair = Pair::new(stack, 1);
+    for _ in 0..count {
+        pair.connect();
+        pair.disconnect();
+    }
+    pair.net.hash()
+}
+
+/// Moves so many messages of 256 B one way, over one connection. Returns the hash of all that was
+/// sent.
+///
+/// # Panics
+///
+/// If they do not arrive.
+pub fn messages(stack: Stack, weather: Weather, count: u64) -> u128 {
+    let mut pair = Pair::new(stack, 1);
+    pair.connect();
+    weather.apply(&mut pair.net);
+    let chunk = Bytes::from(vec![7; CHUNK_LEN]);
+    let bytes = count * MESSAGE_LEN;
+    let (mut sent, mut arrived) = (0, 0);
+    while arrived < bytes {
+        sent += pair.offer(&chunk, bytes - sent);
+        pair.net.advance(LOOK);
+        arrived += pair.take();
+        assert!(pair.net.now() < TRANSFER_MAX, "messages do not arrive");
+    }
+    pair.net.hash()
+}
+
+/// Many connections on which nothing happens but keep-alives, every 10 s.
+///
+/// Half of the nodes have dialled each of the others once.
+pub struct Idle {
+    net: Net,
+    connections: u64,
+}
+
+impl Idle {
+    /// A network with `side * side` connections between `2 * side` nodes.
+    #[must_use]
+    pub fn new(stack: Stack, side: u16) -> Self {
+        let mut net = Net::new(1).latency(LATENCY);
+        let mut config = stack.config();
+        config.liveness_timeout = IDLE_LIVENESS;
+        // As many come at once.
+        config.handshakes_max = usize::from(side) * 2 + 1;
+        config.connections_max = usize::from(side) * 2;
+        let row = |net: &mut Net| -> Vec<NodeId> {
+            let mut add = || add(net, stack, config.clone());
+            (0..side).map(|_| add()).collect()
+        };
+        let (dialling, listening) = (row(&mut net), row(&mut net));
+        for b in &listening {
+            for a in &dialling {
+                match stack {
+                    Stack::Bare => drop(dial(&mut net, *a, *b)),
+                    Stack::Plain | Stack::Sealed => {
+                        net.introduce_one_way(*a, *b);
+                        net.connect(*a, *b);
+                    }
+                }
+            }
+            // Handshakes take turns, so that their peak does not count as memory of idle ones.
+            net.advance(HANDSHAKE);
+        }
+        let idle = Self {
+            net,
+            connections: u64::from(side) * u64::from(side),
+        };
+        for node in dialling.iter().chain(&listening) {
+            let connected = match stack {
+                Stack::Bare => idle.net.bare(*node).connections(),
+                Stack::Plain | Stack::Sealed => {
+                    let held = idle.net.occupancy(*node);
+                    held.map_or(0, |held| held.slots)
+                }
+            };
+            assert_eq!(connected, usize::from(side), "they are not all connected");
+        }
+        idle
+    }
+
+    /// Lets time pass.
+    pub fn advance(&mut self, time: Duration) {
+        self.net.advance(time);
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub const fn connections(&self) -> u64 {
+        self.connections
+    }
+}
+
+fn add(net: &mut Net, stack: Stack, config: Config) -> NodeId {
+    match stack {
+        Stack::Bare => net.bare_node(config),
+        Stack::Plain | Stack::Sealed => net.node(config),
+    }
+}
+
+fn dial(net: &mut Net, from: NodeId, to: NodeId) -> ConnectionHandle {
+    let (peer, address) = (net.peer_id(to), net.addr(to));
+    net.with_bare(from, |bare, now| bare.connect(now, peer, address))
+}
