@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use quicpool_sim::swarm::Outcome;
+use quicpool_sim::swarm::{Divergence, Outcome};
 use serde_json::json;
 
 /// Failures that are printed whole.
@@ -62,10 +62,10 @@ impl Failure {
         }
     }
 
-    pub(crate) fn differs(once: u128, again: u128) -> Self {
+    pub(crate) fn diverged(divergence: &Divergence) -> Self {
         Self {
             kind: Kind::Nondeterminism,
-            what: format!("two runs differ: {once:032x} and {again:032x}"),
+            what: divergence.to_string(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Worlds on all cores.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::catch_unwind,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -83,17 +83,10 @@ fn work(
 /// Plays one world, or says how it failed without an outcome.
 fn play(seed: u64, twice: bool) -> Result<Outcome, Failure> {
     let scenario = Scenario::draw(seed);
-    let run = || catch_unwind(AssertUnwindSafe(|| scenario.run())).map_err(Failure::panicked);
-    let outcome = run()?;
-    if !twice {
-        return Ok(outcome);
-    }
-    // On another thread, with other addresses in its heap.
-    let again = thread::scope(|scope| scope.spawn(run).join());
-    let again = again.map_err(Failure::panicked)??;
-    if again.hash == outcome.hash {
-        Ok(outcome)
-    } else {
-        Err(Failure::differs(outcome.hash, again.hash))
-    }
+    let played = catch_unwind(|| match twice {
+        false => Ok(scenario.run()),
+        true => scenario.run_twice(),
+    });
+    let outcome = played.map_err(Failure::panicked)?;
+    outcome.map_err(|divergence| Failure::diverged(&divergence))
 }
