@@ -9,7 +9,7 @@
 //! | | bare | the machine |
 //! |---|---|---|
 //! | a handshake | dial, HANDSHAKE_DONE, close, drain | `connect`, a hello each way, `disconnect`, drain |
-//! | messages | chunks of 16 KiB that are not copied, and bytes that are counted | `send` of each, batches, `receive` of each, taken and acknowledged |
+//! | messages | chunks of 64 KiB that are not copied, and bytes that are counted | `send` of each, batches, `receive` of each, taken and acknowledged |
 //! | idle | keep-alives | the same |
 //!
 //! Nothing here looks at a clock: `qsim bench` does.
