@@ -190,52 +190,70 @@ pub fn messages(stack: Stack, weather: Weather, count: u64) -> u128 {
 /// Half of the nodes have dialled each of the others once.
 pub struct Idle {
     net: Net,
-    connections: u64,
+    stack: Stack,
+    side: u16,
 }
 
 impl Idle {
     /// A network with `side * side` connections between `2 * side` nodes.
+    ///
+    /// # Panics
+    ///
+    /// If they do not come about.
     #[must_use]
     pub fn new(stack: Stack, side: u16) -> Self {
-        let mut net = Net::new(1).latency(LATENCY);
-        let mut config = stack.config();
-        config.liveness_timeout = IDLE_LIVENESS;
-        // As many come at once.
-        config.handshakes_max = usize::from(side) * 2 + 1;
-        config.connections_max = usize::from(side) * 2;
-        let row = |net: &mut Net| -> Vec<NodeId> {
-            let mut add = || add(net, stack, config.clone());
-            (0..side).map(|_| add()).collect()
+        let mut idle = Self {
+            net: Net::new(1).latency(LATENCY),
+            stack,
+            side,
         };
-        let (dialling, listening) = (row(&mut net), row(&mut net));
-        for b in &listening {
+        let (dialling, listening) = (idle.add_row(), idle.add_row());
+        for b in listening {
             for a in &dialling {
-                match stack {
-                    Stack::Bare => drop(dial(&mut net, *a, *b)),
-                    Stack::Plain | Stack::Sealed => {
-                        net.introduce_one_way(*a, *b);
-                        net.connect(*a, *b);
-                    }
-                }
+                idle.dial(*a, b);
             }
             // Handshakes take turns, so that their peak does not count as memory of idle ones.
-            net.advance(HANDSHAKE);
+            idle.advance(HANDSHAKE);
         }
-        let idle = Self {
-            net,
-            connections: u64::from(side) * u64::from(side),
-        };
-        for node in dialling.iter().chain(&listening) {
-            let connected = match stack {
-                Stack::Bare => idle.net.bare(*node).connections(),
+        idle.assert_connected();
+        idle
+    }
+
+    fn add_row(&mut self) -> Vec<NodeId> {
+        let side = usize::from(self.side);
+        let mut config = self.stack.config();
+        config.liveness_timeout = IDLE_LIVENESS;
+        // A row comes at once, and nobody is asked to prove its address.
+        config.handshakes_max = 2 * side + 1;
+        config.connections_max = 2 * side;
+        let mut add = || add(&mut self.net, self.stack, config.clone());
+        (0..side).map(|_| add()).collect()
+    }
+
+    fn dial(&mut self, a: NodeId, b: NodeId) {
+        match self.stack {
+            Stack::Bare => {
+                dial(&mut self.net, a, b);
+            }
+            Stack::Plain | Stack::Sealed => {
+                self.net.introduce_one_way(a, b);
+                self.net.connect(a, b);
+            }
+        }
+    }
+
+    fn assert_connected(&self) {
+        for node in self.net.ids() {
+            let connected = match self.stack {
+                Stack::Bare => self.net.bare(node).connections(),
                 Stack::Plain | Stack::Sealed => {
-                    let held = idle.net.occupancy(*node);
-                    held.map_or(0, |held| held.slots)
+                    let metrics = self.net.metrics(node);
+                    metrics.map_or(0, |metrics| metrics.connections)
                 }
             };
-            assert_eq!(connected, usize::from(side), "they are not all connected");
+            let side = usize::from(self.side);
+            assert_eq!(connected, side, "not all of {node} are connected");
         }
-        idle
     }
 
     /// Lets time pass.
@@ -245,8 +263,8 @@ impl Idle {
 
     /// How many there are.
     #[must_use]
-    pub const fn connections(&self) -> u64 {
-        self.connections
+    pub fn connections(&self) -> u64 {
+        u64::from(self.side).pow(2)
     }
 }
 
@@ -260,4 +278,38 @@ fn add(net: &mut Net, stack: Stack, config: Config) -> NodeId {
 fn dial(net: &mut Net, from: NodeId, to: NodeId) -> ConnectionHandle {
     let (peer, address) = (net.peer_id(to), net.addr(to));
     net.with_bare(from, |bare, now| bare.connect(now, peer, address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stack_does_its_work_and_does_it_again() {
+        for stack in Stack::ALL {
+            assert_eq!(handshakes(stack, 3), handshakes(stack, 3));
+            for weather in [Weather::Clean, Weather::Lossy] {
+                let run = || messages(stack, weather, 5_000);
+                assert_eq!(run(), run(), "{stack:?}, {weather:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn stacks_differ_on_the_wire() {
+        let hashes = Stack::ALL.map(|stack| messages(stack, Weather::Clean, 1_000));
+        assert!(hashes[0] != hashes[1] && hashes[1] != hashes[2]);
+    }
+
+    #[test]
+    fn idle_connections_stay() {
+        for stack in Stack::ALL {
+            let mut idle = Idle::new(stack, 3);
+            assert_eq!(idle.connections(), 9);
+            let before = idle.net.hash();
+            idle.advance(secs(60));
+            assert_ne!(idle.net.hash(), before, "there are keep-alives");
+            idle.assert_connected();
+        }
+    }
 }

@@ -137,3 +137,137 @@ impl TimeSource for NoClock {
         SystemTime::UNIX_EPOCH
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{net::SocketAddr, sync::Mutex, time::Instant};
+
+    use quicpool_core::{Incarnation, Manager, PeerAddr, PeerId};
+    use quinn_proto::{
+        ConnectError,
+        crypto::{ClientConfig, HandshakeTokenKey, HmacKey, ServerConfig, Session},
+        transport_parameters::TransportParameters,
+    };
+
+    use super::*;
+    use crate::{Checksum, bench::Bare};
+
+    const PEER: PeerId = PeerId::from_bytes([2; 32]);
+
+    #[test]
+    fn a_bare_endpoint_states_the_transport_parameters_of_the_machine() {
+        let mut other = Config::default();
+        other.inbox_bytes_max = 2 << 20;
+        other.batch_bytes_max = 1 << 20;
+        other.message_bytes_max = 20_000;
+        other.control_reserve = 8 << 10;
+        other.liveness_timeout = Duration::from_secs(33);
+        let [default, other] = [Config::default(), other].map(|config| {
+            let stated = stated_by_machine(&config);
+            assert_eq!(stated_by_bare(&config), stated);
+            stated
+        });
+        assert_ne!(default, other);
+    }
+
+    fn stated_by_machine(config: &Config) -> String {
+        let (recorder, now) = (Recorder::new(), Instant::now());
+        let incarnation = Incarnation {
+            started_ms: 0,
+            random: 0,
+        };
+        let credentials = recorder.clone();
+        let machine = Manager::new(config.clone(), credentials, incarnation, [1; 32], now);
+        let mut machine = machine.expect("the configuration is valid");
+        let peer = PeerAddr::new(PEER, address());
+        machine.add_address(now, peer).expect("it is a peer");
+        machine.connect(now, PEER).expect("it has an address");
+        recorder.stated()
+    }
+
+    fn stated_by_bare(config: &Config) -> String {
+        let recorder = Recorder::new();
+        let mut bare = Bare::new(config, recorder.clone(), [1; 32]);
+        bare.connect(Instant::now(), PEER, address());
+        recorder.stated()
+    }
+
+    fn address() -> SocketAddr {
+        ([10, 0, 0, 2], 1).into()
+    }
+
+    /// Credentials that note what a dialler states.
+    struct Recorder {
+        inner: Checksum,
+        stated: Arc<Mutex<String>>,
+    }
+
+    impl Recorder {
+        fn new() -> Arc<Self> {
+            Arc::new(Self {
+                inner: Checksum::new(PeerId::from_bytes([1; 32]), 1),
+                stated: Arc::default(),
+            })
+        }
+
+        /// Everything before what is drawn at random: the connection id and what follows it.
+        fn stated(&self) -> String {
+            let stated = self.stated.lock().expect("nobody panics");
+            let (settings, _) = stated
+                .split_once("initial_src_cid")
+                .expect("a dial was made");
+            settings.to_owned()
+        }
+    }
+
+    impl Credentials for Recorder {
+        fn local_id(&self) -> PeerId {
+            self.inner.local_id()
+        }
+
+        fn client_config(&self, peer: PeerId) -> Arc<dyn ClientConfig> {
+            Arc::new(Recording {
+                inner: self.inner.client_config(peer),
+                stated: self.stated.clone(),
+            })
+        }
+
+        fn server_name(&self, peer: PeerId) -> String {
+            self.inner.server_name(peer)
+        }
+
+        fn server_config(&self) -> Arc<dyn ServerConfig> {
+            self.inner.server_config()
+        }
+
+        fn reset_key(&self) -> Arc<dyn HmacKey> {
+            self.inner.reset_key()
+        }
+
+        fn token_key(&self) -> Arc<dyn HandshakeTokenKey> {
+            self.inner.token_key()
+        }
+
+        fn peer_id(&self, session: &dyn Session) -> Option<PeerId> {
+            self.inner.peer_id(session)
+        }
+    }
+
+    struct Recording {
+        inner: Arc<dyn ClientConfig>,
+        stated: Arc<Mutex<String>>,
+    }
+
+    impl ClientConfig for Recording {
+        fn start_session(
+            self: Arc<Self>,
+            version: u32,
+            server_name: &str,
+            params: &TransportParameters,
+        ) -> Result<Box<dyn Session>, ConnectError> {
+            *self.stated.lock().expect("nobody panics") = format!("{params:?}");
+            let inner = self.inner.clone();
+            inner.start_session(version, server_name, params)
+        }
+    }
+}

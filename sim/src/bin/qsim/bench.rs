@@ -89,6 +89,7 @@ pub(crate) fn run(options: &Options) -> io::Result<ExitCode> {
 fn measure(options: &Options) -> io::Result<Report> {
     let bar = progress_bar(options.rounds);
     let mut rates: BTreeMap<(Load, Stack), Vec<f64>> = BTreeMap::new();
+    let mut idle: BTreeMap<Stack, Vec<Idle>> = BTreeMap::new();
     let mut worlds = Vec::new();
     for round in 0..usize::from(options.rounds) {
         for load in Load::ALL {
@@ -104,12 +105,12 @@ fn measure(options: &Options) -> io::Result<Report> {
         bar.set_message("worlds");
         worlds.push(clock::rate(WORLDS, play_worlds));
         bar.inc(1);
-    }
-    let mut idle = BTreeMap::new();
-    for stack in Stack::ALL {
-        bar.set_message(format!("idle connections, {}", stack.name()));
-        idle.insert(stack, Idle::of_child(stack)?);
-        bar.inc(1);
+        for stack in Stack::ALL {
+            bar.set_message(format!("idle connections, {}", stack.name()));
+            let found = Idle::of_child(stack)?;
+            idle.entry(stack).or_default().push(found);
+            bar.inc(1);
+        }
     }
     bar.finish_and_clear();
     Ok(Report::new(rates, worlds, idle))
@@ -123,7 +124,7 @@ fn play_worlds() {
 
 fn progress_bar(rounds: u16) -> ProgressBar {
     let (stacks, loads) = (Stack::ALL.len() as u64, Load::ALL.len() as u64);
-    let bar = ProgressBar::new(u64::from(rounds) * (stacks * loads + 1) + stacks);
+    let bar = ProgressBar::new(u64::from(rounds) * (stacks * (loads + 1) + 1));
     let style = ProgressStyle::with_template("{bar:40} {pos} of {len}: {msg}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar

@@ -15,7 +15,7 @@ use super::clock::CpuClock;
 /// Ten thousand connections.
 const SIDE: u16 = 100;
 /// How long they idle: several keep-alives.
-const TIME: Duration = Duration::from_secs(60);
+const TIME: Duration = Duration::from_secs(30);
 /// The unit of `statm`, which is the page of nearly every Linux.
 const PAGE_BYTES: f64 = 4_096.0;
 

@@ -18,7 +18,13 @@ const BAR: f64 = 2.0 / 3.0;
 pub(crate) struct Report {
     rates: BTreeMap<(Load, Stack), Figures>,
     worlds: Figures,
-    idle: BTreeMap<Stack, Idle>,
+    idle: BTreeMap<Stack, IdleFigures>,
+}
+
+/// Idle connections, as all rounds have found them: medians.
+struct IdleFigures {
+    times_real: f64,
+    kib_per_pair: Option<f64>,
 }
 
 /// One thing, as all rounds have found it.
@@ -46,11 +52,22 @@ impl Figures {
     }
 }
 
+impl IdleFigures {
+    fn new(rounds: &[Idle]) -> Self {
+        let times: Vec<f64> = rounds.iter().map(|idle| idle.times_real).collect();
+        let memory: Option<Vec<f64>> = rounds.iter().map(|idle| idle.kib_per_pair).collect();
+        Self {
+            times_real: quantile(&times, 0.5),
+            kib_per_pair: memory.map(|memory| quantile(&memory, 0.5)),
+        }
+    }
+}
+
 impl Report {
     pub(crate) fn new(
         rates: BTreeMap<(Load, Stack), Vec<f64>>,
         worlds: Vec<f64>,
-        idle: BTreeMap<Stack, Idle>,
+        idle: BTreeMap<Stack, Vec<Idle>>,
     ) -> Self {
         let figures = |((load, stack), rounds): (&(Load, Stack), &Vec<f64>)| {
             let bare = &rates[&(*load, Stack::Bare)];
@@ -59,7 +76,10 @@ impl Report {
         Self {
             rates: rates.iter().map(figures).collect(),
             worlds: Figures::new(&worlds, &worlds),
-            idle,
+            idle: idle
+                .into_iter()
+                .map(|(stack, rounds)| (stack, IdleFigures::new(&rounds)))
+                .collect(),
         }
     }
 
@@ -168,4 +188,47 @@ fn quantile(values: &[f64], part: f64) -> f64 {
         sorted[place.ceil() as usize],
     );
     below + (above - below) * place.fract()
+}
+
+#[cfg(test)]
+mod tests {
+    use quicpool_sim::bench::Weather;
+
+    use super::*;
+
+    #[test]
+    fn a_quantile_lies_between_its_neighbours() {
+        let values = [4.0, 1.0, 3.0, 2.0];
+        let quantiles = [0.0, 0.5, 0.75, 1.0].map(|part| quantile(&values, part));
+        assert_eq!(quantiles, [1.0, 2.5, 3.25, 4.0]);
+        assert_eq!(quantile(&[7.0], 0.75), 7.0);
+    }
+
+    #[test]
+    fn a_ratio_is_of_figures_of_one_round() {
+        // The machine slows down to a tenth between rounds, and the ratio stays.
+        let figures = Figures::new(&[80.0, 8.0, 0.8], &[100.0, 10.0, 1.0]);
+        assert!((figures.ratio - 0.8).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_bar_is_for_the_machine_without_seals_on_a_clean_link() {
+        let handshakes = Load::Handshakes;
+        let [clean, lossy] = [Weather::Clean, Weather::Lossy].map(Load::Messages);
+        let reaches = |rates: &[(Load, Stack, f64)]| {
+            let bare = Load::ALL.map(|load| (load, Stack::Bare, 100.0));
+            let rates = bare.iter().chain(rates);
+            let rates = rates.map(|(load, stack, rate)| ((*load, *stack), vec![*rate]));
+            Report::new(rates.collect(), vec![1.0], BTreeMap::new()).reaches(BAR)
+        };
+        let good = [
+            (handshakes, Stack::Plain, 70.0),
+            (clean, Stack::Plain, 67.0),
+        ];
+        assert!(reaches(&good));
+        assert!(reaches(&[good[0], good[1], (clean, Stack::Sealed, 10.0)]));
+        assert!(reaches(&[good[0], good[1], (lossy, Stack::Plain, 10.0)]));
+        assert!(!reaches(&[good[0], (clean, Stack::Plain, 66.0)]));
+        assert!(!reaches(&[(handshakes, Stack::Plain, 66.0), good[1]]));
+    }
 }
