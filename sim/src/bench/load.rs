@@ -6,7 +6,7 @@ use bytes::Bytes;
 use quicpool_core::Config;
 use quinn_proto::ConnectionHandle;
 
-use super::Stack;
+use super::{Stack, Subject};
 use crate::{Delay, Net, NodeId, Order, ms, secs};
 
 /// One way.
@@ -66,8 +66,8 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(stack: Stack, seed: u64) -> Self {
-        let mut net = Net::new(seed).latency(LATENCY);
+    fn new(subject: Subject) -> Self {
+        let (mut net, stack) = (network(subject), subject.stack);
         let (a, b) = (
             add(&mut net, stack, stack.config()),
             add(&mut net, stack, stack.config()),
@@ -150,12 +150,13 @@ impl Pair {
 /// of all that was sent.
 ///
 /// ```
-/// use quicpool_sim::bench::{Stack, handshakes};
+/// use quicpool_sim::{Crypto, bench::{Stack, Subject, handshakes}};
 ///
-/// assert_eq!(handshakes(Stack::Plain, 2), handshakes(Stack::Plain, 2));
+/// let subject = Subject { crypto: Crypto::Checksum, stack: Stack::Plain };
+/// assert_eq!(handshakes(subject, 2), handshakes(subject, 2));
 /// ```
-pub fn handshakes(stack: Stack, count: u64) -> u128 {
-    let mut pair = Pair::new(stack, 1);
+pub fn handshakes(subject: Subject, count: u64) -> u128 {
+    let mut pair = Pair::new(subject);
     for _ in 0..count {
         pair.connect();
         pair.disconnect();
@@ -169,8 +170,8 @@ pub fn handshakes(stack: Stack, count: u64) -> u128 {
 /// # Panics
 ///
 /// If they do not arrive.
-pub fn messages(stack: Stack, weather: Weather, count: u64) -> u128 {
-    let mut pair = Pair::new(stack, 1);
+pub fn messages(subject: Subject, weather: Weather, count: u64) -> u128 {
+    let mut pair = Pair::new(subject);
     pair.connect();
     weather.apply(&mut pair.net);
     let chunk = Bytes::from(vec![7; CHUNK_LEN]);
@@ -201,12 +202,9 @@ impl Idle {
     ///
     /// If they do not come about.
     #[must_use]
-    pub fn new(stack: Stack, side: u16) -> Self {
-        let mut idle = Self {
-            net: Net::new(1).latency(LATENCY),
-            stack,
-            side,
-        };
+    pub fn new(subject: Subject, side: u16) -> Self {
+        let (net, stack) = (network(subject), subject.stack);
+        let mut idle = Self { net, stack, side };
         let (dialling, listening) = (idle.add_row(), idle.add_row());
         for b in listening {
             for a in &dialling {
@@ -268,6 +266,11 @@ impl Idle {
     }
 }
 
+/// A network without nodes.
+fn network(subject: Subject) -> Net {
+    Net::new(1).latency(LATENCY).crypto(subject.crypto)
+}
+
 fn add(net: &mut Net, stack: Stack, config: Config) -> NodeId {
     match stack {
         Stack::Bare => net.bare_node(config),
@@ -283,33 +286,49 @@ fn dial(net: &mut Net, from: NodeId, to: NodeId) -> ConnectionHandle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Crypto;
 
     #[test]
-    fn every_stack_does_its_work_and_does_it_again() {
-        for stack in Stack::ALL {
-            assert_eq!(handshakes(stack, 3), handshakes(stack, 3));
+    fn every_subject_does_its_work_and_does_it_again() {
+        for subject in subjects() {
+            assert_eq!(handshakes(subject, 3), handshakes(subject, 3));
             for weather in [Weather::Clean, Weather::Lossy] {
-                let run = || messages(stack, weather, 5_000);
-                assert_eq!(run(), run(), "{stack:?}, {weather:?}");
+                let run = || messages(subject, weather, 5_000);
+                assert_eq!(run(), run(), "{subject:?}, {weather:?}");
             }
         }
     }
 
     #[test]
-    fn stacks_differ_on_the_wire() {
-        let hashes = Stack::ALL.map(|stack| messages(stack, Weather::Clean, 1_000));
-        assert!(hashes[0] != hashes[1] && hashes[1] != hashes[2]);
+    fn subjects_differ_on_the_wire() {
+        let hashes: Vec<u128> = subjects()
+            .map(|subject| messages(subject, Weather::Clean, 1_000))
+            .collect();
+        for (n, hash) in hashes.iter().enumerate() {
+            assert!(
+                !hashes[..n].contains(hash),
+                "the {n}th is like an earlier one"
+            );
+        }
     }
 
     #[test]
     fn idle_connections_stay() {
-        for stack in Stack::ALL {
-            let mut idle = Idle::new(stack, 3);
+        for subject in subjects() {
+            let mut idle = Idle::new(subject, 3);
             assert_eq!(idle.connections(), 9);
             let before = idle.net.hash();
             idle.advance(secs(60));
             assert_ne!(idle.net.hash(), before, "there are keep-alives");
             idle.assert_connected();
         }
+    }
+
+    fn subjects() -> impl Iterator<Item = Subject> {
+        let of = |crypto: &Crypto| {
+            let crypto = *crypto;
+            Stack::ALL.map(|stack| Subject { crypto, stack })
+        };
+        Crypto::ALL.iter().flat_map(of)
     }
 }

@@ -22,6 +22,17 @@ pub(crate) use bare::Bare;
 pub use load::{Idle, Weather, handshakes, messages};
 use quicpool_core::{Config, Sealing};
 
+use crate::Crypto;
+
+/// What is timed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subject {
+    /// With this cryptography.
+    pub crypto: Crypto,
+    /// What runs in the nodes.
+    pub stack: Stack,
+}
+
 /// What runs in the nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stack {

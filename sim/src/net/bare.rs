@@ -1,23 +1,22 @@
 //! Nodes with QUIC alone, for benchmarks.
 
-use std::{rc::Rc, time::Instant};
+use std::time::Instant;
 
-use quicpool_core::{Config, PeerAddr, PeerId};
+use quicpool_core::{Config, PeerAddr};
 
 use super::{Net, NodeId, node::Node};
-use crate::{bench::Bare, dice::Domain};
+use crate::bench::Bare;
 
 impl Net {
     /// Adds a node in which a bare endpoint runs, and starts it.
     pub(crate) fn bare_node(&mut self, config: Config) -> NodeId {
-        let id = self.next_id();
-        let identity = self.dice.bytes(Domain::Identity, id.0.into(), 0);
+        let (id, proof) = (self.next_id(), self.next_proof());
         let peer = PeerAddr {
-            id: PeerId::from_bytes(identity),
+            id: proof.id,
             addr: id.addr(),
         };
-        let dress = Rc::new(|credentials| credentials);
-        self.add(id, Node::new(id.0.into(), peer, config, dress).bare())
+        let node = Node::new(id.0.into(), peer, config, proof.making);
+        self.add(id, node.bare())
     }
 
     /// The bare endpoint of a node that has one.

@@ -45,7 +45,8 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(scenario: &Scenario) -> Self {
-        let mut net = Net::new(scenario.seed).latency(scenario.latency);
+        let net = Net::new(scenario.seed).crypto(scenario.crypto);
+        let mut net = net.latency(scenario.latency);
         let nodes = net.nodes(scenario.nodes, &scenario.config);
         net.introduce_all();
         Self {

@@ -4,20 +4,22 @@ mod clock;
 mod idle;
 mod table;
 
-use std::{collections::BTreeMap, hint::black_box, io, process::ExitCode};
+use std::{hint::black_box, io, process::ExitCode};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use quicpool_sim::{
-    bench::{Stack, Weather, handshakes, messages},
+    Crypto,
+    bench::{Stack, Subject, Weather, handshakes, messages},
     swarm::Scenario,
 };
 
 use self::{idle::Idle, table::Report};
 
-/// What one round does of each. Enough that the grain of the clock does not matter.
-const HANDSHAKES: u64 = 3_000;
+/// Messages of one round. Enough that the grain of the clock does not matter, as with all of these.
 const MESSAGES: u64 = 200_000;
 const WORLDS: u64 = 100;
+/// Idle connections are slow to make, and quick to show what they cost.
+const IDLE_ROUNDS_MAX: u16 = 2;
 
 /// What to measure, and how often.
 #[derive(clap::Args)]
@@ -25,6 +27,9 @@ pub(crate) struct Options {
     /// Rounds; figures are medians
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
+    /// What sessions are made of: checksum, tls, or both one after the other
+    #[arg(long, default_value = "both", value_parser = cryptos)]
+    crypto: Cryptos,
     /// Print one JSON object instead of a table
     #[arg(long)]
     json: bool,
@@ -38,7 +43,10 @@ pub(crate) struct Options {
     idle: Option<Stack>,
 }
 
-/// What is timed for each stack.
+#[derive(Clone)]
+struct Cryptos(Vec<Crypto>);
+
+/// What is timed for each subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Load {
     Handshakes,
@@ -66,54 +74,79 @@ impl Load {
     }
 
     /// How many per second of CPU time.
-    fn rate(self, stack: Stack) -> f64 {
+    fn rate(self, subject: Subject) -> f64 {
         match self {
-            Self::Handshakes => clock::rate(HANDSHAKES, || handshakes(stack, HANDSHAKES)),
-            Self::Messages(weather) => clock::rate(MESSAGES, || messages(stack, weather, MESSAGES)),
+            Self::Handshakes => {
+                let count = handshakes_of_round(subject.crypto);
+                clock::rate(count, || handshakes(subject, count))
+            }
+            Self::Messages(weather) => {
+                clock::rate(MESSAGES, || messages(subject, weather, MESSAGES))
+            }
         }
+    }
+}
+
+/// They take about as long whatever they are made of.
+fn handshakes_of_round(crypto: Crypto) -> u64 {
+    if crypto == Crypto::Checksum {
+        3_000
+    } else {
+        600
     }
 }
 
 /// Measures, and prints.
 pub(crate) fn run(options: &Options) -> io::Result<ExitCode> {
-    if let Some(stack) = options.idle {
-        println!("{}", idle::measure(stack));
+    let cryptos = &options.crypto.0;
+    if let (Some(stack), [crypto]) = (options.idle, &cryptos[..]) {
+        let crypto = *crypto;
+        println!("{}", idle::measure(Subject { crypto, stack }));
         return Ok(ExitCode::SUCCESS);
     }
-    let report = measure(options)?;
+    let report = measure(options.rounds, cryptos)?;
     report.print(options.json)?;
     let missed = options.require.is_some_and(|ratio| !report.reaches(ratio));
     Ok(ExitCode::from(u8::from(missed)))
 }
 
-fn measure(options: &Options) -> io::Result<Report> {
-    let bar = progress_bar(options.rounds);
-    let mut rates: BTreeMap<(Load, Stack), Vec<f64>> = BTreeMap::new();
-    let mut idle: BTreeMap<Stack, Vec<Idle>> = BTreeMap::new();
-    let mut worlds = Vec::new();
-    for round in 0..usize::from(options.rounds) {
-        for load in Load::ALL {
-            // In turns, so that no stack is always the first after another load.
-            for place in 0..Stack::ALL.len() {
-                let stack = Stack::ALL[(round + place) % Stack::ALL.len()];
-                bar.set_message(format!("{}, {}", load.name(), stack.name()));
-                let rate = load.rate(stack);
-                rates.entry((load, stack)).or_default().push(rate);
+fn measure(rounds: u16, cryptos: &[Crypto]) -> io::Result<Report> {
+    let mut report = Report::default();
+    let bar = progress_bar(rounds, cryptos);
+    for round in 0..rounds {
+        for subject in in_turn(round, cryptos) {
+            for load in Load::ALL {
+                bar.set_message(format!("{}, {}", load.name(), name(subject)));
+                report.add_rate(load, subject, load.rate(subject));
+                bar.inc(1);
+            }
+            if round < IDLE_ROUNDS_MAX {
+                bar.set_message(format!("idle connections, {}", name(subject)));
+                report.add_idle(subject, Idle::of_child(subject)?);
                 bar.inc(1);
             }
         }
         bar.set_message("worlds");
-        worlds.push(clock::rate(WORLDS, play_worlds));
+        report.add_worlds(clock::rate(WORLDS, play_worlds));
         bar.inc(1);
-        for stack in Stack::ALL {
-            bar.set_message(format!("idle connections, {}", stack.name()));
-            let found = Idle::of_child(stack)?;
-            idle.entry(stack).or_default().push(found);
-            bar.inc(1);
-        }
     }
     bar.finish_and_clear();
-    Ok(Report::new(rates, worlds, idle))
+    Ok(report)
+}
+
+/// Every subject. The stacks take turns in being the first.
+fn in_turn(round: u16, cryptos: &[Crypto]) -> impl Iterator<Item = Subject> {
+    let mut stacks = Stack::ALL;
+    stacks.rotate_left(usize::from(round) % Stack::ALL.len());
+    let of = move |crypto: &Crypto| {
+        let crypto = *crypto;
+        stacks.map(|stack| Subject { crypto, stack })
+    };
+    cryptos.iter().flat_map(of)
+}
+
+fn name(subject: Subject) -> String {
+    format!("{} with {}", subject.stack.name(), subject.crypto)
 }
 
 fn play_worlds() {
@@ -122,12 +155,23 @@ fn play_worlds() {
     }
 }
 
-fn progress_bar(rounds: u16) -> ProgressBar {
-    let (stacks, loads) = (Stack::ALL.len() as u64, Load::ALL.len() as u64);
-    let bar = ProgressBar::new(u64::from(rounds) * (stacks * (loads + 1) + 1));
+fn progress_bar(rounds: u16, cryptos: &[Crypto]) -> ProgressBar {
+    let subjects = (cryptos.len() * Stack::ALL.len()) as u64;
+    let loads = Load::ALL.len() as u64;
+    let idle = u64::from(rounds.min(IDLE_ROUNDS_MAX)) * subjects;
+    let bar = ProgressBar::new(u64::from(rounds) * (subjects * loads + 1) + idle);
     let style = ProgressStyle::with_template("{bar:40} {pos} of {len}: {msg}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar
+}
+
+fn cryptos(text: &str) -> Result<Cryptos, String> {
+    if text == "both" {
+        return Ok(Cryptos(Crypto::ALL.to_vec()));
+    }
+    let crypto = text.parse::<Crypto>();
+    let crypto = crypto.map_err(|error| error.to_string())?;
+    Ok(Cryptos(vec![crypto]))
 }
 
 fn ratio(text: &str) -> Result<f64, String> {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use quicpool_sim::bench::{self, Stack};
+use quicpool_sim::bench::{self, Subject};
 use serde_json::{Value, json};
 
 use super::clock::CpuClock;
@@ -30,9 +30,10 @@ pub(crate) struct Idle {
 
 impl Idle {
     /// As a process of its own finds it.
-    pub(crate) fn of_child(stack: Stack) -> io::Result<Self> {
+    pub(crate) fn of_child(subject: Subject) -> io::Result<Self> {
         let mut command = Command::new(env::current_exe()?);
-        command.args(["bench", "--idle", stack.name()]);
+        command.args(["bench", "--idle", subject.stack.name()]);
+        command.args(["--crypto", &subject.crypto.to_string()]);
         let output = command.stderr(Stdio::inherit()).output()?;
         let found: Value = serde_json::from_slice(&output.stdout)?;
         let times_real = found["times_real"].as_f64();
@@ -44,9 +45,9 @@ impl Idle {
 }
 
 /// Measures in this process.
-pub(crate) fn measure(stack: Stack) -> Value {
+pub(crate) fn measure(subject: Subject) -> Value {
     let before = resident();
-    let mut idle = bench::Idle::new(stack, SIDE);
+    let mut idle = bench::Idle::new(subject, SIDE);
     let after = resident();
     let clock = CpuClock::start();
     idle.advance(TIME);

@@ -5,7 +5,10 @@ use std::{
     io::{self, Write},
 };
 
-use quicpool_sim::bench::Stack;
+use quicpool_sim::{
+    Crypto,
+    bench::{Stack, Subject},
+};
 use serde_json::{Value, json};
 
 use super::{Idle, Load};
@@ -14,84 +17,58 @@ use super::{Idle, Load};
 /// messages: two thirds.
 const BAR: f64 = 2.0 / 3.0;
 
-/// Everything that was measured.
+/// Everything that was measured, round by round.
+#[derive(Default)]
 pub(crate) struct Report {
-    rates: BTreeMap<(Load, Stack), Figures>,
-    worlds: Figures,
-    idle: BTreeMap<Stack, IdleFigures>,
-}
-
-/// Idle connections, as all rounds have found them: medians.
-struct IdleFigures {
-    times_real: f64,
-    kib_per_pair: Option<f64>,
+    rates: BTreeMap<(Crypto, Load, Stack), Vec<f64>>,
+    worlds: Vec<f64>,
+    idle: BTreeMap<Subject, Vec<Idle>>,
 }
 
 /// One thing, as all rounds have found it.
-pub(crate) struct Figures {
+struct Figures {
     median: f64,
     /// How far apart the middle half of the rounds is, as a part of the median.
     spread: f64,
-    /// The median of what each round has found beside the bare figure of the same round.
-    ratio: f64,
 }
 
 impl Figures {
-    fn new(rounds: &[f64], bare: &[f64]) -> Self {
-        let ratios: Vec<f64> = rounds
-            .iter()
-            .zip(bare)
-            .map(|(rate, bare)| rate / bare)
-            .collect();
+    fn new(rounds: &[f64]) -> Self {
         let median = quantile(rounds, 0.5);
-        Self {
-            median,
-            spread: (quantile(rounds, 0.75) - quantile(rounds, 0.25)) / median,
-            ratio: quantile(&ratios, 0.5),
-        }
-    }
-}
-
-impl IdleFigures {
-    fn new(rounds: &[Idle]) -> Self {
-        let times: Vec<f64> = rounds.iter().map(|idle| idle.times_real).collect();
-        let memory: Option<Vec<f64>> = rounds.iter().map(|idle| idle.kib_per_pair).collect();
-        Self {
-            times_real: quantile(&times, 0.5),
-            kib_per_pair: memory.map(|memory| quantile(&memory, 0.5)),
-        }
+        let spread = (quantile(rounds, 0.75) - quantile(rounds, 0.25)) / median;
+        Self { median, spread }
     }
 }
 
 impl Report {
-    pub(crate) fn new(
-        rates: BTreeMap<(Load, Stack), Vec<f64>>,
-        worlds: Vec<f64>,
-        idle: BTreeMap<Stack, Vec<Idle>>,
-    ) -> Self {
-        let figures = |((load, stack), rounds): (&(Load, Stack), &Vec<f64>)| {
-            let bare = &rates[&(*load, Stack::Bare)];
-            ((*load, *stack), Figures::new(rounds, bare))
-        };
-        Self {
-            rates: rates.iter().map(figures).collect(),
-            worlds: Figures::new(&worlds, &worlds),
-            idle: idle
-                .into_iter()
-                .map(|(stack, rounds)| (stack, IdleFigures::new(&rounds)))
-                .collect(),
-        }
+    pub(crate) fn add_rate(&mut self, load: Load, subject: Subject, rate: f64) {
+        let key = (subject.crypto, load, subject.stack);
+        self.rates.entry(key).or_default().push(rate);
+    }
+
+    pub(crate) fn add_worlds(&mut self, rate: f64) {
+        self.worlds.push(rate);
+    }
+
+    pub(crate) fn add_idle(&mut self, subject: Subject, idle: Idle) {
+        self.idle.entry(subject).or_default().push(idle);
     }
 
     /// Whether the machine without seals has this part of the bare figure in all that counts.
     pub(crate) fn reaches(&self, ratio: f64) -> bool {
-        let counted = self
+        let mut counted = self
             .rates
-            .iter()
-            .filter(|((load, stack), _)| load.is_barred() && *stack == Stack::Plain);
-        counted
-            .map(|(_, figures)| figures.ratio)
-            .all(|found| found >= ratio)
+            .keys()
+            .filter(|(_, load, stack)| load.is_barred() && *stack == Stack::Plain);
+        counted.all(|(crypto, load, stack)| self.ratio(*crypto, *load, *stack) >= ratio)
+    }
+
+    /// The median of what each round has found beside the bare figure of the same round.
+    fn ratio(&self, crypto: Crypto, load: Load, stack: Stack) -> f64 {
+        let bare = &self.rates[&(crypto, load, Stack::Bare)];
+        let rounds = self.rates[&(crypto, load, stack)].iter().zip(bare);
+        let ratios: Vec<f64> = rounds.map(|(rate, bare)| rate / bare).collect();
+        quantile(&ratios, 0.5)
     }
 
     pub(crate) fn print(&self, as_json: bool) -> io::Result<()> {
@@ -105,77 +82,78 @@ impl Report {
     }
 
     fn json(&self) -> Value {
-        let rates = self.rates.iter().map(|((load, stack), figures)| {
+        let rates = self.rates.iter().map(|((crypto, load, stack), rounds)| {
+            let Figures { median, spread } = Figures::new(rounds);
             json!({
+                "crypto": crypto.to_string(),
                 "load": load.name(),
                 "stack": stack.name(),
-                "per_second": figures.median,
-                "spread": figures.spread,
-                "ratio": figures.ratio,
+                "per_second": median,
+                "spread": spread,
+                "ratio": self.ratio(*crypto, *load, *stack),
             })
         });
-        let idle = self.idle.iter().map(|(stack, idle)| {
+        let idle = self.idle.iter().map(|(subject, rounds)| {
             json!({
-                "stack": stack.name(),
-                "times_real": idle.times_real,
-                "kib_per_pair": idle.kib_per_pair,
+                "crypto": subject.crypto.to_string(),
+                "stack": subject.stack.name(),
+                "times_real": times_real(rounds),
+                "kib_per_pair": kib_per_pair(rounds),
             })
         });
         json!({
             "rates": rates.collect::<Vec<_>>(),
             "idle": idle.collect::<Vec<_>>(),
-            "worlds_per_second": self.worlds.median,
+            "worlds_per_second": quantile(&self.worlds, 0.5),
             "bar": BAR,
             "reached": self.reaches(BAR),
         })
     }
 
     fn tabulate(&self, out: &mut impl Write) -> io::Result<()> {
-        writeln!(
-            out,
-            "{:17}{:8}{:>12}{:>9}{:>12}",
-            "", "", "per CPU s", "spread", "of bare"
-        )?;
-        for ((load, stack), figures) in &self.rates {
-            let Figures {
-                median,
-                spread,
-                ratio,
-            } = figures;
-            let (load, stack) = (load.name(), stack.name());
-            writeln!(
-                out,
-                "{load:17}{stack:8}{median:>12.0}{:>8.0}%{ratio:>12.2}",
-                spread * 100.0
-            )?;
+        let columns = ["per CPU s", "spread", "of bare"];
+        let [rate, spread, ratio] = columns;
+        writeln!(out, "{:33}{rate:>12}{spread:>9}{ratio:>9}", "")?;
+        for ((crypto, load, stack), rounds) in &self.rates {
+            let Figures { median, spread } = Figures::new(rounds);
+            let ratio = self.ratio(*crypto, *load, *stack);
+            row(out, *crypto, load.name(), *stack)?;
+            writeln!(out, "{median:>12.0}{:>8.0}%{ratio:>9.2}", spread * 100.0)?;
         }
-        let (median, spread) = (self.worlds.median, self.worlds.spread * 100.0);
-        writeln!(
-            out,
-            "{:25}{median:>12.0}{spread:>8.0}%",
-            "worlds of the swarm"
-        )?;
-        for (stack, idle) in &self.idle {
-            let memory = idle.kib_per_pair.map_or_else(
+        for (Subject { crypto, stack }, rounds) in &self.idle {
+            row(out, *crypto, "10,000 idle", *stack)?;
+            let memory = kib_per_pair(rounds).map_or_else(
                 || "memory unknown".to_owned(),
                 |kib| format!("{kib:.0} KiB a pair"),
             );
-            let (stack, times) = (stack.name(), idle.times_real);
-            writeln!(
-                out,
-                "{:17}{stack:8}{times:>11.0}x real time, {memory}",
-                "10,000 idle"
-            )?;
+            writeln!(out, "{:>11.0}x real time, {memory}", times_real(rounds))?;
         }
+        let Figures { median, spread } = Figures::new(&self.worlds);
+        let worlds = "worlds of the swarm";
+        writeln!(out, "{worlds:33}{median:>12.0}{:>8.0}%", spread * 100.0)?;
         let verdict = match self.reaches(BAR) {
             true => "reached",
             false => "missed",
         };
         writeln!(
             out,
-            "two thirds of bare in handshakes and messages: {verdict}"
+            "plain at two thirds of bare or more, in handshakes and messages: {verdict}"
         )
     }
+}
+
+fn row(out: &mut impl Write, crypto: Crypto, what: &str, stack: Stack) -> io::Result<()> {
+    write!(out, "{crypto:10}{what:16}{:7}", stack.name())
+}
+
+fn times_real(rounds: &[Idle]) -> f64 {
+    let times: Vec<f64> = rounds.iter().map(|idle| idle.times_real).collect();
+    quantile(&times, 0.5)
+}
+
+fn kib_per_pair(rounds: &[Idle]) -> Option<f64> {
+    let memory: Option<Vec<f64>> = rounds.iter().map(|idle| idle.kib_per_pair).collect();
+    memory.map(|memory| quantile(&memory, 0.5))
 }
 
 /// The value below which this part of them lies.
@@ -196,6 +174,9 @@ mod tests {
 
     use super::*;
 
+    const CLEAN: Load = Load::Messages(Weather::Clean);
+    const LOSSY: Load = Load::Messages(Weather::Lossy);
+
     #[test]
     fn a_quantile_lies_between_its_neighbours() {
         let values = [4.0, 1.0, 3.0, 2.0];
@@ -206,29 +187,41 @@ mod tests {
 
     #[test]
     fn a_ratio_is_of_figures_of_one_round() {
-        // The machine slows down to a tenth between rounds, and the ratio stays.
-        let figures = Figures::new(&[80.0, 8.0, 0.8], &[100.0, 10.0, 1.0]);
-        assert!((figures.ratio - 0.8).abs() < 1e-9);
+        let mut report = Report::default();
+        // The computer slows down to a tenth between rounds, and the ratio stays.
+        for bare in [100.0, 10.0, 1.0] {
+            add(&mut report, CLEAN, Stack::Bare, bare);
+            add(&mut report, CLEAN, Stack::Plain, bare * 0.8);
+        }
+        let ratio = report.ratio(Crypto::Checksum, CLEAN, Stack::Plain);
+        assert!((ratio - 0.8).abs() < 1e-9, "{ratio}");
     }
 
     #[test]
     fn the_bar_is_for_the_machine_without_seals_on_a_clean_link() {
-        let handshakes = Load::Handshakes;
-        let [clean, lossy] = [Weather::Clean, Weather::Lossy].map(Load::Messages);
         let reaches = |rates: &[(Load, Stack, f64)]| {
-            let bare = Load::ALL.map(|load| (load, Stack::Bare, 100.0));
-            let rates = bare.iter().chain(rates);
-            let rates = rates.map(|(load, stack, rate)| ((*load, *stack), vec![*rate]));
-            Report::new(rates.collect(), vec![1.0], BTreeMap::new()).reaches(BAR)
+            let mut report = Report::default();
+            for load in Load::ALL {
+                add(&mut report, load, Stack::Bare, 100.0);
+            }
+            for (load, stack, rate) in rates {
+                add(&mut report, *load, *stack, *rate);
+            }
+            report.reaches(BAR)
         };
         let good = [
-            (handshakes, Stack::Plain, 70.0),
-            (clean, Stack::Plain, 67.0),
+            (Load::Handshakes, Stack::Plain, 70.0),
+            (CLEAN, Stack::Plain, 67.0),
         ];
         assert!(reaches(&good));
-        assert!(reaches(&[good[0], good[1], (clean, Stack::Sealed, 10.0)]));
-        assert!(reaches(&[good[0], good[1], (lossy, Stack::Plain, 10.0)]));
-        assert!(!reaches(&[good[0], (clean, Stack::Plain, 66.0)]));
-        assert!(!reaches(&[(handshakes, Stack::Plain, 66.0), good[1]]));
+        assert!(reaches(&[good[0], good[1], (CLEAN, Stack::Sealed, 10.0)]));
+        assert!(reaches(&[good[0], good[1], (LOSSY, Stack::Plain, 10.0)]));
+        assert!(!reaches(&[good[0], (CLEAN, Stack::Plain, 66.0)]));
+        assert!(!reaches(&[(Load::Handshakes, Stack::Plain, 66.0), good[1]]));
+    }
+
+    fn add(report: &mut Report, load: Load, stack: Stack, rate: f64) {
+        let crypto = Crypto::Checksum;
+        report.add_rate(load, Subject { crypto, stack }, rate);
     }
 }
