@@ -18,13 +18,11 @@ use self::{idle::Idle, table::Report};
 /// Messages of one round. Enough that the grain of the clock does not matter, as with all of these.
 const MESSAGES: u64 = 200_000;
 const WORLDS: u64 = 100;
-/// Idle connections are slow to make, and quick to show what they cost.
-const IDLE_ROUNDS_MAX: u16 = 2;
 
 /// What to measure, and how often.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Rounds; figures are medians
+    /// Rounds; rates are medians
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
     /// What sessions are made of: checksum, tls, or both one after the other
@@ -114,35 +112,34 @@ fn measure(rounds: u16, cryptos: &[Crypto]) -> io::Result<Report> {
     let mut report = Report::default();
     let bar = progress_bar(rounds, cryptos);
     for round in 0..rounds {
-        for subject in in_turn(round, cryptos) {
+        for crypto in cryptos {
             for load in Load::ALL {
-                bar.set_message(format!("{}, {}", load.name(), name(subject)));
-                report.add_rate(load, subject, load.rate(subject));
-                bar.inc(1);
-            }
-            if round < IDLE_ROUNDS_MAX {
-                bar.set_message(format!("idle connections, {}", name(subject)));
-                report.add_idle(subject, Idle::of_child(subject)?);
-                bar.inc(1);
+                for subject in in_turn(round, *crypto) {
+                    bar.set_message(format!("{}, {}", load.name(), name(subject)));
+                    report.add_rate(load, subject, load.rate(subject));
+                    bar.inc(1);
+                }
             }
         }
         bar.set_message("worlds");
         report.add_worlds(clock::rate(WORLDS, play_worlds));
         bar.inc(1);
     }
+    // Once: these are slow to make, and what they hold does not vary.
+    for subject in cryptos.iter().flat_map(|crypto| in_turn(0, *crypto)) {
+        bar.set_message(format!("idle connections, {}", name(subject)));
+        report.add_idle(subject, Idle::of_child(subject)?);
+        bar.inc(1);
+    }
     bar.finish_and_clear();
     Ok(report)
 }
 
-/// Every subject. The stacks take turns in being the first.
-fn in_turn(round: u16, cryptos: &[Crypto]) -> impl Iterator<Item = Subject> {
+/// The stacks take turns in being the first.
+fn in_turn(round: u16, crypto: Crypto) -> [Subject; Stack::ALL.len()] {
     let mut stacks = Stack::ALL;
     stacks.rotate_left(usize::from(round) % Stack::ALL.len());
-    let of = move |crypto: &Crypto| {
-        let crypto = *crypto;
-        stacks.map(|stack| Subject { crypto, stack })
-    };
-    cryptos.iter().flat_map(of)
+    stacks.map(|stack| Subject { crypto, stack })
 }
 
 fn name(subject: Subject) -> String {
@@ -158,8 +155,7 @@ fn play_worlds() {
 fn progress_bar(rounds: u16, cryptos: &[Crypto]) -> ProgressBar {
     let subjects = (cryptos.len() * Stack::ALL.len()) as u64;
     let loads = Load::ALL.len() as u64;
-    let idle = u64::from(rounds.min(IDLE_ROUNDS_MAX)) * subjects;
-    let bar = ProgressBar::new(u64::from(rounds) * (subjects * loads + 1) + idle);
+    let bar = ProgressBar::new(u64::from(rounds) * (subjects * loads + 1) + subjects);
     let style = ProgressStyle::with_template("{bar:40} {pos} of {len}: {msg}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar

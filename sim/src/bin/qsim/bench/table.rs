@@ -22,7 +22,7 @@ const BAR: f64 = 2.0 / 3.0;
 pub(crate) struct Report {
     rates: BTreeMap<(Crypto, Load, Stack), Vec<f64>>,
     worlds: Vec<f64>,
-    idle: BTreeMap<Subject, Vec<Idle>>,
+    idle: BTreeMap<Subject, Idle>,
 }
 
 /// One thing, as all rounds have found it.
@@ -51,7 +51,7 @@ impl Report {
     }
 
     pub(crate) fn add_idle(&mut self, subject: Subject, idle: Idle) {
-        self.idle.entry(subject).or_default().push(idle);
+        self.idle.insert(subject, idle);
     }
 
     /// Whether the machine without seals has this part of the bare figure in all that counts.
@@ -93,12 +93,12 @@ impl Report {
                 "ratio": self.ratio(*crypto, *load, *stack),
             })
         });
-        let idle = self.idle.iter().map(|(subject, rounds)| {
+        let idle = self.idle.iter().map(|(subject, idle)| {
             json!({
                 "crypto": subject.crypto.to_string(),
                 "stack": subject.stack.name(),
-                "times_real": times_real(rounds),
-                "kib_per_pair": kib_per_pair(rounds),
+                "times_real": idle.times_real,
+                "kib_per_pair": idle.kib_per_pair,
             })
         });
         json!({
@@ -120,13 +120,13 @@ impl Report {
             row(out, *crypto, load.name(), *stack)?;
             writeln!(out, "{median:>12.0}{:>8.0}%{ratio:>9.2}", spread * 100.0)?;
         }
-        for (Subject { crypto, stack }, rounds) in &self.idle {
+        for (Subject { crypto, stack }, idle) in &self.idle {
             row(out, *crypto, "10,000 idle", *stack)?;
-            let memory = kib_per_pair(rounds).map_or_else(
+            let memory = idle.kib_per_pair.map_or_else(
                 || "memory unknown".to_owned(),
                 |kib| format!("{kib:.0} KiB a pair"),
             );
-            writeln!(out, "{:>11.0}x real time, {memory}", times_real(rounds))?;
+            writeln!(out, "{:>11.0}x real time, {memory}", idle.times_real)?;
         }
         let Figures { median, spread } = Figures::new(&self.worlds);
         let worlds = "worlds of the swarm";
@@ -144,16 +144,6 @@ impl Report {
 
 fn row(out: &mut impl Write, crypto: Crypto, what: &str, stack: Stack) -> io::Result<()> {
     write!(out, "{crypto:10}{what:16}{:7}", stack.name())
-}
-
-fn times_real(rounds: &[Idle]) -> f64 {
-    let times: Vec<f64> = rounds.iter().map(|idle| idle.times_real).collect();
-    quantile(&times, 0.5)
-}
-
-fn kib_per_pair(rounds: &[Idle]) -> Option<f64> {
-    let memory: Option<Vec<f64>> = rounds.iter().map(|idle| idle.kib_per_pair).collect();
-    memory.map(|memory| quantile(&memory, 0.5))
 }
 
 /// The value below which this part of them lies.
