@@ -6,6 +6,7 @@
 mod bench;
 mod report;
 mod run;
+mod trace;
 
 use std::{ops::Range, process::ExitCode, time::Duration};
 
@@ -25,6 +26,8 @@ enum Command {
     Run(Options),
     /// Time the machine beside QUIC alone, on one thread
     Bench(bench::Options),
+    /// Show what happens in one world
+    Trace(trace::Options),
 }
 
 /// What to run, and how.
@@ -51,16 +54,24 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let printed = match Cli::parse().command {
-        Command::Run(options) => {
-            let report = run::run(&options);
-            let printed = report.print(options.json);
-            printed.map(|()| ExitCode::from(report.exit_code()))
-        }
-        Command::Bench(options) => bench::run(&options),
-    };
-    match printed {
-        Ok(code) => code,
+    match Cli::parse().command {
+        Command::Run(options) => run_worlds(&options),
+        Command::Bench(options) => bench(&options),
+        Command::Trace(options) => trace::trace(&options),
+    }
+}
+
+fn bench(options: &bench::Options) -> ExitCode {
+    bench::run(options).unwrap_or_else(|error| {
+        eprintln!("qsim: cannot measure, or write what was measured: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run_worlds(options: &Options) -> ExitCode {
+    let report = run::run(options);
+    match report.print(options.json) {
+        Ok(()) => ExitCode::from(report.exit_code()),
         Err(error) => {
             eprintln!("qsim: cannot write the report: {error}");
             ExitCode::FAILURE
