@@ -6,25 +6,30 @@ use std::{
     time::Duration,
 };
 
+use slab::Slab;
+
 /// A queue in the order of time.
 #[derive(Debug)]
 pub(crate) struct Agenda<T> {
-    heap: BinaryHeap<Reverse<Entry<T>>>,
+    heap: BinaryHeap<Reverse<Entry>>,
+    /// What entries are about: it stays where it is while they move in the heap.
+    slots: Slab<T>,
     inserted: u64,
 }
 
 #[derive(Debug)]
-struct Entry<T> {
+struct Entry {
     at: Duration,
     rank: u64,
     seq: u64,
-    what: T,
+    slot: usize,
 }
 
 impl<T> Agenda<T> {
     pub(crate) fn new() -> Self {
         Self {
             heap: BinaryHeap::new(),
+            slots: Slab::new(),
             inserted: 0,
         }
     }
@@ -37,11 +42,12 @@ impl<T> Agenda<T> {
     pub(crate) fn insert_ranked(&mut self, at: Duration, rank: u64, what: T) {
         let seq = self.inserted;
         self.inserted += 1;
+        let slot = self.slots.insert(what);
         let entry = Entry {
             at,
             rank,
             seq,
-            what,
+            slot,
         };
         self.heap.push(Reverse(entry));
     }
@@ -49,7 +55,7 @@ impl<T> Agenda<T> {
     /// When the first entry is due, and what it is.
     pub(crate) fn first(&self) -> Option<(Duration, &T)> {
         let Reverse(entry) = self.heap.peek()?;
-        Some((entry.at, &entry.what))
+        Some((entry.at, &self.slots[entry.slot]))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -57,35 +63,36 @@ impl<T> Agenda<T> {
     }
 
     pub(crate) fn take_first(&mut self) -> Option<T> {
-        self.heap.pop().map(|Reverse(entry)| entry.what)
+        let Reverse(entry) = self.heap.pop()?;
+        Some(self.slots.remove(entry.slot))
     }
 }
 
-impl<T> Entry<T> {
+impl Entry {
     fn key(&self) -> (Duration, u64, u64) {
         (self.at, self.rank, self.seq)
     }
 }
 
-impl<T> Ord for Entry<T> {
+impl Ord for Entry {
     fn cmp(&self, other: &Self) -> Ordering {
         self.key().cmp(&other.key())
     }
 }
 
-impl<T> PartialOrd for Entry<T> {
+impl PartialOrd for Entry {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<T> PartialEq for Entry<T> {
+impl PartialEq for Entry {
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
     }
 }
 
-impl<T> Eq for Entry<T> {}
+impl Eq for Entry {}
 
 #[cfg(test)]
 mod tests {

@@ -14,7 +14,7 @@ use std::{fmt, str::FromStr};
 ///     "there is no cryptography \"ssl\": it is checksum or tls"
 /// );
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[non_exhaustive]
 pub enum Crypto {
     /// Sessions with the flights of TLS and keyed checksums: see [`Checksum`](crate::Checksum).
@@ -27,6 +27,13 @@ pub enum Crypto {
 }
 
 impl Crypto {
+    /// Those of this build.
+    pub const ALL: &[Self] = &[
+        Self::Checksum,
+        #[cfg(feature = "tls")]
+        Self::Tls,
+    ];
+
     const fn name(self) -> &'static str {
         match self {
             Self::Checksum => "checksum",

@@ -40,6 +40,7 @@
 
 mod agenda;
 pub mod app;
+pub mod bench;
 mod checksum;
 mod clock;
 mod crypto;

@@ -4,8 +4,10 @@
 //! deadline of a machine, exactly. It never ticks, so a machine that forgets to ask for a call is
 //! not called, and the test sees it hang.
 
+mod bare;
 mod credentials;
 mod faults;
+mod machine;
 mod node;
 mod observe;
 mod outside;
@@ -209,12 +211,7 @@ impl Net {
     ///
     /// If the configuration is not valid.
     pub fn node(&mut self, config: Config) -> NodeId {
-        let identity = self.next_identity();
-        let proof = match self.crypto {
-            Crypto::Checksum => Proof::checksum(identity, |credentials| credentials),
-            #[cfg(feature = "tls")]
-            Crypto::Tls => Proof::tls(identity),
-        };
+        let proof = self.next_proof();
         self.node_of(config, proof)
     }
 
@@ -274,6 +271,16 @@ impl Net {
     fn next_identity(&self) -> [u8; 32] {
         let number = self.next_id().0;
         self.dice.bytes(Domain::Identity, number.into(), 0)
+    }
+
+    /// The plain credentials of the next node.
+    fn next_proof(&self) -> Proof {
+        let identity = self.next_identity();
+        match self.crypto {
+            Crypto::Checksum => Proof::checksum(identity, |credentials| credentials),
+            #[cfg(feature = "tls")]
+            Crypto::Tls => Proof::tls(identity),
+        }
     }
 
     fn node_of(&mut self, config: Config, proof: Proof) -> NodeId {

@@ -212,11 +212,12 @@ impl Manager {
         }
         while let Some(link) = self.transport.next_ready() {
             self.fill(now, link);
-            let transmit = self.transport.poll_transmit(now, link, buf);
-            self.arm_quic_later(now, link);
-            if let Some(transmit) = transmit {
+            // While it has packets it stays in the row, and the machine is due at once: its own
+            // deadline counts when it has none left.
+            if let Some(transmit) = self.transport.poll_transmit(now, link, buf) {
                 return Some(Action::Transmit(own(transmit)));
             }
+            self.arm_quic_later(now, link);
         }
         None
     }

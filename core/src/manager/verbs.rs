@@ -84,15 +84,19 @@ impl Manager {
     ///
     /// Every variant of [`PeerError`] but [`PeerError::TooManyPeers`].
     pub fn verdict(&self, peer: PeerId) -> Result<(), PeerError> {
+        self.verdict_on(peer, self.peer(peer))
+    }
+
+    fn verdict_on(&self, id: PeerId, peer: Option<&Peer>) -> Result<(), PeerError> {
         if self.closing != Closing::No {
             return Err(PeerError::Closed);
         }
-        if peer == self.id {
-            return Err(PeerError::OwnId(peer));
+        if id == self.id {
+            return Err(PeerError::OwnId(id));
         }
-        match self.peer(peer) {
+        match peer {
             Some(known) => self.verdict_of(known),
-            None => Err(PeerError::NoAddress(peer)),
+            None => Err(PeerError::NoAddress(id)),
         }
     }
 
@@ -208,7 +212,9 @@ impl Manager {
 
     fn accept(&mut self, now: Instant, peer: PeerId, message: &[u8]) -> Result<PeerKey, SendError> {
         self.now = now;
-        let known = self.peer(peer);
+        // Looked up once: this is the way of every message.
+        let key = self.peers.key(peer);
+        let known = key.and_then(|key| self.peers.get(key));
         let max = known.map_or(self.config.message_bytes_max, |known| {
             known.message_bytes_max(&self.config)
         });
@@ -216,8 +222,8 @@ impl Manager {
             let size = message.len();
             return Err(SendError::TooLarge { size, max });
         }
-        self.verdict(peer)?;
-        let key = self.peers.key(peer).ok_or(PeerError::NoAddress(peer))?;
+        self.verdict_on(peer, known)?;
+        let key = key.ok_or(PeerError::NoAddress(peer))?;
         let Some(known) = self.peers.get_mut(key) else {
             return Err(PeerError::NoAddress(peer).into());
         };

@@ -215,8 +215,9 @@ impl Link {
                 frames.push(chunk);
                 Ok(())
             })?;
-            if read == 0 {
-                return Ok(None);
+            if read < FRAME_READ_MAX {
+                // There was no more: a second look would find nothing.
+                return self.frames.next();
             }
         }
     }
@@ -237,7 +238,7 @@ impl Link {
                 debug_assert_eq!(used, chunk.len(), "no more was read than was wanted");
                 Ok(())
             })?;
-            if read == 0 {
+            if read < wanted {
                 return Ok(None);
             }
         }

@@ -161,9 +161,7 @@ impl Transport {
     }
 
     pub(crate) fn link_mut(&mut self, id: LinkId) -> Option<&mut Link> {
-        let slot = self.links.get_mut(id.index())?;
-        let current = slot.id(id.index());
-        slot.link.as_deref_mut().filter(|_| id == current)
+        self.links.get_mut(id.index())?.link_mut(id)
     }
 
     // Facts
@@ -341,12 +339,11 @@ impl Transport {
     }
 
     fn poll_connection(&mut self, id: LinkId) -> Option<LinkEvent> {
-        let credentials = self.credentials.clone();
-        let link = self.link_mut(id)?;
+        let link = self.links.get_mut(id.index())?.link_mut(id)?;
         loop {
             match link.connection.poll()? {
                 Event::Connected => {
-                    let peer = link.peer_id(&*credentials);
+                    let peer = link.peer_id(&*self.credentials);
                     return Some(LinkEvent::Established { peer });
                 }
                 Event::ConnectionLost { reason } => {
@@ -456,5 +453,10 @@ impl Transport {
 impl Slot {
     const fn id(&self, index: usize) -> LinkId {
         LinkId::new(index as u32, self.generation)
+    }
+
+    fn link_mut(&mut self, id: LinkId) -> Option<&mut Link> {
+        let current = self.id(id.index());
+        self.link.as_deref_mut().filter(|_| id == current)
     }
 }

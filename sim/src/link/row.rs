@@ -1,6 +1,6 @@
 //! The stages of a link, one behind the other.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, ops::Range, time::Duration};
 
 use super::{
     burst::Bursts,
@@ -20,6 +20,8 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Row {
     stages: Vec<Box<dyn Stage>>,
+    /// Which of them hold datagrams. The others are never due, and are not asked.
+    holding: Range<usize>,
     /// Those that have come through.
     through: VecDeque<Parcel>,
     /// What the stages have done to each datagram, if anybody wants to know.
@@ -49,7 +51,7 @@ pub(crate) enum Deed {
 impl Row {
     pub(super) fn new() -> Self {
         // Losses come first, so that none of them depends on what else befalls a datagram.
-        let stages: Vec<Box<dyn Stage>> = vec![
+        let mut stages: Vec<Box<dyn Stage>> = vec![
             Box::new(First::default()),
             Box::new(Loss::default()),
             Box::new(Bursts::default()),
@@ -57,14 +59,20 @@ impl Row {
             Box::new(Mtu::default()),
             Box::new(Duplicate::default()),
             Box::new(Corrupt::default()),
+        ];
+        let holding: [Box<dyn Stage>; _] = [
             Box::new(Shaper::default()),
             Box::new(Travel::new()),
             Box::new(Reorder::new()),
             Box::new(Clog::default()),
-            Box::new(Gate::default()),
         ];
+        let first = stages.len();
+        stages.extend(holding);
+        let holding = first..stages.len();
+        stages.push(Box::new(Gate::default()));
         Self {
             stages,
+            holding,
             through: VecDeque::new(),
             notes: None,
         }
@@ -80,7 +88,8 @@ impl Row {
         if !self.through.is_empty() {
             return Some(context.now);
         }
-        let due = self.stages.iter().filter_map(|stage| stage.due(context));
+        let holding = &self.stages[self.holding.clone()];
+        let due = holding.iter().filter_map(|stage| stage.due(context));
         due.min()
     }
 
@@ -92,7 +101,9 @@ impl Row {
             }
             // From the end, so that those ahead make way first.
             let is_due = |stage: &dyn Stage| stage.due(context).is_some_and(|at| at <= context.now);
-            let last = self.stages.iter().rposition(|stage| is_due(&**stage))?;
+            let holding = &self.stages[self.holding.clone()];
+            let last = holding.iter().rposition(|stage| is_due(&**stage))?;
+            let last = self.holding.start + last;
             let (stage, rest) = self.stages[last..].split_first_mut()?;
             if let Some(parcel) = stage.release(context) {
                 feed(rest, context, parcel, &mut self.through, &mut self.notes);

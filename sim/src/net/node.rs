@@ -15,9 +15,11 @@ use quicpool_core::{
 
 use super::{
     credentials::{Making, NewProcess},
+    machine::{Kind, Machine},
     process::{Pace, Socket},
 };
 use crate::{
+    bench::Bare,
     clock::Clock,
     dice::{Dice, Domain},
     trace::Reception,
@@ -54,7 +56,8 @@ pub(super) struct Node {
     number: u64,
     config: Config,
     credentials: Making,
-    machine: Option<Manager>,
+    kind: Kind,
+    machine: Option<Machine>,
     /// How often the process has been started.
     starts: u64,
     /// What its wall clock adds to the time of the run.
@@ -79,6 +82,7 @@ impl Node {
             number,
             config,
             credentials,
+            kind: Kind::Manager,
             machine: None,
             starts: 0,
             clock_ahead: Duration::ZERO,
@@ -97,6 +101,12 @@ impl Node {
     pub(super) fn twin(&self, number: u64, addr: SocketAddr) -> Self {
         let peer = PeerAddr { addr, ..self.peer };
         Self::new(number, peer, self.config.clone(), self.credentials.clone())
+    }
+
+    /// The same node with QUIC alone in it.
+    pub(super) fn bare(self) -> Self {
+        let kind = Kind::Bare;
+        Self { kind, ..self }
     }
 
     pub(super) fn set_wall_clock(&mut self, ahead: Duration) {
@@ -118,9 +128,9 @@ impl Node {
         });
         let seed = dice.bytes(Domain::MachineSeed, node, start);
         let (config, now) = (self.config.clone(), clock.instant());
-        let machine = Manager::new(config, credentials, incarnation, seed, now);
+        let machine = Machine::new(self.kind, config, credentials, incarnation, seed, now);
         self.crash();
-        self.machine = Some(machine.expect("the configuration of a node is valid"));
+        self.machine = Some(machine);
     }
 
     /// Ends the process without a word.
@@ -163,11 +173,19 @@ impl Node {
     }
 
     pub(super) fn machine(&self) -> Option<&Manager> {
-        self.machine.as_ref()
+        self.machine.as_ref().and_then(Machine::manager)
     }
 
     pub(super) fn machine_mut(&mut self) -> Option<&mut Manager> {
-        self.machine.as_mut()
+        self.machine.as_mut().and_then(Machine::manager_mut)
+    }
+
+    pub(super) fn bare_machine(&self) -> Option<&Bare> {
+        self.machine.as_ref().and_then(Machine::bare)
+    }
+
+    pub(super) fn bare_machine_mut(&mut self) -> Option<&mut Bare> {
+        self.machine.as_mut().and_then(Machine::bare_mut)
     }
 
     pub(super) fn pause_reader(&mut self) {
@@ -254,7 +272,7 @@ impl Node {
             }
             self.fire(clock, &mut departures);
         }
-        let deadline = self.machine.as_ref().and_then(Manager::poll_timeout);
+        let deadline = self.machine.as_ref().and_then(Machine::poll_timeout);
         panic!(
             "livelock: n{} has work without end, {deadline:?}",
             self.number

@@ -4,12 +4,13 @@
 //! run of 2,000 worlds or more, 3 if something never happened, 4 if a run did not repeat, 5 if the machine
 //! panicked, 130 if it was interrupted.
 
+mod bench;
 mod cover;
 mod report;
 mod run;
 mod trace;
 
-use std::{ops::Range, process::ExitCode, time::Duration};
+use std::{io, ops::Range, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 use quicpool_sim::Crypto;
@@ -27,6 +28,8 @@ enum Command {
     Run(Options),
     /// Run them, and say how often each mark was reached and in how many worlds, the rarest first
     Cover(Options),
+    /// Time the machine beside QUIC alone, on one thread
+    Bench(bench::Options),
     /// Show what happens in one world
     Trace(trace::Options),
 }
@@ -56,20 +59,23 @@ struct Options {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Run(options) => {
-            let report = run::run(&options);
-            report.print(options.json).map(|()| report.exit_code())
-        }
-        Command::Cover(options) => run::run(&options).print_cover(options.json),
-        Command::Trace(options) => return trace::trace(&options),
+        Command::Run(options) => run_worlds(&options),
+        Command::Cover(options) => run::run(&options)
+            .print_cover(options.json)
+            .map(ExitCode::from),
+        Command::Bench(options) => bench::run(&options),
+        Command::Trace(options) => Ok(trace::trace(&options)),
     };
-    match result {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            eprintln!("qsim: cannot write the report: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    result.unwrap_or_else(|error| {
+        eprintln!("qsim: cannot write the report: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run_worlds(options: &Options) -> io::Result<ExitCode> {
+    let report = run::run(options);
+    report.print(options.json)?;
+    Ok(ExitCode::from(report.exit_code()))
 }
 
 fn seeds(text: &str) -> Result<Range<u64>, String> {
