@@ -4,22 +4,26 @@
 //! deadline of a machine, exactly. It never ticks, so a machine that forgets to ask for a call is
 //! not called, and the test sees it hang.
 
+mod credentials;
 mod faults;
 mod node;
 mod observe;
 mod outside;
 mod process;
+mod trail;
 mod verbs;
 mod wire;
 
-use std::{collections::BTreeMap, fmt, mem, net::SocketAddr, rc::Rc, time::Duration};
+use std::{collections::BTreeMap, fmt, mem, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
+pub use credentials::NewProcess;
 pub use outside::Astray;
-use quicpool_core::{Config, PeerAddr, PeerId};
+use quicpool_core::{Config, Credentials, PeerAddr};
+pub use trail::{Difference, Sent, Trail};
 
-use self::node::Node;
+use self::{credentials::Proof, node::Node};
 use crate::{
-    Checksum, Path,
+    Checksum, Crypto, Path,
     agenda::Agenda,
     clock::Clock,
     dice::{Dice, Domain},
@@ -69,7 +73,9 @@ impl fmt::Display for NodeId {
 pub struct Net {
     clock: Clock,
     dice: Dice,
+    crypto: Crypto,
     agenda: Agenda<Due>,
+    ties: Ties,
     nodes: Vec<Node>,
     /// The deadline for which each node has an entry in the agenda.
     armed: Vec<Option<Duration>>,
@@ -79,6 +85,7 @@ pub struct Net {
     path: Path,
     links: BTreeMap<(NodeId, NodeId), Link>,
     trace: u128,
+    trail: Option<Trail>,
     astray: u64,
     /// Datagrams lost because their receiver has moved to another port.
     outdated: u64,
@@ -92,7 +99,15 @@ pub struct Net {
     steps: usize,
 }
 
+/// In which order things happen that are due at one instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ties {
+    AsArranged,
+    Drawn,
+}
+
 /// What the clock can jump to.
+#[derive(Debug, Clone, Copy)]
 enum Due {
     /// Something moves on a link, unless its deadline has moved since.
     Link(NodeId, NodeId),
@@ -106,13 +121,16 @@ impl Net {
         Self {
             clock: Clock::new(),
             dice: Dice::new(seed),
+            crypto: Crypto::default(),
             agenda: Agenda::new(),
+            ties: Ties::AsArranged,
             nodes: Vec::new(),
             armed: Vec::new(),
             addresses: BTreeMap::new(),
             path: Path::default(),
             links: BTreeMap::new(),
             trace: 0,
+            trail: None,
             astray: 0,
             outdated: 0,
             unread: 0,
@@ -146,28 +164,76 @@ impl Net {
         self
     }
 
+    /// The same network with another cryptography, which decides what identities are: with TLS they
+    /// are Ed25519 keys.
+    ///
+    /// # Panics
+    ///
+    /// If there are nodes already.
+    #[must_use]
+    pub fn crypto(mut self, crypto: Crypto) -> Self {
+        assert!(self.nodes.is_empty(), "nodes have their identities already");
+        self.crypto = crypto;
+        self
+    }
+
+    /// The same network in which the seed decides the order of things that happen at one instant to
+    /// different nodes and on different links. Without it they happen in the order in which they
+    /// came to be due, which is as good as any, and the same for every seed.
+    #[must_use]
+    pub fn draw_ties(mut self) -> Self {
+        self.ties = Ties::Drawn;
+        self
+    }
+
     /// Adds a node and starts it. It knows nobody.
     ///
     /// # Panics
     ///
     /// If the configuration is not valid.
     pub fn node(&mut self, config: Config) -> NodeId {
-        self.node_with(config, |credentials| credentials)
+        let identity = self.next_identity();
+        let proof = match self.crypto {
+            Crypto::Checksum => Proof::checksum(identity, |credentials| credentials),
+            #[cfg(feature = "tls")]
+            Crypto::Tls => Proof::tls(identity),
+        };
+        self.node_of(config, proof)
+    }
+
+    /// Adds a node whose processes have credentials that the test makes: of its own public key
+    /// infrastructure, for instance. All of one node must have the same identity.
+    pub fn node_as(
+        &mut self,
+        config: Config,
+        make: impl Fn(&NewProcess) -> Arc<dyn Credentials> + 'static,
+    ) -> NodeId {
+        let id = make(&NewProcess {
+            seed: 0,
+            wall_clock: self.clock.wall_clock(Duration::ZERO),
+        })
+        .local_id();
+        let making = Rc::new(make);
+        self.node_of(config, Proof { id, making })
     }
 
     /// Adds a node with other credentials than plain ones, such as [`Checksum::anonymous`].
+    ///
+    /// # Panics
+    ///
+    /// If the network has another cryptography than [`Crypto::Checksum`].
     pub fn node_with(
         &mut self,
         config: Config,
         dress: impl Fn(Checksum) -> Checksum + 'static,
     ) -> NodeId {
-        let id = self.next_id();
-        let identity = self.dice.bytes(Domain::Identity, id.0.into(), 0);
-        let peer = PeerAddr {
-            id: PeerId::from_bytes(identity),
-            addr: id.addr(),
-        };
-        self.add(id, Node::new(id.0.into(), peer, config, Rc::new(dress)))
+        assert_eq!(
+            self.crypto,
+            Crypto::Checksum,
+            "the network has no checksums"
+        );
+        let proof = Proof::checksum(self.next_identity(), dress);
+        self.node_of(config, proof)
     }
 
     /// Adds a node with the identity, the credentials and the configuration of another, and an
@@ -186,6 +252,20 @@ impl Net {
     fn next_id(&self) -> NodeId {
         let count = u16::try_from(self.nodes.len());
         NodeId(count.expect("a net has at most 65,536 nodes"))
+    }
+
+    fn next_identity(&self) -> [u8; 32] {
+        let number = self.next_id().0;
+        self.dice.bytes(Domain::Identity, number.into(), 0)
+    }
+
+    fn node_of(&mut self, config: Config, proof: Proof) -> NodeId {
+        let id = self.next_id();
+        let peer = PeerAddr {
+            id: proof.id,
+            addr: id.addr(),
+        };
+        self.add(id, Node::new(id.0.into(), peer, config, proof.making))
     }
 
     fn add(&mut self, id: NodeId, node: Node) -> NodeId {
@@ -265,6 +345,17 @@ impl Net {
         }
     }
 
+    /// Notes that something is due.
+    fn arrange(&mut self, at: Duration, due: Due) {
+        let rank = match self.ties {
+            Ties::AsArranged => 0,
+            Ties::Drawn => self
+                .dice
+                .roll(Domain::Tie, due.entity(), at.as_nanos() as u64),
+        };
+        self.agenda.insert_ranked(at, rank, due);
+    }
+
     fn move_clock(&mut self, to: Duration) {
         if to > self.clock.now() {
             self.steps = 0;
@@ -279,10 +370,20 @@ impl Net {
         let deadline = node.deadline(&self.clock);
         let armed = mem::replace(&mut self.armed[id.index()], deadline);
         if let Some(at) = deadline.filter(|_| deadline != armed) {
-            self.agenda.insert(at, Due::Deadline(id));
+            self.arrange(at, Due::Deadline(id));
         }
         for departure in departures {
             self.depart(id, departure);
+        }
+    }
+}
+
+impl Due {
+    /// Under which name its rank is drawn. No link leads from a node to itself.
+    fn entity(self) -> u64 {
+        match self {
+            Self::Link(from, to) => u64::from(from.0) << 32 | u64::from(to.0),
+            Self::Deadline(node) => u64::from(node.0) << 32 | u64::from(node.0),
         }
     }
 }

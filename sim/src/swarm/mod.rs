@@ -16,15 +16,17 @@
 mod audit;
 mod ledger;
 mod scenario;
+mod twice;
 mod world;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 pub use scenario::{Operation, Scenario, Step};
+pub use twice::Divergence;
 pub use world::CONVERGENCE;
 
 /// What a run has come to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outcome {
     /// What did not hold, in the order in which it was noticed.

@@ -6,6 +6,7 @@ use quicpool_core::{Config, Flush, OnPeerRestart, Sealing};
 
 use super::{Outcome, world::World};
 use crate::{
+    Crypto,
     dice::{Dice, Domain},
     ms, secs,
 };
@@ -21,6 +22,8 @@ const STEPS: (u64, u64) = (10, 80);
 pub struct Scenario {
     /// Decides everything that is random in the network and in the machines.
     pub seed: u64,
+    /// What sessions are made of. [`draw`](Self::draw) always says `Checksum`.
+    pub crypto: Crypto,
     /// How many nodes there are, which all know each other.
     pub nodes: usize,
     /// The configuration of every node.
@@ -137,11 +140,19 @@ impl Scenario {
         let steps = (0..count).map(|_| draw.step(nodes)).collect();
         Self {
             seed,
+            crypto: Crypto::Checksum,
             nodes,
             config,
             latency,
             steps,
         }
+    }
+
+    /// The same world with another cryptography.
+    #[must_use]
+    pub fn crypto(mut self, crypto: Crypto) -> Self {
+        self.crypto = crypto;
+        self
     }
 
     /// Plays the world to its end.

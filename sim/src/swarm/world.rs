@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     time::Duration,
 };
 
@@ -11,7 +12,7 @@ use super::{
     Operation, Outcome, Property, Scenario, Step, Violation, audit::Auditor, ledger::Line,
     scenario::SESSION_TIMEOUT,
 };
-use crate::{Burst, Net, NodeId, Queue, Rate, ms, secs};
+use crate::{Burst, Net, NodeId, Queue, Rate, Trail, ms, secs};
 
 /// How long a healed world may take until every message is taken or reported: the idle timeout,
 /// the longest backoff and a handshake, many times over, since peers may have to take turns in a
@@ -44,7 +45,8 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(scenario: &Scenario) -> Self {
-        let mut net = Net::new(scenario.seed).latency(scenario.latency);
+        let net = Net::new(scenario.seed).crypto(scenario.crypto);
+        let mut net = net.latency(scenario.latency);
         let nodes = net.nodes(scenario.nodes, &scenario.config);
         net.introduce_all();
         Self {
@@ -63,7 +65,27 @@ impl World {
         }
     }
 
+    /// Makes links in another order than they are used. It must not matter.
+    pub(super) fn make_links_backwards(&mut self) {
+        for from in self.nodes.iter().rev() {
+            for to in self.nodes.iter().rev().filter(|to| *to != from) {
+                self.net.make_link(*from, *to);
+            }
+        }
+    }
+
+    /// Plays it and keeps the trail.
+    pub(super) fn run_with_trail(mut self, steps: &[Step]) -> (Outcome, Trail) {
+        self.net.keep_trail();
+        let outcome = self.play(steps);
+        (outcome, self.net.take_trail())
+    }
+
     pub(super) fn run(mut self, steps: &[Step]) -> Outcome {
+        self.play(steps)
+    }
+
+    fn play(&mut self, steps: &[Step]) -> Outcome {
         for step in steps {
             self.carry_out(&step.operation);
             self.net.advance(step.pause);
@@ -80,10 +102,10 @@ impl World {
             format!("{:?}", self.net)
         };
         Outcome {
-            violations: self.violations,
+            violations: mem::take(&mut self.violations),
             hash,
             simulated,
-            injected: self.injected,
+            injected: mem::take(&mut self.injected),
             messages: self.messages,
             picture,
         }

@@ -9,6 +9,7 @@ mod run;
 use std::{ops::Range, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
+use quicpool_sim::Crypto;
 
 #[derive(Parser)]
 #[command(about = "Runs quicpool in simulated worlds, and checks what must hold in all of them")]
@@ -35,6 +36,9 @@ struct Options {
     /// Threads; as many as there are cores unless said otherwise
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
+    /// What sessions are made of: checksum, or tls as in production
+    #[arg(long, default_value_t)]
+    crypto: Crypto,
     /// Run each world twice, and compare every byte that was sent
     #[arg(long)]
     check_twice: bool,

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use quicpool_sim::swarm::Outcome;
+use quicpool_sim::{
+    Crypto,
+    swarm::{Divergence, Outcome},
+};
 use serde_json::json;
 
 /// Failures that are printed whole.
@@ -15,6 +18,7 @@ const SHOWN_MAX: usize = 3;
 
 /// The sum of all worlds.
 pub(crate) struct Report {
+    crypto: Crypto,
     seeds: u64,
     failures: Vec<(u64, Failure)>,
     elapsed: Duration,
@@ -62,10 +66,10 @@ impl Failure {
         }
     }
 
-    pub(crate) fn differs(once: u128, again: u128) -> Self {
+    pub(crate) fn diverged(divergence: &Divergence) -> Self {
         Self {
             kind: Kind::Nondeterminism,
-            what: format!("two runs differ: {once:032x} and {again:032x}"),
+            what: divergence.to_string(),
         }
     }
 
@@ -85,8 +89,9 @@ impl Failure {
 }
 
 impl Report {
-    pub(crate) const fn new() -> Self {
+    pub(crate) const fn new(crypto: Crypto) -> Self {
         Self {
+            crypto,
             seeds: 0,
             failures: Vec::new(),
             elapsed: Duration::ZERO,
@@ -153,6 +158,7 @@ impl Report {
 
     fn json(&self) -> serde_json::Value {
         json!({
+            "crypto": self.crypto.to_string(),
             "seeds": self.seeds,
             "failures": self.failures.len(),
             "failed_seeds": self.failures.iter().map(|(seed, _)| seed).collect::<Vec<_>>(),
@@ -167,7 +173,11 @@ impl Report {
     fn summarise(&self, out: &mut impl Write) -> io::Result<()> {
         for (seed, failure) in self.failures.iter().take(SHOWN_MAX) {
             writeln!(out, "seed {seed}: {}", failure.what)?;
-            writeln!(out, "again: qsim run --seeds {seed}..{}\n", seed + 1)?;
+            let (end, crypto) = (seed + 1, self.crypto);
+            writeln!(
+                out,
+                "again: qsim run --seeds {seed}..{end} --crypto {crypto}\n"
+            )?;
         }
         let injected: Vec<String> = self
             .injected

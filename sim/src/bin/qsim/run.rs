@@ -1,7 +1,7 @@
 //! Worlds on all cores.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::catch_unwind,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -27,7 +27,7 @@ pub(crate) fn run(options: &Options) -> Report {
     let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
     let bar = progress_bar(options.seeds.end - options.seeds.start);
     let next = AtomicU64::new(options.seeds.start);
-    let report = Mutex::new(Report::new());
+    let report = Mutex::new(Report::new(options.crypto));
     let began = Instant::now();
     let jobs = options.jobs.map_or_else(cores, usize::from);
     thread::scope(|scope| {
@@ -72,7 +72,7 @@ fn work(
         if seed >= options.seeds.end {
             return;
         }
-        let played = play(seed, options.check_twice);
+        let played = play(seed, options);
         let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
         report.add(seed, played);
         bar.set_message(report.progress());
@@ -81,19 +81,12 @@ fn work(
 }
 
 /// Plays one world, or says how it failed without an outcome.
-fn play(seed: u64, twice: bool) -> Result<Outcome, Failure> {
-    let scenario = Scenario::draw(seed);
-    let run = || catch_unwind(AssertUnwindSafe(|| scenario.run())).map_err(Failure::panicked);
-    let outcome = run()?;
-    if !twice {
-        return Ok(outcome);
-    }
-    // On another thread, with other addresses in its heap.
-    let again = thread::scope(|scope| scope.spawn(run).join());
-    let again = again.map_err(Failure::panicked)??;
-    if again.hash == outcome.hash {
-        Ok(outcome)
-    } else {
-        Err(Failure::differs(outcome.hash, again.hash))
-    }
+fn play(seed: u64, options: &Options) -> Result<Outcome, Failure> {
+    let scenario = Scenario::draw(seed).crypto(options.crypto);
+    let played = catch_unwind(|| match options.check_twice {
+        false => Ok(scenario.run()),
+        true => scenario.run_twice(),
+    });
+    let outcome = played.map_err(Failure::panicked)?;
+    outcome.map_err(|divergence| Failure::diverged(&divergence))
 }
