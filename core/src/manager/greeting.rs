@@ -111,6 +111,8 @@ impl Manager {
         } else {
             Memory::Unknown
         };
+        // Before anything changes: a hello that is refused leaves the session as it is.
+        session.outbox.check(hello.yours)?;
         session.inbox.greeted(&hello.mine)?;
         let before = session.outbox.outstanding().start;
         let continuity = session.outbox.greeted(now, hello.yours, memory)?;
