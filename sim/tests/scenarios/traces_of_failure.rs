@@ -68,6 +68,33 @@ fn failure_15_rejected_connections_do_not_count() {
     assert_eq!((counts, occupancy.connections), ((1, 1, 0), 1));
 }
 
+/// Whoever begins a handshake and dies holds its place for as long as a handshake may take.
+#[test]
+fn failure_15_handshakes_that_never_end_do_not_count() {
+    let mut config = Config::default();
+    config.handshakes_max = 4;
+    let mut net = Net::new(15).latency(ms(10));
+    let door = net.node(config);
+    let strangers = net.nodes(4, &Config::default());
+    let friend = net.node(Config::default());
+    for stranger in &strangers {
+        net.introduce_one_way(*stranger, door);
+        net.connect(*stranger, door);
+    }
+    net.advance(ms(15));
+    let handshakes = net.occupancy(door).map(|held| held.handshakes);
+    assert!(handshakes > Some(1), "{handshakes:?}");
+    for stranger in strangers {
+        net.crash(stranger);
+    }
+
+    net.advance(secs(15));
+    assert_eq!(net.occupancy(door), Some(Occupancy::default()));
+    net.introduce_one_way(friend, door);
+    net.connect(friend, door);
+    net.run_until(ms(100), |n| n.are_connected(friend, door));
+}
+
 /// A dial that has succeeded waits no more, wherever else its peer was to be found.
 #[test]
 fn failure_15_dials_that_succeed_are_no_longer_pending() {
