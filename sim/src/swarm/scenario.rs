@@ -9,6 +9,7 @@ use crate::{
     Crypto,
     dice::{Dice, Domain},
     ms, secs,
+    trace::Recorder,
 };
 
 /// Long enough that no session expires in a storm: what is lost then is lost by a bug.
@@ -159,6 +160,16 @@ impl Scenario {
     #[must_use]
     pub fn run(&self) -> Outcome {
         World::new(self).run(&self.steps)
+    }
+
+    /// Plays the world to its end, and keeps a record. It goes the same way as without.
+    ///
+    /// The recorder has the record of a world that panics, too.
+    #[must_use]
+    pub fn run_recorded(&self, recorder: &Recorder) -> Outcome {
+        let mut world = World::new(self);
+        world.record(recorder);
+        world.run(&self.steps)
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     Operation, Outcome, Property, Scenario, Step, Violation, audit::Auditor, ledger::Line,
     scenario::SESSION_TIMEOUT,
 };
-use crate::{Burst, Net, NodeId, Queue, Rate, Trail, ms, secs};
+use crate::{Burst, Net, NodeId, Queue, Rate, Trail, ms, secs, trace::Recorder};
 
 /// How long a healed world may take until every message is taken or reported: the idle timeout,
 /// the longest backoff and a handshake, many times over, since peers may have to take turns in a
@@ -63,6 +63,10 @@ impl World {
             injected: BTreeMap::new(),
             messages: 0,
         }
+    }
+
+    pub(super) fn record(&mut self, recorder: &Recorder) {
+        self.net.record(recorder);
     }
 
     /// Makes links in another order than they are used. It must not matter.

@@ -5,6 +5,7 @@
 
 mod report;
 mod run;
+mod trace;
 
 use std::{ops::Range, process::ExitCode, time::Duration};
 
@@ -22,6 +23,8 @@ struct Cli {
 enum Command {
     /// Run the worlds of many seeds
     Run(Options),
+    /// Show what happens in one world
+    Trace(trace::Options),
 }
 
 /// What to run, and how.
@@ -48,8 +51,14 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let Command::Run(options) = Cli::parse().command;
-    let report = run::run(&options);
+    match Cli::parse().command {
+        Command::Run(options) => run_worlds(&options),
+        Command::Trace(options) => trace::trace(&options),
+    }
+}
+
+fn run_worlds(options: &Options) -> ExitCode {
+    let report = run::run(options);
     match report.print(options.json) {
         Ok(()) => ExitCode::from(report.exit_code()),
         Err(error) => {

@@ -58,11 +58,9 @@ impl Kind {
 
 impl Failure {
     pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Self {
-        let text = payload.downcast_ref::<String>().map(String::as_str);
-        let text = text.or(payload.downcast_ref::<&str>().copied());
         Self {
             kind: Kind::Panic,
-            what: format!("panicked: {}", text.unwrap_or("without a word")),
+            what: format!("panicked: {}", panic_message(&*payload)),
         }
     }
 
@@ -86,6 +84,13 @@ impl Failure {
         let what = format!("{first}, and {more} more\n{}", outcome.picture);
         Some(Self { kind, what })
     }
+}
+
+/// What a panic has said.
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let text = text.or(payload.downcast_ref::<&str>().copied());
+    text.unwrap_or("without a word")
 }
 
 impl Report {
