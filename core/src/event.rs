@@ -305,6 +305,8 @@ pub enum DeadlineReason {
     Dial,
     /// A dial or handshake reaches `handshake_timeout`.
     Handshake,
+    /// The other end of a connection has to be heard by then.
+    Liveness,
     /// An idle connection reaches `pool_ttl`.
     Expiry,
     /// A session reaches `session_timeout`.

@@ -81,10 +81,7 @@ impl Manager {
         // Its clock may have stepped back, and the other may be dead: whether it is alive shows
         // within liveness_timeout, or at once if its successor resets our packet. Until then the
         // newcomer has to wait.
-        if let Some(link) = self.transport.link_mut(live) {
-            link.connection.ping();
-            self.transport.mark_ready(live);
-        }
+        self.transport.ping(live);
         let retry_after = self.retry_after();
         let reason = Reason::Busy {
             retry_after: Some(retry_after),
@@ -114,6 +111,8 @@ impl Manager {
         } else {
             Memory::Unknown
         };
+        // Before anything changes: a hello that is refused leaves the session as it is.
+        session.outbox.check(hello.yours)?;
         session.inbox.greeted(&hello.mine)?;
         let before = session.outbox.outstanding().start;
         let continuity = session.outbox.greeted(now, hello.yours, memory)?;
@@ -160,6 +159,7 @@ impl Manager {
 
     fn confirmed(&mut self, now: Instant, id: LinkId, key: PeerKey, hello: Hello) {
         self.deadlines.set(Timer::Handshake(id), None);
+        self.watch_for_silence(now, id);
         let local = self.id;
         let Some(link) = self.transport.link_mut(id) else {
             return;

@@ -5,6 +5,7 @@
 //!   their life.
 //! - `dialling`: when and where to dial.
 //! - `writing`: what goes into packets.
+//! - `liveness`: whether the other end is still there.
 //! - `ending`: the ways out: disconnect, eviction, expiry, close.
 //! - `report`: numbers.
 
@@ -12,6 +13,7 @@ mod admission;
 mod dialling;
 mod ending;
 mod greeting;
+mod liveness;
 mod parting;
 mod peer;
 mod report;
@@ -86,6 +88,7 @@ pub struct Manager {
 enum Timer {
     Quic(LinkId),
     Handshake(LinkId),
+    Silence(LinkId),
     Flush(PeerKey),
     Acknowledge(PeerKey),
     Backoff(PeerKey),
@@ -102,6 +105,7 @@ impl Timer {
         match self {
             Self::Quic(_) => DeadlineReason::Transport,
             Self::Handshake(_) => DeadlineReason::Handshake,
+            Self::Silence(_) => DeadlineReason::Liveness,
             Self::Flush(_) => DeadlineReason::Flush,
             Self::Acknowledge(_) => DeadlineReason::Acknowledge,
             Self::Backoff(_) => DeadlineReason::Dial,
@@ -239,6 +243,7 @@ impl Manager {
         match timer {
             Timer::Quic(link) => self.transport.handle_timeout(now, link),
             Timer::Handshake(link) => self.handshake_timed_out(now, link),
+            Timer::Silence(link) => self.silence_is_due(now, link),
             Timer::Flush(key) => self.batch_is_due(now, key),
             Timer::Acknowledge(key) => self.acknowledge(key),
             Timer::Backoff(key) => self.backoff_ended(now, key),

@@ -105,6 +105,7 @@ impl Manager {
     /// A connection is over: whoever had it learns of it, once.
     fn part(&mut self, now: Instant, id: LinkId, parting: Parting, reason: Reason) {
         self.deadlines.set(Timer::Handshake(id), None);
+        self.deadlines.set(Timer::Silence(id), None);
         let Some(link) = self.transport.link_mut(id) else {
             return;
         };

@@ -227,6 +227,21 @@ impl Outbox {
         Some(())
     }
 
+    /// Whether what the peer's hello says of our line can be true.
+    pub(crate) fn check(&self, yours: Option<Known>) -> Result<(), CloseCode> {
+        let of_our_line = yours.filter(|known| known.id == self.line);
+        of_our_line.map_or(Ok(()), |known| {
+            self.check_numbers(known.received, known.taken)
+        })
+    }
+
+    const fn check_numbers(&self, received: u64, taken: u64) -> Result<(), CloseCode> {
+        if taken > received || received > self.written {
+            return Err(CloseCode::BadAcknowledgement);
+        }
+        Ok(())
+    }
+
     /// A connection is confirmed on which the peer's hello says that it knows `yours`.
     ///
     /// `memory` tells whether the hello comes from the peer as it was when it last acknowledged
@@ -263,9 +278,7 @@ impl Outbox {
         received: u64,
         taken: u64,
     ) -> Result<Acknowledged, CloseCode> {
-        if taken > received || received > self.written {
-            return Err(CloseCode::BadAcknowledgement);
-        }
+        self.check_numbers(received, taken)?;
         let before = self.taken;
         self.received = self.received.max(received);
         self.taken = self.taken.max(taken);

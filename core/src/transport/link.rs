@@ -7,7 +7,7 @@ use quinn_proto::{
 };
 use std::time::Instant;
 
-use super::Ending;
+use super::{Ending, silence::Silence};
 use crate::{
     MeshKey, PeerId, Sealing,
     peer::{PeerKey, chooser::Dialler, outbox::Outgoing},
@@ -58,6 +58,7 @@ pub(crate) struct Link {
     /// How it ended, until its peer has been told. It is not polled meanwhile: the endpoint would
     /// forget it.
     pub(crate) ending: Option<Ending>,
+    pub(super) silence: Silence,
     control: Outgo,
     data: Outgo,
     frames: FrameReader,
@@ -107,6 +108,7 @@ pub(super) struct Parameters {
 
 impl Link {
     pub(super) fn new(
+        now: Instant,
         connection: Connection,
         handle: ConnectionHandle,
         dialler: Dialler,
@@ -125,6 +127,7 @@ impl Link {
             dial,
             stage: Stage::Handshaking,
             ending: None,
+            silence: Silence::new(now),
             control: Outgo::closed(),
             data: Outgo::closed(),
             frames: FrameReader::default(),

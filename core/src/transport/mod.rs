@@ -3,8 +3,9 @@
 mod ending;
 mod link;
 mod settings;
+mod silence;
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Instant};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration, time::Instant};
 
 use bytes::Bytes;
 use quinn_proto::{
@@ -13,6 +14,7 @@ use quinn_proto::{
 
 pub(crate) use ending::Ending;
 pub(crate) use link::{Link, Stage};
+pub(crate) use silence::Verdict;
 
 use crate::{
     Config, Credentials, Datagram, Incarnation, PeerId, Reason,
@@ -29,6 +31,9 @@ const REPLIES_MAX: usize = 64;
 /// UDP carries at most this many bytes at a time, and so does one burst of datagrams (GSO): the
 /// kernel refuses a longer one, and everything in it is lost.
 const BURST_BYTES_MAX: usize = 65_507;
+
+/// Longer than the idle timeout of any connection, however long its probe timeout.
+const BEYOND_ANY_TIMEOUT: Duration = Duration::from_secs(86_400);
 
 /// What a connection holds when it is idle, roughly: measured with quinn-proto 0.11.
 const LINK_BYTES: usize = 28 * 1024;
@@ -182,6 +187,7 @@ impl Transport {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 let id = self.id_of(handle);
                 if let Some(link) = self.link_mut(id) {
+                    link.silence.arrived(now);
                     link.connection.handle_event(event);
                     self.mark_dirty(id);
                 }
@@ -196,6 +202,45 @@ impl Transport {
         self.advance(now);
         if let Some(link) = self.link_mut(id) {
             link.connection.handle_timeout(now);
+            self.mark_dirty(id);
+        }
+    }
+
+    // Silence
+
+    /// The other end was heard at this moment; when it will have been silent for `limit`.
+    pub(crate) fn begin_silence(
+        &mut self,
+        now: Instant,
+        id: LinkId,
+        limit: Duration,
+    ) -> Option<Instant> {
+        let link = self.link_mut(id)?;
+        let frames = silence::frames(&link.connection.stats().frame_rx);
+        Some(link.silence.begin(now, limit, frames))
+    }
+
+    /// What it means that the other end was to be heard by this moment.
+    pub(crate) fn judge_silence(&mut self, now: Instant, id: LinkId, limit: Duration) -> Verdict {
+        let Some(link) = self.link_mut(id) else {
+            return Verdict::Dead;
+        };
+        let frames = silence::frames(&link.connection.stats().frame_rx);
+        link.silence.judge(now, limit, frames)
+    }
+
+    /// Asks the other end for an answer.
+    pub(crate) fn ping(&mut self, id: LinkId) {
+        if let Some(link) = self.link_mut(id) {
+            link.connection.ping();
+            self.mark_ready(id);
+        }
+    }
+
+    /// Ends a connection as its own idle timeout would, without a word: there is nobody to hear it.
+    pub(crate) fn time_out(&mut self, now: Instant, id: LinkId) {
+        if let Some(link) = self.link_mut(id) {
+            link.connection.handle_timeout(now + BEYOND_ANY_TIMEOUT);
             self.mark_dirty(id);
         }
     }
@@ -223,7 +268,8 @@ impl Transport {
             .endpoint
             .connect(now, client, address, &name)
             .map_err(|error| Reason::Transport(error.to_string()))?;
-        let link = Link::new(connection, handle, Dialler::Us, dial, &self.parameters);
+        let dialler = Dialler::Us;
+        let link = Link::new(now, connection, handle, dialler, dial, &self.parameters);
         Ok(self.insert(link))
     }
 
@@ -232,7 +278,8 @@ impl Transport {
         let mut buf = Vec::new();
         match self.endpoint.accept(incoming, now, &mut buf, None) {
             Ok((handle, connection)) => {
-                let link = Link::new(connection, handle, Dialler::Them, 0, &self.parameters);
+                let dialler = Dialler::Them;
+                let link = Link::new(now, connection, handle, dialler, 0, &self.parameters);
                 Some(self.insert(link))
             }
             Err(error) => {

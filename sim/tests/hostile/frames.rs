@@ -1,10 +1,10 @@
 //! Frames of the control stream that no machine would write.
 
 use quicpool_core::Sealing;
-use quicpool_sim::secs;
+use quicpool_sim::{ms, secs};
 
 use crate::{
-    raw::{ACK, HELLO, RawHello, RawPeer, frame},
+    raw::{ACK, HELLO, RawHello, RawPeer, YOURS_LEN, frame, record},
     scene::{Scene, refused_once_connected, refused_once_greeted, refused_without_violation},
 };
 
@@ -77,4 +77,52 @@ fn another_wire_version_is_refused_and_no_violation() {
 #[test]
 fn whoever_does_not_seal_is_refused_where_all_is_sealed() {
     refused_without_violation(0x07, Sealing::On, |peer| peer.greet(&RawHello::default()));
+}
+
+#[test]
+fn a_hello_that_is_refused_changes_nothing() {
+    let mut scene = Scene::new(Sealing::Off);
+    let mut peer = RawPeer::greeted(9, &mut scene.net, scene.victim);
+    peer.write_data(&record(2, 1, 0, &[1, b'x']));
+    peer.run(&mut scene.net, secs(1));
+
+    // It names another line, and acknowledges what was never sent.
+    let known = says(&mut scene, &mut peer, &RawHello::default());
+    let mut yours = known;
+    yours[1..17].copy_from_slice(&line_of_hello(&mut scene, &mut peer));
+    yours[24] = 5;
+    let lie = RawHello {
+        line: [8; 16],
+        yours,
+        ..RawHello::default()
+    };
+    let _ = says(&mut scene, &mut peer, &lie);
+    assert_eq!(peer.close_code, Some(0x19));
+
+    let still = says(&mut scene, &mut peer, &RawHello::default());
+    assert_eq!(still, known, "it knows the line, and what has come of it");
+    assert_eq!(known[0], 1);
+}
+
+/// Connects anew and says this; what the victim's hello says of our line.
+fn says(scene: &mut Scene, peer: &mut RawPeer, hello: &RawHello) -> [u8; YOURS_LEN] {
+    let frame = exchange(scene, peer, hello);
+    *frame.last_chunk().expect("it ends with our line")
+}
+
+/// The id of the victim's own line.
+fn line_of_hello(scene: &mut Scene, peer: &mut RawPeer) -> [u8; 16] {
+    let frame = exchange(scene, peer, &RawHello::default());
+    let mine = frame.len() - YOURS_LEN - 32;
+    *frame[mine..].first_chunk().expect("it has a line")
+}
+
+fn exchange(scene: &mut Scene, peer: &mut RawPeer, hello: &RawHello) -> Vec<u8> {
+    peer.forget_connection();
+    peer.dial(&mut scene.net, scene.victim);
+    peer.run(&mut scene.net, ms(100));
+    let frame = peer.read_control();
+    peer.greet(hello);
+    peer.run(&mut scene.net, ms(100));
+    frame
 }

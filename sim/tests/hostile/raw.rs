@@ -29,6 +29,9 @@ pub(crate) struct RawPeer {
     pub(crate) lost: Option<ConnectionError>,
 }
 
+/// Bytes of what a hello ends with: see [`RawHello::yours`].
+pub(crate) const YOURS_LEN: usize = 1 + 16 + 8 + 8;
+
 /// What a hello says, apart from what never matters here.
 pub(crate) struct RawHello {
     pub(crate) version: u16,
@@ -36,6 +39,8 @@ pub(crate) struct RawHello {
     pub(crate) line: [u8; 16],
     pub(crate) first: u64,
     pub(crate) next: u64,
+    /// What it says of the other end's line: whether it knows it, its id, received, taken.
+    pub(crate) yours: [u8; YOURS_LEN],
 }
 
 impl Default for RawHello {
@@ -46,6 +51,7 @@ impl Default for RawHello {
             line: [7; 16],
             first: 0,
             next: 0,
+            yours: [0; YOURS_LEN],
         }
     }
 }
@@ -299,7 +305,7 @@ impl RawPeer {
         body.extend(hello.line);
         body.extend(hello.first.to_be_bytes());
         body.extend(hello.next.to_be_bytes());
-        body.extend([0; 1 + 16 + 8 + 8]);
+        body.extend(hello.yours);
         frame(HELLO, &body)
     }
 }

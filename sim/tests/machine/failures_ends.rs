@@ -74,8 +74,8 @@ fn failure_13_dials_from_both_ends_at_once_survive_loss() {
 #[test]
 fn failure_16_nobody_waits_for_a_dial_that_hangs() {
     let mut net = Net::new(16).latency(ms(10));
-    let nodes = net.nodes(3, &Config::default());
-    let (a, b, hole) = (nodes[0], nodes[1], nodes[2]);
+    let nodes = net.nodes(4, &Config::default());
+    let (a, b, hole, other) = (nodes[0], nodes[1], nodes[2], nodes[3]);
     net.introduce_all();
     net.connect(a, b);
     net.run_until(secs(1), |n| n.are_connected(a, b));
@@ -91,6 +91,8 @@ fn failure_16_nobody_waits_for_a_dial_that_hangs() {
     assert_eq!(net.received(b).len(), 1, "one way of the link later");
     net.send(a, hole, b"later");
     assert_eq!(net.peer_metrics(a, hole).map(|peer| peer.dials), Some(1));
+    net.connect(a, other);
+    net.run_until(ms(50), |n| n.are_connected(a, other));
 }
 
 #[test]

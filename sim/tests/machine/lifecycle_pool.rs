@@ -94,6 +94,25 @@ fn a_dead_peer_is_noticed_within_liveness_timeout() {
 }
 
 #[test]
+fn a_dead_peer_is_noticed_in_time_after_the_path_was_held_up() {
+    let mut config = Config::default();
+    config.pool_ttl = secs(3_600);
+    let (mut net, a, b) = connected(Net::new(3).latency(ms(10)), config);
+    // What QUIC takes for the round-trip time of the path; its idle timeout follows it.
+    for (from, to) in [(a, b), (b, a)] {
+        net.send(from, to, b"late");
+        net.clog(from, to, secs(8));
+    }
+    net.advance(secs(9));
+    let rtt = net.peer_metrics(a, b).and_then(|peer| peer.rtt);
+    assert!(rtt > Some(ms(500)), "{rtt:?}");
+
+    net.crash(b);
+    net.run_until(secs(16), |n| n.status(a, b) != Some(Connected));
+    assert!(reasons(&net, a).contains(&Reason::Unresponsive));
+}
+
+#[test]
 fn least_recently_used_idle_peer_is_evicted_at_the_limit() {
     let mut config = Config::default();
     config.connections_max = 4;
