@@ -37,6 +37,7 @@ mod agenda;
 mod checksum;
 mod clock;
 mod dice;
+mod duration;
 mod hash;
 mod link;
 mod net;
