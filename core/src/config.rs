@@ -75,9 +75,12 @@ pub struct Config {
     pub stable_after: Duration,
     /// Dials per second over all peers. 1 to 1,000,000; default 100.
     pub dial_rate: u32,
-    /// Failures in a row after which `send` fails at once. 1 to 1,000; default 5.
+    /// Failures in a row after which `send` fails at once; a peer that has no room at this moment
+    /// has not failed. 1 to 1,000; default 5.
     pub breaker_failures: u32,
-    /// How long a connection is safe from eviction while it is busy. 0 to 1 h; default 1 s.
+    /// How long a connection is safe from eviction while it is busy. 0 to 1 h; default 1 s. Never
+    /// under four round trips; and twice as long after each one that was evicted before anything
+    /// had passed, up to `stall_timeout`.
     pub tenure_min: Duration,
     /// How long a dial waits for an idle slot before a busy one is evicted. 0 to 1 h; default 200 ms.
     pub slot_wait: Duration,

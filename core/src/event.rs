@@ -221,6 +221,11 @@ impl Reason {
         }
     }
 
+    /// Whether the peer is there and has no room.
+    pub(crate) const fn is_busy(&self) -> bool {
+        matches!(self, Self::Busy { .. })
+    }
+
     /// Whether trying again by itself cannot help: somebody has to change something first.
     pub const fn is_lasting(&self) -> bool {
         matches!(

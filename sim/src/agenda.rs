@@ -1,4 +1,4 @@
-//! What is due, in the order of time, and of insertion within one instant.
+//! What is due, in the order of time; within one instant by rank, and then by insertion.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -16,6 +16,7 @@ pub(crate) struct Agenda<T> {
 #[derive(Debug)]
 struct Entry<T> {
     at: Duration,
+    rank: u64,
     seq: u64,
     what: T,
 }
@@ -29,9 +30,20 @@ impl<T> Agenda<T> {
     }
 
     pub(crate) fn insert(&mut self, at: Duration, what: T) {
+        self.insert_ranked(at, 0, what);
+    }
+
+    /// Of entries that are due at one instant, those of a lower rank come first.
+    pub(crate) fn insert_ranked(&mut self, at: Duration, rank: u64, what: T) {
         let seq = self.inserted;
         self.inserted += 1;
-        self.heap.push(Reverse(Entry { at, seq, what }));
+        let entry = Entry {
+            at,
+            rank,
+            seq,
+            what,
+        };
+        self.heap.push(Reverse(entry));
     }
 
     /// When the first entry is due, and what it is.
@@ -50,8 +62,8 @@ impl<T> Agenda<T> {
 }
 
 impl<T> Entry<T> {
-    fn key(&self) -> (Duration, u64) {
-        (self.at, self.seq)
+    fn key(&self) -> (Duration, u64, u64) {
+        (self.at, self.rank, self.seq)
     }
 }
 
@@ -88,5 +100,15 @@ mod tests {
         assert_eq!(agenda.first(), Some((Duration::from_nanos(1), &'a')));
         let order: String = std::iter::from_fn(|| agenda.take_first()).collect();
         assert_eq!(order, "abcde");
+    }
+
+    #[test]
+    fn rank_decides_within_one_instant_only() {
+        let mut agenda = Agenda::new();
+        for (at, rank, what) in [(2, 0, 'd'), (1, 9, 'c'), (1, 3, 'a'), (1, 3, 'b')] {
+            agenda.insert_ranked(Duration::from_nanos(at), rank, what);
+        }
+        let order: String = std::iter::from_fn(|| agenda.take_first()).collect();
+        assert_eq!(order, "abcd");
     }
 }

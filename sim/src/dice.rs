@@ -22,7 +22,9 @@ pub(crate) enum Domain {
     BurstTurn,
     BurstLoss,
     Delay,
+    Tie,
     Scenario,
+    Junk,
 }
 
 /// All draws of one seed.

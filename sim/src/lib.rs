@@ -47,4 +47,4 @@ pub use checksum::{Checksum, HandshakeData};
 pub use link::{
     BlackHole, Burst, Delay, Faults, FirstLost, LinkCounts, Order, Path, Queue, Rate, StageCounts,
 };
-pub use net::{Astray, Net, NodeId, ms, secs};
+pub use net::{Astray, Difference, Net, NodeId, Sent, Trail, ms, secs};

@@ -9,6 +9,7 @@ mod node;
 mod observe;
 mod outside;
 mod process;
+mod trail;
 mod verbs;
 mod wire;
 
@@ -16,6 +17,7 @@ use std::{collections::BTreeMap, fmt, mem, net::SocketAddr, rc::Rc, time::Durati
 
 pub use outside::Astray;
 use quicpool_core::{Config, PeerAddr, PeerId};
+pub use trail::{Difference, Sent, Trail};
 
 use self::node::Node;
 use crate::{
@@ -70,6 +72,7 @@ pub struct Net {
     clock: Clock,
     dice: Dice,
     agenda: Agenda<Due>,
+    ties: Ties,
     nodes: Vec<Node>,
     /// The deadline for which each node has an entry in the agenda.
     armed: Vec<Option<Duration>>,
@@ -79,6 +82,7 @@ pub struct Net {
     path: Path,
     links: BTreeMap<(NodeId, NodeId), Link>,
     trace: u128,
+    trail: Option<Trail>,
     astray: u64,
     /// Datagrams lost because their receiver has moved to another port.
     outdated: u64,
@@ -92,7 +96,15 @@ pub struct Net {
     steps: usize,
 }
 
+/// In which order things happen that are due at one instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ties {
+    AsArranged,
+    Drawn,
+}
+
 /// What the clock can jump to.
+#[derive(Debug, Clone, Copy)]
 enum Due {
     /// Something moves on a link, unless its deadline has moved since.
     Link(NodeId, NodeId),
@@ -107,12 +119,14 @@ impl Net {
             clock: Clock::new(),
             dice: Dice::new(seed),
             agenda: Agenda::new(),
+            ties: Ties::AsArranged,
             nodes: Vec::new(),
             armed: Vec::new(),
             addresses: BTreeMap::new(),
             path: Path::default(),
             links: BTreeMap::new(),
             trace: 0,
+            trail: None,
             astray: 0,
             outdated: 0,
             unread: 0,
@@ -143,6 +157,15 @@ impl Net {
         for ((from, to), link) in &mut self.links {
             link.faults = wire::faults(&self.path, *from, *to);
         }
+        self
+    }
+
+    /// The same network in which the seed decides the order of things that happen at one instant to
+    /// different nodes and on different links. Without it they happen in the order in which they
+    /// came to be due, which is as good as any, and the same for every seed.
+    #[must_use]
+    pub fn draw_ties(mut self) -> Self {
+        self.ties = Ties::Drawn;
         self
     }
 
@@ -265,6 +288,17 @@ impl Net {
         }
     }
 
+    /// Notes that something is due.
+    fn arrange(&mut self, at: Duration, due: Due) {
+        let rank = match self.ties {
+            Ties::AsArranged => 0,
+            Ties::Drawn => self
+                .dice
+                .roll(Domain::Tie, due.entity(), at.as_nanos() as u64),
+        };
+        self.agenda.insert_ranked(at, rank, due);
+    }
+
     fn move_clock(&mut self, to: Duration) {
         if to > self.clock.now() {
             self.steps = 0;
@@ -279,10 +313,20 @@ impl Net {
         let deadline = node.deadline(&self.clock);
         let armed = mem::replace(&mut self.armed[id.index()], deadline);
         if let Some(at) = deadline.filter(|_| deadline != armed) {
-            self.agenda.insert(at, Due::Deadline(id));
+            self.arrange(at, Due::Deadline(id));
         }
         for departure in departures {
             self.depart(id, departure);
+        }
+    }
+}
+
+impl Due {
+    /// Under which name its rank is drawn. No link leads from a node to itself.
+    fn entity(self) -> u64 {
+        match self {
+            Self::Link(from, to) => u64::from(from.0) << 32 | u64::from(to.0),
+            Self::Deadline(node) => u64::from(node.0) << 32 | u64::from(node.0),
         }
     }
 }

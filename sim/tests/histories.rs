@@ -1,5 +1,5 @@
 //! Random histories of whole networks: whatever happens, messages are taken exactly once and in
-//! order or reported, runs repeat byte for byte, and nothing is left behind.
+//! order or reported, and nothing is left behind.
 
 use std::ops::Range;
 
@@ -19,16 +19,6 @@ fn whatever_happens_what_must_hold_holds() {
             outcome.picture
         );
     }
-}
-
-#[test]
-fn the_same_seed_tells_the_same_story_byte_for_byte() {
-    for seed in 0..200 {
-        let scenario = Scenario::draw(seed);
-        assert_eq!(scenario.run().hash, scenario.run().hash, "SEED={seed}");
-    }
-    let [one, two] = [1, 2].map(|seed| Scenario::draw(seed).run().hash);
-    assert_ne!(one, two);
 }
 
 #[test]

@@ -247,6 +247,31 @@ fn a_driver_that_asks_for_packets_long_after_a_deadline_leaves_no_ghost() {
     }
 }
 
+#[test]
+fn the_seed_decides_who_is_first_of_those_that_arrive_together() {
+    let first = |net: Net| {
+        let mut net = net.latency(ms(10));
+        let nodes = net.nodes(3, &Config::default());
+        net.introduce_all();
+        for sender in [nodes[0], nodes[1]] {
+            net.connect(sender, nodes[2]);
+        }
+        net.advance(secs(1));
+        // Both connections have done the same, so both messages arrive at one instant.
+        for sender in [nodes[0], nodes[1]] {
+            net.send(sender, nodes[2], b"first");
+        }
+        net.advance(secs(1));
+        let received = net.received(nodes[2]);
+        assert_eq!(received.len(), 2);
+        received[0].from == net.peer_id(nodes[0])
+    };
+    let count = |net: fn(u64) -> Net| (0..100).filter(|seed| first(net(*seed))).count();
+    assert_eq!(count(Net::new), 100, "as they were sent");
+    let drawn = count(|seed| Net::new(seed).draw_ties());
+    assert!((30..70).contains(&drawn), "{drawn} of 100");
+}
+
 fn pair(mut net: Net) -> (Net, NodeId, NodeId) {
     let (a, b) = (net.node(Config::default()), net.node(Config::default()));
     net.introduce(a, b);

@@ -10,12 +10,7 @@ use super::{
 };
 use crate::{
     Accept, Datagram, PeerId, Reason,
-    peer::{
-        LinkId, PeerKey,
-        chooser::Dialler,
-        lifecycle::Cause,
-        pool::{Evictable, Purpose},
-    },
+    peer::{LinkId, PeerKey, chooser::Dialler, lifecycle::Cause, pool::Purpose},
     transport::{Arrival, Link, Stage},
     wire::{
         code::{self, CloseCode},
@@ -159,6 +154,8 @@ impl Manager {
         }
         if known.is_none() {
             self.peers.remove(key);
+        } else if let Some(peer) = self.peers.get_mut(key) {
+            peer.turned_away.get_or_insert(now);
         }
         Err(self.busy())
     }
@@ -179,11 +176,16 @@ impl Manager {
         )
     }
 
+    /// A slot for a peer that has dialled us: a free one, or that of an idle peer. One that the user
+    /// has added, and that was turned away before, gets that of a busy one as a dial of ours would:
+    /// else it would wait for ever for peers that never stop talking.
     fn slot_for_arrival(&mut self, now: Instant, key: PeerKey) -> bool {
-        let evictable = self
-            .peers
-            .get(key)
-            .map_or(Evictable::Yes, |peer| peer.evictable);
+        let Some(peer) = self.peers.get(key) else {
+            return false;
+        };
+        let evictable = peer.evictable;
+        let waited = |since: Instant| since + self.config.slot_wait <= now;
+        let is_due = peer.standing == Standing::Added && peer.turned_away.is_some_and(waited);
         loop {
             if self
                 .pool
@@ -192,7 +194,12 @@ impl Manager {
             {
                 return true;
             }
-            let Some(victim) = self.pool.idle_victim() else {
+            let idle = self.pool.idle_victim();
+            let victim = match idle {
+                None if is_due => self.pool.busy_victim(now).ok(),
+                Some(_) | None => idle,
+            };
+            let Some(victim) = victim else {
                 return false;
             };
             self.evict(now, victim);

@@ -1,6 +1,6 @@
 //! When and where to dial.
 
-use std::{collections::VecDeque, time::Duration, time::Instant};
+use std::{collections::VecDeque, time::Instant};
 
 use super::{
     Manager, Timer,
@@ -11,6 +11,7 @@ use crate::{
     Reason,
     peer::{
         PeerKey,
+        backoff::Kind,
         lifecycle::Cause,
         limits::DialRate,
         pool::{Evictable, Full, Purpose},
@@ -26,6 +27,14 @@ pub(super) struct DialRow {
     rate: DialRate,
     tickets: u64,
     pumping: Pumping,
+    roused: Roused,
+}
+
+/// Whether a slot may have become free for the first in the row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Roused {
+    No,
+    Yes,
 }
 
 /// Whether the row is being worked on: what that sets off must not begin it again.
@@ -59,7 +68,21 @@ impl DialRow {
             rate: DialRate::new(rate, now),
             tickets: 0,
             pumping: Pumping::No,
+            roused: Roused::No,
         }
+    }
+
+    /// A slot can be taken away that could not before: whoever waits for one need not wait for a
+    /// deadline.
+    pub(super) fn rouse(&mut self) {
+        if self.len() > 0 {
+            self.roused = Roused::Yes;
+        }
+    }
+
+    /// Whether somebody was roused and has not been looked after.
+    pub(super) fn is_roused(&self) -> bool {
+        self.roused == Roused::Yes
     }
 
     pub(super) fn len(&self) -> usize {
@@ -154,6 +177,7 @@ impl Manager {
         if std::mem::replace(&mut self.row.pumping, Pumping::Yes) == Pumping::Yes {
             return;
         }
+        self.row.roused = Roused::No;
         let next = self.pump_until_blocked(now);
         self.row.pumping = Pumping::No;
         self.deadlines.set(Timer::Row, next);
@@ -167,13 +191,15 @@ impl Manager {
             if !self.peers.get(entry.key).is_some_and(waits) {
                 continue;
             }
-            let may = self
-                .slot_for(now, entry)
-                .and_then(|()| self.row.rate.take(now).map_err(Some));
-            match may {
-                Ok(()) => self.dial(now, entry.key, 0),
+            // The rate first: nobody is evicted for a dial that has to wait all the same.
+            let rate = self.row.rate.check(now).map_err(Some);
+            match rate.and_then(|()| self.slot_for(now, entry)) {
+                Ok(()) => {
+                    let taken = self.row.rate.take(now);
+                    debug_assert!(taken.is_ok(), "it was there");
+                    self.dial(now, entry.key, 0);
+                }
                 Err(at) => {
-                    self.release_unused(entry.key);
                     self.row.put_back(entry);
                     return at;
                 }
@@ -198,7 +224,7 @@ impl Manager {
             let victim = match self.pool.idle_victim() {
                 Some(victim) => victim,
                 None if now < due => return Err(Some(due)),
-                None => self.pool.busy_victim(now, self.config.tenure_min)?,
+                None => self.pool.busy_victim(now)?,
             };
             self.evict(now, victim);
         }
@@ -209,7 +235,7 @@ impl Manager {
             return;
         };
         let Some(&to) = peer.addresses.get(address) else {
-            self.attempt_failed(now, key, Reason::CalledOff, None);
+            self.attempt_failed(now, key, Reason::CalledOff);
             return;
         };
         peer.counts.dials += 1;
@@ -255,19 +281,16 @@ impl Manager {
             self.dial(now, key, address + 1);
             return;
         }
-        let asked = reason.retry_after();
-        self.attempt_failed(now, key, reason, asked);
+        self.attempt_failed(now, key, reason);
     }
 
     /// Every address has failed.
-    fn attempt_failed(
-        &mut self,
-        now: Instant,
-        key: PeerKey,
-        reason: Reason,
-        asked: Option<Duration>,
-    ) {
-        self.back_off(now, key, reason.clone(), asked);
+    fn attempt_failed(&mut self, now: Instant, key: PeerKey, reason: Reason) {
+        let kind = match reason.is_busy() {
+            true => Kind::NoRoom,
+            false => Kind::Error,
+        };
+        self.back_off(now, key, reason.clone(), kind);
         let Some(peer) = self.peers.get(key) else {
             return;
         };
@@ -284,13 +307,7 @@ impl Manager {
     }
 
     /// Counts a failure, and puts off the next dial.
-    pub(super) fn back_off(
-        &mut self,
-        now: Instant,
-        key: PeerKey,
-        reason: Reason,
-        asked: Option<Duration>,
-    ) {
+    pub(super) fn back_off(&mut self, now: Instant, key: PeerKey, reason: Reason, kind: Kind) {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
@@ -299,9 +316,11 @@ impl Manager {
             Dialling::Idle | Dialling::Backoff | Dialling::Waiting { .. } => Dialling::Idle,
             running @ Dialling::Running { .. } => running,
         };
+        let asked = reason.retry_after();
+        let backoff = &self.config.backoff;
         let at = peer
             .failures
-            .failed(now, &self.config.backoff, asked, &mut self.rng);
+            .failed(now, backoff, kind, asked, &mut self.rng);
         peer.not_before = Some(at);
         if reason.is_lasting() {
             peer.redial = Redial::Barred;

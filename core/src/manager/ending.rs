@@ -335,9 +335,11 @@ impl Manager {
 
     /// Whoever took a peer's slot keeps it for its tenure: dialling sooner is of no use.
     pub(super) fn stay_away(&mut self, now: Instant, key: PeerKey) {
-        let tenure = self.config.tenure_min.mul_f64(self.rng.fraction());
+        let fraction = self.rng.fraction();
         if let Some(peer) = self.peers.get_mut(key) {
-            peer.not_before = peer.not_before.max(Some(now + tenure));
+            let tenure = peer.tenure.shortest().max(self.config.tenure_min);
+            let at = now + tenure.mul_f64(fraction);
+            peer.not_before = peer.not_before.max(Some(at));
         }
     }
 

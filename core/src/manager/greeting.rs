@@ -164,6 +164,7 @@ impl Manager {
         let Some(link) = self.transport.link_mut(id) else {
             return;
         };
+        let rtt = link.connection.rtt();
         let dialler = link.dialler;
         let dial = match dialler {
             Dialler::Us => link.dial,
@@ -179,6 +180,11 @@ impl Manager {
             running @ Dialling::Running { .. } => running,
             Dialling::Idle | Dialling::Backoff | Dialling::Waiting { .. } => Dialling::Idle,
         };
+        if !peer.is_live() {
+            peer.passed_before = peer.passed();
+        }
+        peer.turned_away = None;
+        peer.failures.admitted();
         let again = peer.counts.connections > 0 && !peer.is_live();
         peer.counts.connections += 1;
         let loser = peer.chooser.confirm(
@@ -197,7 +203,9 @@ impl Manager {
         }
         self.counters.connections_confirmed += 1;
         self.counters.reconnects += u64::from(again);
-        self.pool.confirm(now, key);
+        let (min, max) = (self.config.tenure_min, self.config.stall_timeout);
+        let tenure = peer.tenure.begin(min, max, rtt);
+        self.pool.confirm(now, key, tenure);
         self.deadlines.set(Timer::Session(key), None);
         self.deadlines.set(Timer::Backoff(key), None);
         self.deadlines

@@ -223,7 +223,7 @@ impl Manager {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due; at once while actions wait.
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        if !self.events.is_empty() || !self.transport.is_drained() {
+        if !self.events.is_empty() || !self.transport.is_drained() || self.row.is_roused() {
             return Some(Deadline {
                 at: self.now,
                 reason: DeadlineReason::Undrained,
@@ -262,7 +262,11 @@ impl Manager {
                 self.arm_quic(now, link);
             }
             let Some(link) = self.endings.pop_front() else {
-                break;
+                if !self.row.is_roused() {
+                    break;
+                }
+                self.pump_dials(now);
+                continue;
             };
             let ending = self
                 .transport

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Event, Reason, Undeliverable,
-    peer::{LinkId, PeerKey, chooser::Dialler, lifecycle::Cause},
+    peer::{LinkId, PeerKey, backoff::Kind, chooser::Dialler, lifecycle::Cause},
     transport::{Ending, Link, Stage},
     wire::code::{self, CloseCode},
 };
@@ -202,11 +202,15 @@ impl Manager {
         };
         if parting == Parting::Error {
             self.counters.connections_lost += 1;
-            self.back_off(now, key, reason.clone(), None);
+            self.back_off(now, key, reason.clone(), Kind::Error);
         }
         let sent_away = matches!(reason, Reason::Evicted | Reason::Replaced);
+        let evicted = reason == Reason::Evicted;
         self.moved(key, cause, reason);
         if let Some(peer) = self.peers.get_mut(key) {
+            if evicted {
+                peer.tenure.ended(peer.turn());
+            }
             peer.redial = match (peer.redial, parting) {
                 // What the user asked for was given, and is over.
                 (Redial::Wanted, Parting::Deliberate) => Redial::OnDemand,

@@ -8,8 +8,13 @@ use crate::{
     Config, ConnectionStatus, Incarnation, PeerId, PeerMetrics, Reason,
     index::LookUp,
     peer::{
-        LinkId, PeerKey, backoff::Failures, chooser::Chooser, inbox::Inbox, outbox::Outbox,
+        LinkId, PeerKey,
+        backoff::Failures,
+        chooser::Chooser,
+        inbox::Inbox,
+        outbox::Outbox,
         pool::Evictable,
+        tenure::{Tenure, Turn},
     },
     wire::frame::{Accepts, LineId},
 };
@@ -33,6 +38,11 @@ pub(super) struct Peer {
     pub(super) redial: Redial,
     pub(super) last_used: Instant,
     pub(super) evictable: Evictable,
+    pub(super) tenure: Tenure,
+    /// What had passed when the present connection began.
+    pub(super) passed_before: Passed,
+    /// Since when it comes and finds no room.
+    pub(super) turned_away: Option<Instant>,
     pub(super) session: Session,
     pub(super) flushes: VecDeque<Flush>,
     pub(super) wanted_room: Option<usize>,
@@ -43,6 +53,13 @@ pub(super) struct Peer {
     pub(super) stalled_at: Option<u64>,
     /// Its part in the machine's count of queued bytes.
     pub(super) counted_bytes: usize,
+}
+
+/// Messages that have passed: sent and known to have arrived, and received.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Passed {
+    pub(super) sent: u64,
+    pub(super) received: u64,
 }
 
 /// How a peer became known.
@@ -160,6 +177,9 @@ impl Peer {
             redial: Redial::OnDemand,
             last_used: now,
             evictable: Evictable::Yes,
+            tenure: Tenure::default(),
+            passed_before: Passed::default(),
+            turned_away: None,
             session: Session {
                 outbox,
                 inbox: Inbox::new(config.inbox_bytes_max),
@@ -214,6 +234,29 @@ impl Peer {
     /// Whether nothing waits at either end.
     pub(super) fn is_idle(&self) -> bool {
         !self.is_owed() && self.session.their_held == 0 && self.session.inbox.bytes() == 0
+    }
+
+    /// What has passed so far.
+    pub(super) fn passed(&self) -> Passed {
+        Passed {
+            sent: self.session.outbox.received(),
+            received: self.counts.messages_received,
+        }
+    }
+
+    /// Whether the connection that has ended was of use to whichever end had something to say. What
+    /// waits for an application to read has not waited for the connection.
+    pub(super) fn turn(&self) -> Turn {
+        let Passed { sent, received } = self.passed_before;
+        let passed = self.passed();
+        let outbox = &self.session.outbox;
+        let theirs = self.session.their_held > 0 && self.session.inbox.bytes() == 0;
+        let stuck =
+            outbox.awaits_passage() && passed.sent == sent || theirs && passed.received == received;
+        match stuck {
+            true => Turn::Fruitless,
+            false => Turn::Fruitful,
+        }
     }
 
     /// Bytes of a message that the peer is known not to refuse, if we would not.

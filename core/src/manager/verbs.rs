@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     Event, Message, OpenBatch, PeerAddr, PeerError, PeerId, SendError, Undeliverable,
-    peer::{PeerKey, pool::Evictable},
+    peer::{
+        PeerKey,
+        pool::{Evictability, Evictable},
+    },
 };
 
 impl Manager {
@@ -168,7 +171,9 @@ impl Manager {
         if let Some(known) = self.peers.get_mut(key) {
             known.evictable = evictable;
         }
-        self.pool.set_evictable(key, evictable);
+        if self.pool.set_evictable(key, evictable) == Evictability::Gained {
+            self.row.rouse();
+        }
     }
 
     /// Queues a message, and dials if there is no connection.

@@ -5,7 +5,7 @@ use std::{time::Duration, time::Instant};
 use super::{Manager, Timer, dialling::Urgency, peer::Flush};
 use crate::{
     Event, Flush as FlushPolicy, Undeliverable,
-    peer::{LinkId, PeerKey, outbox::Acknowledged},
+    peer::{LinkId, PeerKey, outbox::Acknowledged, pool::Evictability},
     transport::Transport,
     wire::{
         code::CloseCode,
@@ -33,7 +33,9 @@ impl Manager {
         peer.counted_bytes = peer.queued_bytes();
         self.queued_bytes += peer.counted_bytes;
         let idle_since = (peer.is_live() && peer.is_idle()).then_some(peer.last_used);
-        self.pool.set_idle(key, idle_since);
+        if self.pool.set_idle(key, idle_since) == Evictability::Gained {
+            self.row.rouse();
+        }
         if let Some(bytes) = peer.wanted_room
             && bytes <= peer.session.outbox.room()
         {

@@ -8,17 +8,33 @@ use crate::{Backoff, rng::Rng};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Failures {
     count: u32,
+    /// Dials in a row for which the peer had no room.
+    refusals: u32,
+}
+
+/// What has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The peer is there, and has no room at this moment.
+    NoRoom,
+    /// Anything else.
+    Error,
 }
 
 impl Failures {
-    /// Failures in a row.
+    /// Failures in a row. A peer without room has not failed.
     pub(crate) const fn count(self) -> u32 {
         self.count
     }
 
+    /// The peer had room. Whether the connection is any good is still to be seen.
+    pub(crate) fn admitted(&mut self) {
+        self.refusals = 0;
+    }
+
     /// A connection has proved stable.
     pub(crate) fn reset(&mut self) {
-        self.count = 0;
+        *self = Self::default();
     }
 
     /// A dial or a young connection has failed: when to dial again.
@@ -29,11 +45,16 @@ impl Failures {
         &mut self,
         now: Instant,
         backoff: &Backoff,
+        kind: Kind,
         asked: Option<Duration>,
         rng: &mut Rng,
     ) -> Instant {
-        let ceiling = ceiling(backoff, self.count);
-        self.count = self.count.saturating_add(1);
+        let count = match kind {
+            Kind::NoRoom => &mut self.refusals,
+            Kind::Error => &mut self.count,
+        };
+        let ceiling = ceiling(backoff, *count);
+        *count = count.saturating_add(1);
         let delay = asked.unwrap_or_default() + ceiling.mul_f64(rng.fraction());
         now + delay.min(backoff.max)
     }
@@ -68,12 +89,30 @@ mod tests {
         let mut delays: Vec<Duration> = (0..100u8)
             .map(|peer| {
                 let mut rng = Rng::new([peer; 32]);
-                Failures::default().failed(now, &backoff, None, &mut rng) - now
+                Failures::default().failed(now, &backoff, Kind::Error, None, &mut rng) - now
             })
             .collect();
         delays.sort();
         assert!(delays[10] < backoff.initial / 4, "{:?}", delays[10]);
         assert!(delays[90] > backoff.initial * 3 / 4, "{:?}", delays[90]);
+    }
+
+    #[test]
+    fn a_peer_without_room_is_asked_less_and_less_often_and_has_not_failed() {
+        let backoff = Backoff::default();
+        let now = epoch();
+        let mut failures = Failures::default();
+        let mut rng = Rng::new([1; 32]);
+        let mut longest = Duration::ZERO;
+        for _ in 0..40 {
+            let at = failures.failed(now, &backoff, Kind::NoRoom, None, &mut rng);
+            longest = longest.max(at - now);
+        }
+        assert!(longest > backoff.max / 2, "{longest:?}");
+        assert_eq!(failures.count(), 0);
+        failures.admitted();
+        let at = failures.failed(now, &backoff, Kind::NoRoom, None, &mut rng);
+        assert!(at - now <= backoff.initial);
     }
 
     proptest! {
@@ -89,8 +128,8 @@ mod tests {
             let backoff = Backoff { initial, factor, max: initial * 50 };
             let asked = asked_ms.map(Duration::from_millis);
             let now = epoch();
-            let mut failures = Failures { count };
-            let delay = failures.failed(now, &backoff, asked, &mut Rng::new(seed)) - now;
+            let mut failures = Failures { count, refusals: 0 };
+            let delay = failures.failed(now, &backoff, Kind::Error, asked, &mut Rng::new(seed)) - now;
             prop_assert!(delay <= backoff.max);
             prop_assert!(delay >= asked.unwrap_or_default().min(backoff.max));
             prop_assert!(delay <= ceiling(&backoff, count) + asked.unwrap_or_default());

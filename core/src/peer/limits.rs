@@ -24,14 +24,24 @@ impl DialRate {
         }
     }
 
-    /// Takes a token, or says when there will be one.
-    pub(crate) fn take(&mut self, now: Instant) -> Result<(), Instant> {
-        let full_at = self.full_at.max(now) + self.spacing;
+    /// Whether there is a token, or when there will be one.
+    pub(crate) fn check(&self, now: Instant) -> Result<(), Instant> {
+        let full_at = self.full_after(now);
         if full_at > now + self.burst {
             return Err(full_at - self.burst);
         }
-        self.full_at = full_at;
         Ok(())
+    }
+
+    /// Takes a token, or says when there will be one.
+    pub(crate) fn take(&mut self, now: Instant) -> Result<(), Instant> {
+        self.check(now)?;
+        self.full_at = self.full_after(now);
+        Ok(())
+    }
+
+    fn full_after(&self, now: Instant) -> Instant {
+        self.full_at.max(now) + self.spacing
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod lifecycle;
 pub(crate) mod limits;
 pub(crate) mod outbox;
 pub(crate) mod pool;
+pub(crate) mod tenure;
 
 /// A peer's place in the machine's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -130,6 +130,16 @@ impl Outbox {
         self.taken..self.next()
     }
 
+    /// The number after the last one that is known to have arrived.
+    pub(crate) const fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Whether something is held that has not arrived, and not for want of a reader.
+    pub(crate) fn awaits_passage(&self) -> bool {
+        self.received < self.next() && self.taken == self.received
+    }
+
     /// Bytes held, framing included.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes + self.open.bytes()

@@ -7,23 +7,36 @@ use std::{
 
 use super::PeerKey;
 
+/// Whether a slot that could not be taken away before can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Evictability {
+    Gained,
+    /// It could be before, or still cannot.
+    AsBefore,
+}
+
 /// Slots of `connections_max`. A slot belongs to a peer, from the first handshake until the last
 /// connection has ended.
 #[derive(Debug)]
 pub(crate) struct Pool {
     slots_max: usize,
     dials_max: usize,
+    slots: usize,
     dials: usize,
     /// Indexed by [`PeerKey`].
     holders: Vec<Option<Holder>>,
-    held: BTreeSet<(Instant, PeerKey)>,
+    /// Those that may be evicted, by the end of their tenure.
+    evictable: BTreeSet<(Instant, PeerKey)>,
+    /// Those of them that are idle, by their last use.
     idle: BTreeSet<(Instant, PeerKey)>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Holder {
-    since: Instant,
-    /// When it was last used, while it is idle at both ends and may be evicted.
+    /// Until when a busy one is safe.
+    safe_until: Instant,
+    /// When it was last used, while it is idle at both ends.
     idle_since: Option<Instant>,
     purpose: Purpose,
     evictable: Evictable,
@@ -55,16 +68,17 @@ impl Pool {
         Self {
             slots_max,
             dials_max,
+            slots: 0,
             dials: 0,
             holders: Vec::new(),
-            held: BTreeSet::new(),
+            evictable: BTreeSet::new(),
             idle: BTreeSet::new(),
         }
     }
 
     /// Slots in use.
-    pub(crate) fn len(&self) -> usize {
-        self.held.len()
+    pub(crate) const fn len(&self) -> usize {
+        self.slots
     }
 
     /// Takes a slot, if one is free for this purpose. A peer that holds one keeps it.
@@ -92,17 +106,17 @@ impl Pool {
             self.holders.resize(index + 1, None);
         }
         self.holders[index] = Some(Holder {
-            since: now,
+            safe_until: now,
             idle_since: None,
             purpose,
             evictable,
         });
-        self.held.insert((now, key));
+        self.slots += 1;
         Ok(())
     }
 
     /// A connection of the peer is confirmed: if it is the first, its tenure begins.
-    pub(crate) fn confirm(&mut self, now: Instant, key: PeerKey) {
+    pub(crate) fn confirm(&mut self, now: Instant, key: PeerKey, tenure: Duration) {
         let Some(held) = self
             .holder(key)
             .filter(|held| held.purpose != Purpose::Peer)
@@ -110,89 +124,100 @@ impl Pool {
             return;
         };
         self.dials -= usize::from(held.purpose == Purpose::Dial);
-        self.held.remove(&(held.since, key));
-        self.held.insert((now, key));
-        self.update(key, |holder| {
+        let _ = self.update(key, |holder| {
             holder.purpose = Purpose::Peer;
-            holder.since = now;
+            holder.safe_until = now + tenure;
         });
     }
 
     /// Gives the slot back, if the peer holds one.
     pub(crate) fn release(&mut self, key: PeerKey) {
-        let Some(holder) = self.holders.get_mut(key.index()).and_then(Option::take) else {
-            return;
-        };
-        self.held.remove(&(holder.since, key));
-        if let Some(since) = holder.idle_since {
-            self.idle.remove(&(since, key));
-        }
-        if holder.purpose == Purpose::Dial {
-            self.dials -= 1;
-        }
-    }
-
-    /// The peer is idle at both ends since it was last used, or (`None`) it is not.
-    pub(crate) fn set_idle(&mut self, key: PeerKey, since: Option<Instant>) {
         let Some(holder) = self.holder(key) else {
             return;
         };
-        if holder.idle_since == since {
-            return;
-        }
-        if let Some(before) = holder.idle_since {
-            self.idle.remove(&(before, key));
-        }
-        if let Some(since) = since {
-            self.idle.insert((since, key));
-        }
-        self.update(key, |holder| holder.idle_since = since);
+        let _ = self.update(key, |holder| holder.evictable = Evictable::No);
+        self.holders[key.index()] = None;
+        self.slots -= 1;
+        self.dials -= usize::from(holder.purpose == Purpose::Dial);
+    }
+
+    /// The peer is idle at both ends since it was last used, or (`None`) it is not.
+    pub(crate) fn set_idle(&mut self, key: PeerKey, since: Option<Instant>) -> Evictability {
+        self.update(key, |holder| holder.idle_since = since)
     }
 
     /// Whether the peer's slot may be taken away.
-    pub(crate) fn set_evictable(&mut self, key: PeerKey, evictable: Evictable) {
-        self.update(key, |holder| holder.evictable = evictable);
+    pub(crate) fn set_evictable(&mut self, key: PeerKey, evictable: Evictable) -> Evictability {
+        self.update(key, |holder| holder.evictable = evictable)
     }
 
     /// The least recently used of the peers that are idle at both ends.
     pub(crate) fn idle_victim(&self) -> Option<PeerKey> {
-        self.idle
-            .iter()
-            .map(|(_, key)| *key)
-            .find(|key| self.holder(*key).is_some_and(Holder::may_be_evicted))
+        self.idle.first().map(|(_, key)| *key)
     }
 
-    /// The peer that has held its slot longest, idle or not, if that is `tenure_min` ago; or when
-    /// there will be one. Dials and arrivals are left alone: they end by themselves, and peers
-    /// that never let each other finish a handshake would never get anywhere.
-    pub(crate) fn busy_victim(
-        &self,
-        now: Instant,
-        tenure_min: Duration,
-    ) -> Result<PeerKey, Option<Instant>> {
-        let (since, key) = self
-            .held
-            .iter()
-            .find(|(_, key)| self.holder(*key).is_some_and(Holder::may_be_evicted))
-            .ok_or(None)?;
-        if *since + tenure_min <= now {
+    /// The peer whose tenure ended first, idle or not, or when one will end. Dials and arrivals are
+    /// left alone: they end by themselves, and peers that never let each other finish a handshake
+    /// would never get anywhere.
+    pub(crate) fn busy_victim(&self, now: Instant) -> Result<PeerKey, Option<Instant>> {
+        let (safe_until, key) = self.evictable.first().ok_or(None)?;
+        if *safe_until <= now {
             return Ok(*key);
         }
-        Err(Some(*since + tenure_min))
+        Err(Some(*safe_until))
     }
 
     fn holder(&self, key: PeerKey) -> Option<Holder> {
         self.holders.get(key.index()).copied().flatten()
     }
 
-    fn update(&mut self, key: PeerKey, change: impl FnOnce(&mut Holder)) {
-        if let Some(Some(holder)) = self.holders.get_mut(key.index()) {
-            change(holder);
+    /// Changes a holder, and its place among those that may be evicted.
+    fn update(&mut self, key: PeerKey, change: impl FnOnce(&mut Holder)) -> Evictability {
+        let Some(Some(holder)) = self.holders.get_mut(key.index()) else {
+            return Evictability::AsBefore;
+        };
+        let before = *holder;
+        change(holder);
+        let after = *holder;
+        let tenure = [before, after].map(Holder::tenure);
+        let idleness = [before, after].map(Holder::idleness);
+        move_entry(&mut self.evictable, key, tenure);
+        move_entry(&mut self.idle, key, idleness);
+        let gained = |[before, after]: [Option<Instant>; 2]| before.is_none() && after.is_some();
+        match gained(tenure) || gained(idleness) {
+            true => Evictability::Gained,
+            false => Evictability::AsBefore,
         }
     }
 }
 
+fn move_entry(
+    entries: &mut BTreeSet<(Instant, PeerKey)>,
+    key: PeerKey,
+    [before, after]: [Option<Instant>; 2],
+) {
+    if before == after {
+        return;
+    }
+    if let Some(before) = before {
+        entries.remove(&(before, key));
+    }
+    if let Some(after) = after {
+        entries.insert((after, key));
+    }
+}
+
 impl Holder {
+    /// The end of its tenure, if it may be evicted at all.
+    fn tenure(self) -> Option<Instant> {
+        self.may_be_evicted().then_some(self.safe_until)
+    }
+
+    /// Since when it is idle, if it may be evicted at all.
+    fn idleness(self) -> Option<Instant> {
+        self.idle_since.filter(|_| self.may_be_evicted())
+    }
+
     fn may_be_evicted(self) -> bool {
         self.evictable == Evictable::Yes && self.purpose == Purpose::Peer
     }
@@ -255,7 +280,7 @@ mod tests {
                         }
                     }
                     Step::Confirm(key) => {
-                        pool.confirm(now, PeerKey::new(key));
+                        pool.confirm(now, PeerKey::new(key), Duration::from_millis(10));
                         if let Some(held) = purposes.get_mut(&PeerKey::new(key)) {
                             *held = Purpose::Peer;
                         }
@@ -264,9 +289,15 @@ mod tests {
                         pool.release(PeerKey::new(key));
                         purposes.remove(&PeerKey::new(key));
                     }
-                    Step::Idle(key) => pool.set_idle(PeerKey::new(key), Some(now)),
-                    Step::Busy(key) => pool.set_idle(PeerKey::new(key), None),
-                    Step::Protect(key) => pool.set_evictable(PeerKey::new(key), Evictable::No),
+                    Step::Idle(key) => {
+                        let _ = pool.set_idle(PeerKey::new(key), Some(now));
+                    }
+                    Step::Busy(key) => {
+                        let _ = pool.set_idle(PeerKey::new(key), None);
+                    }
+                    Step::Protect(key) => {
+                        let _ = pool.set_evictable(PeerKey::new(key), Evictable::No);
+                    }
                 }
                 prop_assert_eq!(pool.len(), purposes.len());
                 prop_assert!(pool.len() <= slots_max);
@@ -280,8 +311,8 @@ mod tests {
             for key in 0..12 {
                 pool.release(PeerKey::new(key));
             }
-            prop_assert!(pool.held.is_empty() && pool.idle.is_empty());
-            prop_assert_eq!(pool.dials, 0);
+            prop_assert!(pool.evictable.is_empty() && pool.idle.is_empty());
+            prop_assert_eq!((pool.slots, pool.dials), (0, 0));
         }
     }
 
@@ -296,17 +327,22 @@ mod tests {
                 pool.acquire(start, key, Purpose::Arrival, Evictable::Yes),
                 Ok(())
             );
-            pool.confirm(start, key);
+            pool.confirm(start, key, Duration::ZERO);
         }
         assert_eq!(pool.idle_victim(), None, "nobody is idle");
-        pool.set_idle(a, Some(at(30)));
-        pool.set_idle(b, Some(at(10)));
-        pool.set_idle(c, Some(at(20)));
+        for (key, millis) in [(a, 30), (b, 10), (c, 20)] {
+            let change = pool.set_idle(key, Some(at(millis)));
+            assert_eq!(change, Evictability::Gained);
+        }
         assert_eq!(pool.idle_victim(), Some(b));
-        pool.set_evictable(b, Evictable::No);
+        let change = pool.set_evictable(b, Evictable::No);
+        assert_eq!(change, Evictability::AsBefore, "it has lost");
         assert_eq!(pool.idle_victim(), Some(c));
-        pool.set_idle(c, None);
+        assert_eq!(pool.set_idle(c, None), Evictability::AsBefore);
         assert_eq!(pool.idle_victim(), Some(a));
+        let change = pool.set_evictable(b, Evictable::Yes);
+        assert_eq!(change, Evictability::Gained);
+        assert_eq!(pool.idle_victim(), Some(b));
     }
 
     #[test]
@@ -315,15 +351,33 @@ mod tests {
         let tenure = Duration::from_secs(1);
         let mut pool = Pool::new(1);
         let key = PeerKey::new(0);
-        assert_eq!(pool.busy_victim(start, tenure), Err(None));
+        assert_eq!(pool.busy_victim(start), Err(None));
         assert_eq!(
             pool.acquire(start, key, Purpose::Dial, Evictable::Yes),
             Ok(())
         );
         let late = start + 9 * tenure;
-        assert_eq!(pool.busy_victim(late, tenure), Err(None), "not confirmed");
-        pool.confirm(late, key);
-        assert_eq!(pool.busy_victim(late, tenure), Err(Some(late + tenure)));
-        assert_eq!(pool.busy_victim(late + tenure, tenure), Ok(key));
+        assert_eq!(pool.busy_victim(late), Err(None), "not confirmed");
+        pool.confirm(late, key, tenure);
+        assert_eq!(pool.busy_victim(late), Err(Some(late + tenure)));
+        pool.confirm(late + tenure, key, tenure);
+        assert_eq!(pool.busy_victim(late + tenure), Ok(key), "it began once");
+    }
+
+    #[test]
+    fn the_first_whose_tenure_ends_goes_first() {
+        let start = epoch();
+        let mut pool = Pool::new(2);
+        let [long, short] = [0, 1].map(PeerKey::new);
+        for (key, secs) in [(long, 9), (short, 2)] {
+            let slot = pool.acquire(start, key, Purpose::Arrival, Evictable::Yes);
+            assert_eq!(slot, Ok(()));
+            pool.confirm(start, key, Duration::from_secs(secs));
+        }
+        let end = |secs| start + Duration::from_secs(secs);
+        assert_eq!(pool.busy_victim(end(1)), Err(Some(end(2))));
+        assert_eq!(pool.busy_victim(end(3)), Ok(short));
+        pool.release(short);
+        assert_eq!(pool.busy_victim(end(3)), Err(Some(end(9))));
     }
 }

@@ -81,7 +81,7 @@ impl Net {
         }
         link.armed = due;
         if let Some(at) = due {
-            self.agenda.insert(at, Due::Link(from, to));
+            self.arrange(at, Due::Link(from, to));
         }
     }
 
@@ -105,6 +105,10 @@ impl Net {
         self.links.entry((from, to)).or_insert_with(make)
     }
 
+    pub(crate) fn make_link(&mut self, from: NodeId, to: NodeId) {
+        self.link(from, to);
+    }
+
     fn record(&mut self, from: NodeId, to: SocketAddr, payload: &[u8]) {
         let ip = match to.ip() {
             IpAddr::V4(ip) => ip.to_ipv6_mapped(),
@@ -114,6 +118,7 @@ impl Net {
         let hash = hash.word(from.0.into()).bytes(&ip.octets());
         let hash = hash.word(to.port().into()).bytes(payload);
         self.trace = hash.finish();
+        self.leave_trail(from, to, payload.len());
     }
 }
 

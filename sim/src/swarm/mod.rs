@@ -23,7 +23,10 @@ mod limits;
 mod operation;
 mod repro;
 mod scenario;
+mod shrink;
+mod simplify;
 mod text;
+mod twice;
 mod watch;
 mod world;
 
@@ -35,10 +38,12 @@ pub use operation::{LinkFault, Operation, Where};
 pub use repro::{Failure, Repro, ReproError};
 pub use scenario::{Condition, LinkProfile, Outsider, Scenario, Step};
 use serde::{Deserialize, Serialize};
+pub use shrink::{End, Shrink, Shrunk};
+pub use twice::Divergence;
 pub use watch::{Effect, Phase, Watch};
 
 /// What a run has come to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outcome {
     /// What did not hold, in the order in which it was noticed.

@@ -218,10 +218,12 @@ impl Failure {
         }
     }
 
-    /// The first failure of a world that was played to its end.
+    /// The first failure of a world that was played to its end; what went wrong goes before what
+    /// never happened.
     #[must_use]
     pub fn in_outcome(outcome: &Outcome) -> Option<(Self, String)> {
-        let first = outcome.violations.first()?;
+        let violations = outcome.violations.iter();
+        let first = violations.min_by_key(|violation| violation.property.is_liveness())?;
         Some((Self::Property(first.property), first.to_string()))
     }
 
@@ -241,7 +243,7 @@ impl Failure {
             Ok(outcome) => {
                 let mut violations = outcome.violations.iter();
                 violations.any(|violation| *self == Self::Property(violation.property))
-                    || (*self == Self::Difference && scenario.run().hash != outcome.hash)
+                    || (*self == Self::Difference && scenario.run_twice().is_err())
             }
             Err(payload) => Self::in_panic(&*payload).0 == *self,
         }

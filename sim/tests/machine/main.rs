@@ -11,6 +11,7 @@ mod lifecycle_flush;
 mod lifecycle_peers;
 mod lifecycle_pool;
 mod lifecycle_sessions;
+mod lifecycle_turns;
 mod limits;
 mod standstill;
 mod support;

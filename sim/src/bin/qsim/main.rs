@@ -1,14 +1,22 @@
 //! Thousands of simulated worlds: each seed draws its own, and what must hold is checked in all.
 //!
-//! Exits with 0 if everything holds, 2 if something went wrong, 3 if something never happened, 4 if
-//! a run did not repeat, 5 if the machine panicked, 130 if it was interrupted.
+//! `run` and `replay` exit with 0 if everything holds, 2 if something went wrong, 3 if something never happened, 4 if
+//! a run did not repeat, 5 if the machine panicked, 130 if it was interrupted. All exit with 1 if they
+//! cannot do what was asked.
 
+mod failure;
+mod replay;
 mod report;
 mod run;
+mod shrink;
+mod world;
 
-use std::{ops::Range, process::ExitCode, time::Duration};
+use std::{ops::Range, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
+
+/// Where failing worlds are written to.
+const OUT: &str = "target/sim";
 
 #[derive(Parser)]
 #[command(about = "Runs quicpool in simulated worlds, and checks what must hold in all of them")]
@@ -21,6 +29,10 @@ struct Cli {
 enum Command {
     /// Run the worlds of many seeds
     Run(Options),
+    /// Play one world, and tell what happens in it
+    Replay(replay::Options),
+    /// Make a failing world smaller, as long as it fails in the same way
+    Shrink(shrink::Options),
 }
 
 /// What to run, and how.
@@ -38,18 +50,38 @@ struct Options {
     /// Run each world twice, and compare every byte that was sent
     #[arg(long)]
     check_twice: bool,
+    /// Where to write worlds that fail
+    #[arg(long, default_value = OUT)]
+    out: PathBuf,
     /// Print one JSON object instead of a summary
     #[arg(long)]
     json: bool,
 }
 
 fn main() -> ExitCode {
-    let Command::Run(options) = Cli::parse().command;
-    let report = run::run(&options);
+    match Cli::parse().command {
+        Command::Run(options) => run(&options),
+        Command::Replay(options) => exit(replay::replay(&options)),
+        Command::Shrink(options) => exit(shrink::shrink(&options)),
+    }
+}
+
+fn run(options: &Options) -> ExitCode {
+    let report = run::run(options);
     match report.print(options.json) {
         Ok(()) => ExitCode::from(report.exit_code()),
         Err(error) => {
             eprintln!("qsim: cannot write the report: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn exit<E: std::fmt::Display>(code: Result<u8, E>) -> ExitCode {
+    match code {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("qsim: {error}");
             ExitCode::FAILURE
         }
     }

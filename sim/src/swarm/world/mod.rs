@@ -5,6 +5,7 @@ mod storm;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     time::Duration,
 };
 
@@ -13,10 +14,10 @@ use quicpool_core::{Event, Message, PeerId};
 use super::{
     Effect, Outcome, Phase, Property, Scenario, Violation, Watch, audit::Auditor, ledger::Line,
 };
-use crate::{Faults, Net, NodeId, Path};
+use crate::{Faults, Net, NodeId, Path, Trail};
 
 /// A message begins with the sender's life and its number.
-const HEADER_LEN: usize = 12;
+pub(super) const HEADER_LEN: usize = 12;
 
 pub(super) struct World<'a> {
     net: Net,
@@ -78,7 +79,27 @@ impl<'a> World<'a> {
         }
     }
 
+    /// Makes links in another order than they are used. It must not matter.
+    pub(super) fn make_links_backwards(&mut self) {
+        for from in self.nodes.iter().rev() {
+            for to in self.nodes.iter().rev().filter(|to| *to != from) {
+                self.net.make_link(*from, *to);
+            }
+        }
+    }
+
+    /// Plays it and keeps the trail.
+    pub(super) fn run_with_trail(mut self, scenario: &Scenario) -> (Outcome, Trail) {
+        self.net.keep_trail();
+        let outcome = self.play(scenario);
+        (outcome, self.net.take_trail())
+    }
+
     pub(super) fn run(mut self, scenario: &Scenario) -> Outcome {
+        self.play(scenario)
+    }
+
+    fn play(&mut self, scenario: &Scenario) -> Outcome {
         self.begin(Phase::Storm);
         self.storm(&scenario.steps);
         if !self.is_over() {
@@ -102,10 +123,10 @@ impl<'a> World<'a> {
             false => format!("{:?}", self.net),
         };
         Outcome {
-            violations: self.violations,
+            violations: mem::take(&mut self.violations),
             hash,
             simulated,
-            injected: self.injected,
+            injected: mem::take(&mut self.injected),
             messages: self.messages,
             converged_in: self.converged_in,
             picture,
