@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{LinkFault, Operation, Scenario};
-use crate::{Delay, ms};
+use super::{LinkFault, Operation, Scenario, limits::SESSION_TIMEOUT};
+use crate::{Delay, ms, secs};
 
 /// How many standard deviations a delay is from its mean at most, but for one in 30,000.
 const DEVIATIONS: u32 = 4;
@@ -16,6 +16,10 @@ const SILENT_ROUND_TRIPS: u32 = 3 * 3;
 /// How often a node tries what fails by chance until one in a million has not succeeded: this
 /// often, divided by the chance.
 const TRIES: f64 = 14.0;
+
+/// In half of a session, whatever the sum says: what takes longer is lost with the session, and
+/// that would be another failure.
+const SETTLED_MAX: Duration = secs(SESSION_TIMEOUT.as_secs() / 2);
 
 impl Scenario {
     /// How long the core may take after the storm until every message is taken or reported.
@@ -34,10 +38,13 @@ impl Scenario {
     /// - If dials of outsiders that never answer can hold all slots of a node, it is free for
     ///   others only between two of these dials, while the backoff lasts, and who finds it so is a
     ///   matter of chance: as many turns more as it takes to be lucky.
+    ///
+    /// It is never more than half of a session.
     #[must_use]
     pub fn convergence_max(&self) -> Duration {
-        let turns = self.turn_max() * self.turns();
-        self.silence_max() + turns + self.turn_max().mul_f64(self.tries())
+        let turns = f64::from(self.turns()) + self.tries();
+        let bound = self.silence_max() + self.turn_max().mul_f64(turns);
+        bound.min(SETTLED_MAX)
     }
 
     fn silence_max(&self) -> Duration {

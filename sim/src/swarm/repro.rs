@@ -61,6 +61,14 @@ pub enum Failure {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReproError {
+    /// A file of this name is wrong.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// Its name.
+        path: PathBuf,
+        /// What is wrong.
+        error: Box<ReproError>,
+    },
     /// It cannot be read at all.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -100,7 +108,12 @@ impl Repro {
     ///
     /// What is wrong with it, and where.
     pub fn read(path: &Path) -> Result<Self, ReproError> {
-        fs::read_to_string(path)?.parse()
+        let read = fs::read_to_string(path).map_err(ReproError::Io);
+        read.and_then(|text| text.parse())
+            .map_err(|error| ReproError::File {
+                path: path.to_owned(),
+                error: Box::new(error),
+            })
     }
 
     /// Writes a file, and the directories above it.
@@ -126,8 +139,7 @@ impl Repro {
         let files = files.unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
         assert!(!files.is_empty(), "{} has no files", directory.display());
         for file in files {
-            let repro = Self::read(&file);
-            let repro = repro.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+            let repro = Self::read(&file).unwrap_or_else(|error| panic!("{error}"));
             if let Some((failure, what)) = Failure::of(&repro.scenario) {
                 panic!("{}: {failure}: {what}", file.display());
             }
