@@ -185,10 +185,13 @@ impl fmt::Display for Repro {
     }
 }
 
-/// What fits into a line is written in one.
+/// What fits into a line is written in one, and so is a row of numbers.
 fn write_pretty(f: &mut fmt::Formatter<'_>, value: &Value, indent: usize) -> fmt::Result {
     let line = value.to_string();
-    if indent + line.len() <= LINE_MAX {
+    let numbers = value
+        .as_array()
+        .is_some_and(|items| items.iter().all(Value::is_number));
+    if numbers || indent + line.len() <= LINE_MAX {
         return f.write_str(&line);
     }
     let inner = indent + 2;

@@ -67,6 +67,8 @@ impl Simplify for Vec<usize> {
         candidates.push(self[..count / 2].to_vec());
         candidates.push(self[..count.saturating_sub(1)].to_vec());
         candidates.push(short);
+        let half = |len: &usize| (round(*len as u64 / 2) as usize).max(HEADER_LEN);
+        candidates.push(self.iter().map(half).collect());
         candidates.retain(|candidate| {
             (candidate.len(), candidate.iter().sum::<usize>()) < (count, self.iter().sum())
                 && !candidate.is_empty()
