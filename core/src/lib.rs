@@ -89,7 +89,7 @@
 //! - Work per call does not grow with idle peers: deadlines are in an ordered index.
 //! - The same seed, the same deterministic [`Credentials`] and the same facts at the same times give
 //!   the same actions, byte for byte. The TLS of [`Identity`] is not deterministic, since it draws
-//!   from the operating system.
+//!   from the operating system; with [`TlsSources`] that are, it is.
 //! - After [`Event::Closed`], send the packets of the same drain and drop the machine: they tell the
 //!   peers.
 //!
@@ -131,7 +131,7 @@ pub use event::{
     Reason, Transmit, Undeliverable,
 };
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
-pub use identity::Identity;
+pub use identity::{Identity, TlsSources};
 pub use incarnation::Incarnation;
 pub use manager::Manager;
 pub use metrics::{Counters, NetworkMetrics, Occupancy, PeerMetrics};

@@ -11,8 +11,10 @@
 //! Packets carry a keyed 16-byte checksum where TLS has the tag of an AEAD, under keys that differ
 //! by level, direction and generation and derive from both hellos. So damage, the wrong key, the
 //! wrong packet number and key updates have the effects that they have with TLS; only secrecy and
-//! forgery are not simulated. An identity is stated, not proved.
+//! forgery are not simulated. An identity is stated, not proved. There are no tickets: each
+//! handshake is a full one, and nothing follows it.
 
+mod flights;
 mod keys;
 mod message;
 mod session;
@@ -31,6 +33,7 @@ use quinn_proto::{
     transport_parameters::TransportParameters,
 };
 
+pub use self::flights::Flights;
 use self::keys::{IdentityKey, Level, Secret};
 use crate::hash::Hasher;
 
@@ -70,6 +73,7 @@ struct Local {
     seed: u128,
     /// Sessions begun so far; no two have the same random.
     sessions: Arc<AtomicU64>,
+    flights: Flights,
 }
 
 /// What [`Session::handshake_data`] of a [`Checksum`] session holds.
@@ -87,6 +91,7 @@ impl Checksum {
             protocol: PROTOCOL.to_vec(),
             seed: Hasher::new(seed.into()).bytes(id.as_bytes()).finish(),
             sessions: Arc::default(),
+            flights: Flights::default(),
         };
         Self { id, local }
     }
@@ -104,6 +109,18 @@ impl Checksum {
             "the protocol name is too long"
         );
         self.local.protocol = protocol.to_vec();
+        self
+    }
+
+    /// Sends flights of other lengths.
+    ///
+    /// # Panics
+    ///
+    /// If one is longer than [`Flights::LEN_MAX`].
+    #[must_use]
+    pub fn with_flights(mut self, flights: Flights) -> Self {
+        flights.check();
+        self.local.flights = flights;
         self
     }
 
@@ -159,6 +176,7 @@ impl Local {
             protocol: self.protocol.clone(),
             params: encoded,
             random: purpose.word(session).array(),
+            flights: self.flights,
         }
     }
 }

@@ -1,12 +1,46 @@
 //! Virtual time: nanoseconds since the run began.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// What a wall clock shows when a run begins, in milliseconds since the Unix epoch: some day in
+/// 2026, and any other would do.
+const WALL_CLOCK_MS: u64 = 1_780_000_000_000;
 
 /// The clock of a run. It stands still until it is moved.
 #[derive(Debug)]
 pub(crate) struct Clock {
     epoch: Instant,
     now: Duration,
+    /// `now` in nanoseconds, for wall clocks.
+    shown: Arc<AtomicU64>,
+}
+
+/// What time a simulated process thinks it is.
+#[derive(Debug, Clone)]
+pub struct WallClock {
+    run_ns: Arc<AtomicU64>,
+    ahead: Duration,
+}
+
+impl WallClock {
+    /// The time since the Unix epoch.
+    pub fn now(&self) -> Duration {
+        let run = Duration::from_nanos(self.run_ns.load(Ordering::Relaxed));
+        Duration::from_millis(WALL_CLOCK_MS) + run + self.ahead
+    }
+}
+
+#[cfg(feature = "tls")]
+impl rustls::time_provider::TimeProvider for WallClock {
+    fn current_time(&self) -> Option<rustls::pki_types::UnixTime> {
+        Some(rustls::pki_types::UnixTime::since_unix_epoch(self.now()))
+    }
 }
 
 impl Clock {
@@ -17,6 +51,15 @@ impl Clock {
         Self {
             epoch,
             now: Duration::ZERO,
+            shown: Arc::default(),
+        }
+    }
+
+    /// A wall clock that runs with this one, and is ahead of those of others.
+    pub(crate) fn wall_clock(&self, ahead: Duration) -> WallClock {
+        WallClock {
+            run_ns: self.shown.clone(),
+            ahead,
         }
     }
 
@@ -38,5 +81,21 @@ impl Clock {
     pub(crate) fn advance_to(&mut self, time: Duration) {
         assert!(time >= self.now, "the clock never goes backwards");
         self.now = time;
+        self.shown.store(time.as_nanos() as u64, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wall_clock_runs_with_the_run() {
+        let mut clock = Clock::new();
+        let [right, ahead] = [0, 60].map(|secs| clock.wall_clock(Duration::from_secs(secs)));
+        let began = right.now();
+        clock.advance_to(Duration::from_millis(1_500));
+        assert_eq!(right.now() - began, Duration::from_millis(1_500));
+        assert_eq!(ahead.now() - right.now(), Duration::from_secs(60));
     }
 }

@@ -6,6 +6,8 @@
 //! - [`Checksum`] is an implementation of [`quicpool_core::Credentials`] with the flights and the
 //!   sizes of TLS 1.3, and keyed checksums in place of encryption. The same seed gives the same
 //!   bytes, and a handshake costs microseconds.
+//! - `SeededTls` is the TLS 1.3 of production, with randomness from the seed, for whom real
+//!   handshakes matter: it costs ten times as much, and repeats as exactly (feature `tls`).
 //! - [`swarm`] draws whole worlds from seeds and plays them; the program `qsim` runs thousands.
 //! - [`Net`] is a network of machines in discrete time, with links that lose, duplicate, delay and
 //!   damage datagrams as the seed decides, and nodes that crash and restart.
@@ -36,15 +38,22 @@
 mod agenda;
 mod checksum;
 mod clock;
+mod crypto;
 mod dice;
 mod duration;
 mod hash;
 mod link;
 mod net;
 pub mod swarm;
+#[cfg(feature = "tls")]
+mod tls;
 
-pub use checksum::{Checksum, HandshakeData};
+pub use checksum::{Checksum, Flights, HandshakeData};
+pub use clock::WallClock;
+pub use crypto::{Crypto, ParseCryptoError};
 pub use link::{
     BlackHole, Burst, Delay, Faults, FirstLost, LinkCounts, Order, Path, Queue, Rate, StageCounts,
 };
-pub use net::{Astray, Difference, Net, NodeId, Sent, Trail, ms, secs};
+pub use net::{Astray, Difference, Net, NewProcess, NodeId, Sent, Trail, ms, secs};
+#[cfg(feature = "tls")]
+pub use tls::SeededTls;

@@ -4,6 +4,7 @@
 //! deadline of a machine, exactly. It never ticks, so a machine that forgets to ask for a call is
 //! not called, and the test sees it hang.
 
+mod credentials;
 mod faults;
 mod node;
 mod observe;
@@ -13,15 +14,16 @@ mod trail;
 mod verbs;
 mod wire;
 
-use std::{collections::BTreeMap, fmt, mem, net::SocketAddr, rc::Rc, time::Duration};
+use std::{collections::BTreeMap, fmt, mem, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
+pub use credentials::NewProcess;
 pub use outside::Astray;
-use quicpool_core::{Config, PeerAddr, PeerId};
+use quicpool_core::{Config, Credentials, PeerAddr};
 pub use trail::{Difference, Sent, Trail};
 
-use self::node::Node;
+use self::{credentials::Proof, node::Node};
 use crate::{
-    Checksum, Path,
+    Checksum, Crypto, Path,
     agenda::Agenda,
     clock::Clock,
     dice::{Dice, Domain},
@@ -71,6 +73,7 @@ impl fmt::Display for NodeId {
 pub struct Net {
     clock: Clock,
     dice: Dice,
+    crypto: Crypto,
     agenda: Agenda<Due>,
     ties: Ties,
     nodes: Vec<Node>,
@@ -118,6 +121,7 @@ impl Net {
         Self {
             clock: Clock::new(),
             dice: Dice::new(seed),
+            crypto: Crypto::default(),
             agenda: Agenda::new(),
             ties: Ties::AsArranged,
             nodes: Vec::new(),
@@ -160,6 +164,19 @@ impl Net {
         self
     }
 
+    /// The same network with another cryptography, which decides what identities are: with TLS they
+    /// are Ed25519 keys.
+    ///
+    /// # Panics
+    ///
+    /// If there are nodes already.
+    #[must_use]
+    pub fn crypto(mut self, crypto: Crypto) -> Self {
+        assert!(self.nodes.is_empty(), "nodes have their identities already");
+        self.crypto = crypto;
+        self
+    }
+
     /// The same network in which the seed decides the order of things that happen at one instant to
     /// different nodes and on different links. Without it they happen in the order in which they
     /// came to be due, which is as good as any, and the same for every seed.
@@ -175,22 +192,48 @@ impl Net {
     ///
     /// If the configuration is not valid.
     pub fn node(&mut self, config: Config) -> NodeId {
-        self.node_with(config, |credentials| credentials)
+        let identity = self.next_identity();
+        let proof = match self.crypto {
+            Crypto::Checksum => Proof::checksum(identity, |credentials| credentials),
+            #[cfg(feature = "tls")]
+            Crypto::Tls => Proof::tls(identity),
+        };
+        self.node_of(config, proof)
+    }
+
+    /// Adds a node whose processes have credentials that the test makes: of its own public key
+    /// infrastructure, for instance. All of one node must have the same identity.
+    pub fn node_as(
+        &mut self,
+        config: Config,
+        make: impl Fn(&NewProcess) -> Arc<dyn Credentials> + 'static,
+    ) -> NodeId {
+        let id = make(&NewProcess {
+            seed: 0,
+            wall_clock: self.clock.wall_clock(Duration::ZERO),
+        })
+        .local_id();
+        let making = Rc::new(make);
+        self.node_of(config, Proof { id, making })
     }
 
     /// Adds a node with other credentials than plain ones, such as [`Checksum::anonymous`].
+    ///
+    /// # Panics
+    ///
+    /// If the network has another cryptography than [`Crypto::Checksum`].
     pub fn node_with(
         &mut self,
         config: Config,
         dress: impl Fn(Checksum) -> Checksum + 'static,
     ) -> NodeId {
-        let id = self.next_id();
-        let identity = self.dice.bytes(Domain::Identity, id.0.into(), 0);
-        let peer = PeerAddr {
-            id: PeerId::from_bytes(identity),
-            addr: id.addr(),
-        };
-        self.add(id, Node::new(id.0.into(), peer, config, Rc::new(dress)))
+        assert_eq!(
+            self.crypto,
+            Crypto::Checksum,
+            "the network has no checksums"
+        );
+        let proof = Proof::checksum(self.next_identity(), dress);
+        self.node_of(config, proof)
     }
 
     /// Adds a node with the identity, the credentials and the configuration of another, and an
@@ -209,6 +252,20 @@ impl Net {
     fn next_id(&self) -> NodeId {
         let count = u16::try_from(self.nodes.len());
         NodeId(count.expect("a net has at most 65,536 nodes"))
+    }
+
+    fn next_identity(&self) -> [u8; 32] {
+        let number = self.next_id().0;
+        self.dice.bytes(Domain::Identity, number.into(), 0)
+    }
+
+    fn node_of(&mut self, config: Config, proof: Proof) -> NodeId {
+        let id = self.next_id();
+        let peer = PeerAddr {
+            id: proof.id,
+            addr: id.addr(),
+        };
+        self.add(id, Node::new(id.0.into(), peer, config, proof.making))
     }
 
     fn add(&mut self, id: NodeId, node: Node) -> NodeId {

@@ -1,40 +1,61 @@
 //! The same seed tells the same story in every process and every build, and tomorrow as well.
 
-use std::{env, fmt::Write, fs, sync::atomic};
+use std::{env, fmt::Write, fs, path::Path, sync::atomic};
 
 use quicpool_core::{Config, ConnectionStatus::Connected, Credentials};
-use quicpool_sim::{Checksum, Net, Trail, secs, swarm::Scenario};
+use quicpool_sim::{Checksum, Crypto, Net, Trail, secs, swarm::Scenario};
 
-/// One line for each seed: the seed and the hash of its world.
-const GOLDEN: &str = include_str!("golden.txt");
-const GOLDEN_PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden.txt");
+/// What is written down has one line for each seed: the seed and the hash of its world.
 const SEEDS: u64 = 20;
 
 /// Whoever changes what is sent changes the hashes, on purpose: `GOLDEN=write cargo test --test
 /// golden` writes them anew.
 #[test]
 fn worlds_have_the_hashes_that_are_written_down() {
+    compare(Crypto::Checksum, include_str!("golden.txt"), "golden.txt");
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn worlds_with_tls_have_the_hashes_that_are_written_down() {
+    compare(
+        Crypto::Tls,
+        include_str!("golden-tls.txt"),
+        "golden-tls.txt",
+    );
+}
+
+fn compare(crypto: Crypto, golden: &str, name: &str) {
     let mut hashes = String::new();
     for seed in 0..SEEDS {
-        let hash = Scenario::draw(seed).run().hash;
+        let hash = Scenario::draw(seed).crypto(crypto).run().hash;
         writeln!(hashes, "{seed} {hash:032x}").expect("a string takes everything");
     }
     if env::var("GOLDEN").is_ok_and(|what| what == "write") {
-        fs::write(GOLDEN_PATH, &hashes).expect("the file can be written");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests")
+            .join(name);
+        fs::write(path, &hashes).expect("the file can be written");
         return;
     }
-    assert_eq!(hashes, GOLDEN);
+    assert_eq!(hashes, golden);
 }
 
 #[test]
 fn worlds_repeat_themselves_byte_for_byte_in_a_process_that_looks_different() {
-    for seed in 0..200 {
-        if let Err(divergence) = Scenario::draw(seed).run_twice() {
-            panic!("SEED={seed}: {divergence}");
-        }
-    }
+    repeat(Crypto::Checksum, 200);
+    #[cfg(feature = "tls")]
+    repeat(Crypto::Tls, 100);
     let [one, two] = [1, 2].map(|seed| Scenario::draw(seed).run().hash);
     assert_ne!(one, two);
+}
+
+fn repeat(crypto: Crypto, seeds: u64) {
+    for seed in 0..seeds {
+        if let Err(divergence) = Scenario::draw(seed).crypto(crypto).run_twice() {
+            panic!("SEED={seed} with {crypto}: {divergence}");
+        }
+    }
 }
 
 #[test]

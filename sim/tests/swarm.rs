@@ -7,7 +7,7 @@ use std::{
 };
 
 use quicpool_sim::{
-    Delay, ms, secs,
+    Crypto, Delay, ms, secs,
     swarm::{Condition, Limits, LinkProfile, Operation, Outsider, Property, Scenario, Step, Where},
 };
 
@@ -134,6 +134,7 @@ fn triangle(outsiders: Vec<Outsider>) -> Scenario {
     );
     Scenario {
         seed: 1,
+        crypto: Crypto::Checksum,
         nodes: 3,
         limits: Limits {
             backoff_max: secs(2),

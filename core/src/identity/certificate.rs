@@ -69,7 +69,7 @@ pub(super) fn read(certificate: &CertificateDer<'_>) -> Option<[u8; KEY_INFO_LEN
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Identity, identity::provider::provider};
+    use crate::{Identity, TlsSources, identity::provider::provider};
     use proptest::prelude::*;
     use rustls::pki_types::UnixTime;
     use std::time::Duration;
@@ -104,7 +104,9 @@ mod tests {
         for time in [Duration::ZERO, Duration::from_secs(1 << 31), year_9998] {
             for usage in [KeyUsage::server_auth(), KeyUsage::client_auth()] {
                 let verified = parsed.verify_for_usage(
-                    provider().signature_verification_algorithms.all,
+                    provider(&TlsSources::system())
+                        .signature_verification_algorithms
+                        .all,
                     std::slice::from_ref(&anchor),
                     &[],
                     UnixTime::since_unix_epoch(time),

@@ -20,7 +20,7 @@ use rustls::{
     sign::{CertifiedKey, SigningKey, SingleCertAndKey},
 };
 
-use super::{Identity, provider::provider, tls};
+use super::{Identity, TlsSources, tls};
 use crate::{Credentials, PeerId, testing::epoch};
 
 const ALICE: [u8; 32] = [1; 32];
@@ -119,7 +119,7 @@ impl Altered {
         alter: impl FnOnce(&mut rustls::ClientConfig),
     ) -> Arc<dyn Credentials> {
         let mut config = tls::client(
-            &Arc::new(provider()),
+            &TlsSources::system(),
             shown(vec![certificate(seed)], key(seed)),
         );
         alter(&mut config);
@@ -136,7 +136,7 @@ impl Altered {
         alter: impl FnOnce(&mut rustls::ServerConfig),
     ) -> Arc<dyn Credentials> {
         let mut config = tls::server(
-            &Arc::new(provider()),
+            &TlsSources::system(),
             shown(vec![certificate(seed)], key(seed)),
         );
         alter(&mut config);

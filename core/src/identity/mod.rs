@@ -5,6 +5,7 @@ mod certificate;
 mod handshake_tests;
 mod keys;
 mod provider;
+mod sources;
 mod tls;
 mod verifier;
 
@@ -15,6 +16,8 @@ use rustls::{
     sign::SigningKey,
 };
 use zeroize::Zeroizing;
+
+pub use sources::TlsSources;
 
 use crate::{Credentials, PeerId};
 
@@ -96,7 +99,16 @@ impl Identity {
     /// both ends have it; with `ring` it is X25519.
     #[must_use]
     pub fn credentials(&self) -> Arc<dyn Credentials> {
-        Arc::new(tls::TlsCredentials::new(self))
+        self.dangerous_credentials_with(&TlsSources::system())
+    }
+
+    /// [`credentials`](Self::credentials) that take randomness and time from elsewhere.
+    ///
+    /// **Dangerous**: with randomness that others can guess every connection can be read. This is
+    /// for simulators, where the same sources give the same bytes; all else is as in production.
+    #[must_use]
+    pub fn dangerous_credentials_with(&self, sources: &TlsSources) -> Arc<dyn Credentials> {
+        Arc::new(tls::TlsCredentials::new(self, sources))
     }
 
     fn new(seed: Box<Zeroizing<[u8; Self::SEED_LEN]>>) -> Self {

@@ -9,17 +9,17 @@ use std::sync::Arc;
 
 use rustls::{
     SignatureScheme,
-    crypto::{CryptoProvider, tls13::Hkdf},
+    crypto::{CryptoProvider, SecureRandom, SupportedKxGroup, tls13::Hkdf},
     pki_types::PrivatePkcs8KeyDer,
     sign::SigningKey,
 };
 
-use super::certificate::KEY_INFO_LEN;
+use super::{TlsSources, certificate::KEY_INFO_LEN};
 
 /// The provider of this build, never the one that some other part of the process has installed.
 ///
 /// A suite with SHA-256 comes first: against SHA-384 it saves 7 % of a handshake.
-pub(super) fn provider() -> CryptoProvider {
+pub(super) fn provider(sources: &TlsSources) -> CryptoProvider {
     use backend::cipher_suite::{
         TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
     };
@@ -30,14 +30,25 @@ pub(super) fn provider() -> CryptoProvider {
             TLS13_CHACHA20_POLY1305_SHA256,
             TLS13_AES_256_GCM_SHA384,
         ],
+        kx_groups: sources.kx_groups.clone(),
+        secure_random: sources.random,
         ..backend::default_provider()
     }
 }
 
+/// Randomness of the operating system.
+pub(super) fn system_random() -> &'static dyn SecureRandom {
+    backend::default_provider().secure_random
+}
+
+/// The key exchanges of this build, the preferred one first.
+pub(super) fn kx_groups() -> Vec<&'static dyn SupportedKxGroup> {
+    backend::default_provider().kx_groups
+}
+
 /// Fills `place` from the operating system; panics if that has no randomness.
 pub(super) fn fill_random(place: &mut [u8]) {
-    let random = backend::default_provider().secure_random;
-    random
+    system_random()
         .fill(place)
         .expect("the operating system gives randomness");
 }

@@ -9,7 +9,6 @@ use quinn_proto::crypto::{
 use rustls::{
     ClientConfig, ServerConfig,
     client::Resumption,
-    crypto::CryptoProvider,
     pki_types::CertificateDer,
     server::ServerSessionMemoryCache,
     sign::{CertifiedKey, SingleCertAndKey},
@@ -17,7 +16,7 @@ use rustls::{
 };
 
 use super::{
-    Identity, certificate,
+    Identity, TlsSources, certificate,
     keys::{ResetKey, TokenKey},
     provider::provider,
     verifier::AnyEd25519,
@@ -41,15 +40,14 @@ pub(super) struct TlsCredentials {
 }
 
 impl TlsCredentials {
-    pub(super) fn new(identity: &Identity) -> Self {
-        let provider = Arc::new(provider());
+    pub(super) fn new(identity: &Identity, sources: &TlsSources) -> Self {
         let shown = shown(identity);
         Self {
             id: identity.id,
             client: Arc::new(initial_suite_is_there(
-                client(&provider, shown.clone()).try_into(),
+                client(sources, shown.clone()).try_into(),
             )),
-            server: Arc::new(initial_suite_is_there(server(&provider, shown).try_into())),
+            server: Arc::new(initial_suite_is_there(server(sources, shown).try_into())),
             reset_key: Arc::new(ResetKey::new(identity.seed())),
             token_key: Arc::new(TokenKey::new(identity.seed())),
         }
@@ -103,12 +101,14 @@ fn shown(identity: &Identity) -> Arc<SingleCertAndKey> {
     Arc::new(CertifiedKey::new(chain, identity.key.clone()).into())
 }
 
-pub(super) fn client(provider: &Arc<CryptoProvider>, shown: Arc<SingleCertAndKey>) -> ClientConfig {
-    let mut config = ClientConfig::builder_with_provider(provider.clone())
+pub(super) fn client(sources: &TlsSources, shown: Arc<SingleCertAndKey>) -> ClientConfig {
+    let provider = Arc::new(provider(sources));
+    let verifier = AnyEd25519::new(&provider);
+    let mut config = ClientConfig::builder_with_details(provider, sources.time.clone())
         .with_protocol_versions(&[&TLS13])
         .expect("invariant: our suites are those of TLS 1.3")
         .dangerous()
-        .with_custom_certificate_verifier(AnyEd25519::new(provider))
+        .with_custom_certificate_verifier(verifier)
         .with_client_cert_resolver(shown);
     config.alpn_protocols = vec![ALPN.to_vec()];
     // Who is dialled is nobody else's business, and the other end has one certificate only.
@@ -118,11 +118,13 @@ pub(super) fn client(provider: &Arc<CryptoProvider>, shown: Arc<SingleCertAndKey
     config
 }
 
-pub(super) fn server(provider: &Arc<CryptoProvider>, shown: Arc<SingleCertAndKey>) -> ServerConfig {
-    let mut config = ServerConfig::builder_with_provider(provider.clone())
+pub(super) fn server(sources: &TlsSources, shown: Arc<SingleCertAndKey>) -> ServerConfig {
+    let provider = Arc::new(provider(sources));
+    let verifier = AnyEd25519::new(&provider);
+    let mut config = ServerConfig::builder_with_details(provider, sources.time.clone())
         .with_protocol_versions(&[&TLS13])
         .expect("invariant: our suites are those of TLS 1.3")
-        .with_client_cert_verifier(AnyEd25519::new(provider))
+        .with_client_cert_verifier(verifier)
         .with_cert_resolver(shown);
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.max_early_data_size = 0;
@@ -154,11 +156,17 @@ fn base32(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use rustls::{
-        CipherSuite, HandshakeKind, NamedGroup,
-        pki_types::ServerName,
+        CipherSuite, Error, HandshakeKind, NamedGroup,
+        crypto::{ActiveKeyExchange, GetRandomFailed, SecureRandom, SupportedKxGroup},
+        pki_types::{ServerName, UnixTime},
         quic::{ClientConnection, Connection, ServerConnection, Version::V1},
+        time_provider::TimeProvider,
     };
-    use std::slice::from_ref;
+    use std::{
+        slice::from_ref,
+        sync::atomic::{AtomicU64, Ordering},
+        time::Duration,
+    };
 
     #[test]
     fn base32_is_that_of_the_rfc() {
@@ -188,10 +196,10 @@ mod tests {
 
     #[test]
     fn a_second_handshake_is_resumed_without_early_data_and_brings_the_same_certificates() {
-        let provider = Arc::new(provider());
+        let sources = TlsSources::system();
         let [alice, bob] = [[1; 32], [2; 32]].map(|seed| Identity::from_seed(&seed));
-        let client = Arc::new(client(&provider, shown(&alice)));
-        let server = Arc::new(server(&provider, shown(&bob)));
+        let client = Arc::new(client(&sources, shown(&alice)));
+        let server = Arc::new(server(&sources, shown(&bob)));
 
         for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
             let [dialler, acceptor] = handshake(&client, &server);
@@ -211,10 +219,10 @@ mod tests {
 
     #[test]
     fn a_suite_with_sha_256_is_negotiated() {
-        let provider = Arc::new(provider());
+        let sources = TlsSources::system();
         let identity = Identity::from_seed(&[7; 32]);
-        let client = Arc::new(client(&provider, shown(&identity)));
-        let server = Arc::new(server(&provider, shown(&identity)));
+        let client = Arc::new(client(&sources, shown(&identity)));
+        let server = Arc::new(server(&sources, shown(&identity)));
         let [dialler, _] = handshake(&client, &server);
         let suite = dialler.negotiated_cipher_suite().unwrap().suite();
         assert_eq!(suite, CipherSuite::TLS13_AES_128_GCM_SHA256);
@@ -227,21 +235,102 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_written_to_a_key_log() {
-        let provider = Arc::new(provider());
+    fn both_ends_draw_from_their_sources_and_from_nowhere_else() {
         let identity = Identity::from_seed(&[7; 32]);
-        let client = client(&provider, shown(&identity));
-        let server = server(&provider, shown(&identity));
+        let dry = TlsSources {
+            random: &Dry,
+            ..TlsSources::system()
+        };
+        let exhausted = Some(Error::FailedToGetRandomBytes);
+        let dialler = |sources: &TlsSources| dialler(&Arc::new(client(sources, shown(&identity))));
+        assert_eq!(dialler(&dry).err(), exhausted);
+
+        let exchange_dry = TlsSources {
+            kx_groups: vec![&Dry],
+            ..TlsSources::system()
+        };
+        assert_eq!(dialler(&exchange_dry).err(), exhausted);
+
+        let mut hello = Vec::new();
+        let _ = dialler(&TlsSources::system()).unwrap().write_hs(&mut hello);
+        for sources in [dry, exchange_dry] {
+            let server = Arc::new(server(&sources, shown(&identity)));
+            let answered = ServerConnection::new(server, V1, Vec::new())
+                .and_then(|mut acceptor| acceptor.read_hs(&hello));
+            assert!(answered.is_err());
+        }
+    }
+
+    #[test]
+    fn tickets_age_by_the_clock_of_the_sources() {
+        let clock = Arc::new(Clock::default());
+        let sources = TlsSources {
+            time: clock.clone(),
+            ..TlsSources::system()
+        };
+        let identity = Identity::from_seed(&[7; 32]);
+        let client = Arc::new(client(&sources, shown(&identity)));
+        let server = Arc::new(server(&sources, shown(&identity)));
+        for (hours, kind) in [
+            (0, HandshakeKind::Full),
+            (23, HandshakeKind::Resumed),
+            (48, HandshakeKind::Full),
+        ] {
+            clock.0.store(hours * 3_600, Ordering::Relaxed);
+            let [dialler, _] = handshake(&client, &server);
+            assert_eq!(dialler.handshake_kind(), Some(kind), "after {hours} hours");
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_to_a_key_log() {
+        let sources = TlsSources::system();
+        let identity = Identity::from_seed(&[7; 32]);
+        let client = client(&sources, shown(&identity));
+        let server = server(&sources, shown(&identity));
         assert!(!client.key_log.will_log("CLIENT_TRAFFIC_SECRET_0"));
         assert!(!server.key_log.will_log("CLIENT_TRAFFIC_SECRET_0"));
     }
 
-    fn handshake(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> [Connection; 2] {
+    /// A source that gives nothing.
+    #[derive(Debug)]
+    struct Dry;
+
+    impl SecureRandom for Dry {
+        fn fill(&self, _: &mut [u8]) -> Result<(), GetRandomFailed> {
+            Err(GetRandomFailed)
+        }
+    }
+
+    impl SupportedKxGroup for Dry {
+        fn start(&self) -> Result<Box<dyn ActiveKeyExchange>, Error> {
+            Err(GetRandomFailed.into())
+        }
+
+        fn name(&self) -> NamedGroup {
+            NamedGroup::X25519
+        }
+    }
+
+    /// Seconds since the Unix epoch.
+    #[derive(Debug, Default)]
+    struct Clock(AtomicU64);
+
+    impl TimeProvider for Clock {
+        fn current_time(&self) -> Option<UnixTime> {
+            let time = Duration::from_secs(self.0.load(Ordering::Relaxed));
+            Some(UnixTime::since_unix_epoch(time))
+        }
+    }
+
+    fn dialler(client: &Arc<ClientConfig>) -> Result<ClientConnection, Error> {
         let name = ServerName::try_from("bob").unwrap();
-        let parameters = Vec::new();
-        let dialler = ClientConnection::new(client.clone(), V1, name, parameters.clone()).unwrap();
-        let acceptor = ServerConnection::new(server.clone(), V1, parameters).unwrap();
-        let mut ends = [Connection::from(dialler), Connection::from(acceptor)];
+        ClientConnection::new(client.clone(), V1, name, Vec::new())
+    }
+
+    fn handshake(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> [Connection; 2] {
+        let acceptor = ServerConnection::new(server.clone(), V1, Vec::new()).unwrap();
+        let mut ends = [dialler(client).unwrap().into(), Connection::from(acceptor)];
         for turn in 0..20 {
             let mut flight = Vec::new();
             let _ = ends[turn % 2].write_hs(&mut flight);

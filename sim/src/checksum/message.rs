@@ -1,4 +1,4 @@
-//! Handshake messages: one per flight, each as long as its model in TLS 1.3.
+//! Handshake messages: one per flight.
 
 use bytes::BufMut;
 use quicpool_core::PeerId;
@@ -9,8 +9,9 @@ use super::keys::TAG_LEN;
 /// The length of a client's or a server's random (RFC 8446 section 4.1.2).
 pub(super) const RANDOM_LEN: usize = 32;
 
-/// The longest message that is read. Ours are shorter; this bounds what a peer can make us hold.
-const MESSAGE_LEN_MAX: usize = 8 * 1024;
+/// The longest message that is read: what a peer can make us hold, and what quinn-proto holds for a
+/// level of encryption.
+pub(super) const MESSAGE_LEN_MAX: usize = 16 * 1024;
 /// One byte of kind and three of length, as in TLS.
 const HEADER_LEN: usize = 4;
 
@@ -45,28 +46,18 @@ pub(super) enum Kind {
     ClientFlight = 11,
 }
 
-impl Kind {
-    /// The usual length with TLS, which messages are padded to.
-    const fn len(self) -> usize {
-        match self {
-            Self::ClientHello => 260,
-            Self::ServerHello => 90,
-            Self::ServerFlight => 700,
-            Self::ClientFlight => 300,
-        }
-    }
-}
-
 /// A message that is being written.
 pub(super) struct Writer {
     kind: Kind,
+    /// How long the whole message will be, if it has no more to say.
+    len: usize,
     body: Vec<u8>,
 }
 
 impl Writer {
-    pub(super) fn new(kind: Kind) -> Self {
+    pub(super) fn new(kind: Kind, len: usize) -> Self {
         let body = Vec::new();
-        Self { kind, body }
+        Self { kind, len, body }
     }
 
     pub(super) fn random(mut self, random: &[u8; RANDOM_LEN]) -> Self {
@@ -98,7 +89,7 @@ impl Writer {
 
     /// The padded message with a tag at its end over everything before it.
     pub(super) fn seal<const N: usize>(self, tag: impl FnOnce(&[u8]) -> [u8; N]) -> Vec<u8> {
-        let usual = self.kind.len() - HEADER_LEN;
+        let usual = self.len.saturating_sub(HEADER_LEN);
         let len = usual.max(self.body.len() + N);
         let mut message = Vec::with_capacity(HEADER_LEN + len);
         message.put_u8(self.kind as u8);

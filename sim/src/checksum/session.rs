@@ -10,7 +10,7 @@ use quinn_proto::{
 };
 
 use super::{
-    HandshakeData,
+    Flights, HandshakeData,
     keys::{self, Level, Secret, TAG_LEN},
     message::{self, Alert, Kind, RANDOM_LEN, Reader, Writer},
 };
@@ -25,6 +25,7 @@ pub(super) struct Offer {
     pub(super) protocol: Vec<u8>,
     pub(super) params: Vec<u8>,
     pub(super) random: [u8; RANDOM_LEN],
+    pub(super) flights: Flights,
 }
 
 /// What the other end has stated so far.
@@ -162,7 +163,7 @@ impl Session {
     }
 
     fn client_hello(&self) -> Vec<u8> {
-        Writer::new(Kind::ClientHello)
+        Writer::new(Kind::ClientHello, self.offer.flights.client_hello)
             .random(&self.offer.random)
             .string(&self.offer.protocol)
             .string(&self.offer.params)
@@ -170,13 +171,13 @@ impl Session {
     }
 
     fn server_hello(&self) -> Vec<u8> {
-        Writer::new(Kind::ServerHello)
+        Writer::new(Kind::ServerHello, self.offer.flights.server_hello)
             .random(&self.offer.random)
             .finish()
     }
 
     fn server_flight(&self) -> Vec<u8> {
-        Writer::new(Kind::ServerFlight)
+        Writer::new(Kind::ServerFlight, self.offer.flights.server)
             .identity(self.offer.identity)
             .string(&self.offer.protocol)
             .string(&self.offer.params)
@@ -184,7 +185,7 @@ impl Session {
     }
 
     fn client_flight(&self) -> Vec<u8> {
-        Writer::new(Kind::ClientFlight)
+        Writer::new(Kind::ClientFlight, self.offer.flights.client)
             .identity(self.offer.identity)
             .seal(|message| self.finished(Side::Client, message))
     }

@@ -4,8 +4,6 @@ use std::{
     collections::BTreeSet,
     mem,
     net::SocketAddr,
-    rc::Rc,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,9 +13,11 @@ use quicpool_core::{
     PeerAddr, PeerId, Transmit,
 };
 
-use super::process::{Pace, Socket};
+use super::{
+    credentials::{Making, NewProcess},
+    process::{Pace, Socket},
+};
 use crate::{
-    Checksum,
     clock::Clock,
     dice::{Dice, Domain},
 };
@@ -26,13 +26,6 @@ use crate::{
 const RECEIVE_MAX: usize = 256;
 /// Calls into a machine at one instant. One that needs more has deadlines that never move.
 const CALLS_AT_ONE_INSTANT_MAX: usize = 100_000;
-/// What a wall clock shows when a run begins, in milliseconds since the Unix epoch: some day in
-/// 2026, and any other would do.
-const WALL_CLOCK_MS: u64 = 1_780_000_000_000;
-
-/// How a node's credentials differ from plain ones.
-pub(super) type Dress = Rc<dyn Fn(Checksum) -> Checksum>;
-
 /// A datagram that has left a machine.
 pub(super) struct Departure {
     pub(super) destination: SocketAddr,
@@ -59,7 +52,7 @@ pub(super) struct Node {
     pub(super) peer: PeerAddr,
     number: u64,
     config: Config,
-    dress: Dress,
+    credentials: Making,
     machine: Option<Manager>,
     /// How often the process has been started.
     starts: u64,
@@ -79,12 +72,12 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn new(number: u64, peer: PeerAddr, config: Config, dress: Dress) -> Self {
+    pub(super) fn new(number: u64, peer: PeerAddr, config: Config, credentials: Making) -> Self {
         Self {
             peer,
             number,
             config,
-            dress,
+            credentials,
             machine: None,
             starts: 0,
             clock_ahead: Duration::ZERO,
@@ -102,7 +95,7 @@ impl Node {
     /// A node that has not been started, like this one but for its place.
     pub(super) fn twin(&self, number: u64, addr: SocketAddr) -> Self {
         let peer = PeerAddr { addr, ..self.peer };
-        Self::new(number, peer, self.config.clone(), self.dress.clone())
+        Self::new(number, peer, self.config.clone(), self.credentials.clone())
     }
 
     pub(super) fn set_wall_clock(&mut self, ahead: Duration) {
@@ -113,17 +106,18 @@ impl Node {
     pub(super) fn start(&mut self, dice: Dice, clock: &Clock) {
         let (node, start) = (self.number, self.starts);
         self.starts += 1;
-        // Sessions of a new process must not repeat those of its predecessor.
-        let sessions = dice.roll(Domain::Sessions, node, start);
-        let credentials = (self.dress)(Checksum::new(self.peer.id, sessions));
-        let uptime = clock.now() + self.clock_ahead;
+        let wall_clock = clock.wall_clock(self.clock_ahead);
         let incarnation = Incarnation {
-            started_ms: WALL_CLOCK_MS + uptime.as_millis() as u64,
+            started_ms: wall_clock.now().as_millis() as u64,
             random: dice.roll(Domain::Incarnation, node, start),
         };
+        let credentials = (self.credentials)(&NewProcess {
+            seed: dice.roll(Domain::Sessions, node, start),
+            wall_clock,
+        });
         let seed = dice.bytes(Domain::MachineSeed, node, start);
         let (config, now) = (self.config.clone(), clock.instant());
-        let machine = Manager::new(config, Arc::new(credentials), incarnation, seed, now);
+        let machine = Manager::new(config, credentials, incarnation, seed, now);
         self.crash();
         self.machine = Some(machine.expect("the configuration of a node is valid"));
     }

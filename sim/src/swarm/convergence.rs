@@ -1,6 +1,6 @@
 //! How long a world that is well again may take to settle everything.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{LinkFault, Operation, Scenario, limits::SESSION_TIMEOUT};
 use crate::{Delay, ms, secs};
@@ -12,6 +12,10 @@ const DEVIATIONS: u32 = 4;
 /// is (RFC 9000, section 10.1), and a probe timeout is three round trips if the first one ever
 /// measured was the longest (RFC 9002, section 5.3 and 6.2).
 const SILENT_ROUND_TRIPS: u32 = 3 * 3;
+
+/// What a connection may send before it hears anything: ten datagrams (RFC 9002, section 7.2). The
+/// shortest turn lasts long enough for it.
+const WINDOW_BYTES: usize = 12_000;
 
 /// How often a node tries what fails by chance until one in a million has not succeeded: this
 /// often, divided by the chance.
@@ -27,9 +31,9 @@ impl Scenario {
     /// - As long as an end may take to notice that a connection has died: `liveness_timeout`, or
     ///   nine of the longest round trips that were ever measured. Whoever stood still for five
     ///   seconds has measured five.
-    /// - As many *turns* as there are pairs of nodes, divided by the slots of a node; one if there
-    ///   are slots for all. Outsiders are counted, as they are dialled, too. In the worst case a
-    ///   turn takes
+    /// - As many *turns* as there are pairs of nodes, divided by the slots of a node, for each
+    ///   window of data that one has for another; one if there are slots for all. Outsiders are
+    ///   counted, as they are dialled, too. In the worst case a turn takes
     ///   - `backoff_max`, as the last dial was refused or not answered,
     ///   - `slot_wait` and `tenure_min`, until a slot is free at either end,
     ///   - a dial: `handshake_timeout` for each address under which the peer was ever known, and
@@ -79,8 +83,21 @@ impl Scenario {
         let pairs = self.nodes * peers / 2;
         match slots >= peers {
             true => 1,
-            false => count(pairs.div_ceil(slots)),
+            false => count(pairs.div_ceil(slots)) * count(self.windows()),
         }
+    }
+
+    /// How many initial windows the most fill that one node can have for another.
+    fn windows(&self) -> usize {
+        let mut lines: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+        for step in &self.steps {
+            if let Operation::Send { from, to, lengths } = &step.operation {
+                *lines.entry((*from, *to)).or_default() += lengths.iter().sum::<usize>();
+            }
+        }
+        let most = lines.into_values().max().unwrap_or(0);
+        let held = most.min(self.limits.outbox_bytes_max);
+        held.div_ceil(WINDOW_BYTES).max(1)
     }
 
     fn turn_max(&self) -> Duration {

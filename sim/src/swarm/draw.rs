@@ -12,7 +12,7 @@ use super::{
     Condition, Limits, LinkFault, LinkProfile, Operation, Outsider, Scenario, Step, Where,
 };
 use crate::{
-    Delay,
+    Crypto, Delay,
     dice::{Dice, Domain},
     ms, secs,
 };
@@ -90,6 +90,7 @@ impl Scenario {
         let step = |n| part(Part::Step(n), nodes).step(&families);
         Self {
             seed,
+            crypto: Crypto::Checksum,
             nodes,
             limits: part(Part::Limits, nodes).limits(),
             links: part(Part::Links, nodes).links(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Limits, Operation, Outcome, Watch, world::World};
-use crate::{Delay, Path, duration};
+use crate::{Crypto, Delay, Path, duration};
 
 /// A world: who there is, what they do, and what is done to them.
 ///
@@ -15,6 +15,9 @@ use crate::{Delay, Path, duration};
 pub struct Scenario {
     /// Decides everything that is random in the network and in the machines.
     pub seed: u64,
+    /// What sessions are made of. [`draw`](Self::draw) always says `Checksum`.
+    #[serde(default, with = "crypto_text")]
+    pub crypto: Crypto,
     /// How many nodes there are, which all know each other.
     pub nodes: usize,
     /// The configuration of every node.
@@ -115,6 +118,13 @@ impl Scenario {
         (0..self.nodes).filter(is_well)
     }
 
+    /// The same world with another cryptography.
+    #[must_use]
+    pub fn crypto(mut self, crypto: Crypto) -> Self {
+        self.crypto = crypto;
+        self
+    }
+
     /// Plays the world to its end.
     ///
     /// # Panics
@@ -134,5 +144,19 @@ impl Scenario {
     #[must_use]
     pub fn play(&self, watch: &mut dyn Watch, until: Option<Duration>) -> Outcome {
         World::new(self, watch, until).run(self)
+    }
+}
+
+mod crypto_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::Crypto;
+
+    pub(super) fn serialize<S: Serializer>(crypto: &Crypto, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(crypto)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Crypto, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
     }
 }

@@ -3,6 +3,7 @@
 use std::{ops::ControlFlow, time::Duration};
 
 use super::{Scenario, Step, simplify::Simplify};
+use crate::Crypto;
 
 /// How a world is made smaller.
 #[derive(Debug, Clone, Copy)]
@@ -184,6 +185,10 @@ where
     }
 
     fn simplify_whole(&mut self) -> ControlFlow<()> {
+        if self.best.crypto != Crypto::default() {
+            let candidate = self.best.clone().crypto(Crypto::default());
+            self.keeps(candidate)?;
+        }
         self.simplify(
             |world| world.limits.clone(),
             |world, limits| world.limits = limits,

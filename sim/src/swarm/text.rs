@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Condition, LinkFault, LinkProfile, Operation, Outsider, Scenario, Where};
-use crate::{Delay, duration::text};
+use crate::{Crypto, Delay, duration::text};
 
 impl Display for Scenario {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -15,6 +15,9 @@ impl Display for Scenario {
             "seed {}, {} nodes, {}",
             self.seed, self.nodes, self.links
         )?;
+        if self.crypto != Crypto::default() {
+            writeln!(f, "crypto {}", self.crypto)?;
+        }
         writeln!(f, "{}", self.limits)?;
         let mut at = Duration::ZERO;
         for step in &self.steps {

@@ -52,7 +52,7 @@ impl Scenario {
 
     fn run_perturbed(&self) -> (Outcome, Trail) {
         let junk = junk(self.seed);
-        let mut another = Self::draw(!self.seed);
+        let mut another = Self::draw(!self.seed).crypto(self.crypto);
         another.steps.truncate(STEPS_OF_ANOTHER);
         let _ = another.run();
         let played = self.run_with(|world| world.make_links_backwards());

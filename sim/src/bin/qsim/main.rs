@@ -14,6 +14,7 @@ mod world;
 use std::{ops::Range, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
+use quicpool_sim::Crypto;
 
 /// Where failing worlds are written to.
 const OUT: &str = "target/sim";
@@ -47,6 +48,9 @@ struct Options {
     /// Threads; as many as there are cores unless said otherwise
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
+    /// What sessions are made of: checksum, or tls as in production
+    #[arg(long, default_value_t)]
+    crypto: Crypto,
     /// Run each world twice, and compare every byte that was sent
     #[arg(long)]
     check_twice: bool,

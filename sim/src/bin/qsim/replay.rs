@@ -7,6 +7,7 @@ use std::{
 };
 
 use quicpool_core::Event;
+use quicpool_sim::Crypto;
 use quicpool_sim::swarm::{Effect, Outcome, Phase, ReproError, Step, Violation, Watch};
 
 use crate::{duration, failure::Failed, world::Source};
@@ -16,6 +17,9 @@ use crate::{duration, failure::Failed, world::Source};
 pub(crate) struct Options {
     /// A seed, or a file that `run` or `shrink` has written
     world: Source,
+    /// What sessions of a seed are made of: checksum, or tls as in production
+    #[arg(long, default_value_t)]
+    crypto: Crypto,
     /// Leave it at this time of its own, and show how things are: 1500ms, 60s
     #[arg(long, value_parser = duration)]
     until: Option<Duration>,
@@ -26,7 +30,7 @@ pub(crate) struct Options {
 
 /// Plays a world, and gives the exit code.
 pub(crate) fn replay(options: &Options) -> Result<u8, ReproError> {
-    let (scenario, repro) = options.world.load()?;
+    let (scenario, repro) = options.world.load(options.crypto)?;
     let mut teller = Teller {
         out: io::stdout().lock(),
         tells: match options.verbose {

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use quicpool_sim::Crypto;
 use serde_json::json;
 
 use crate::{failure::Failed, run::Played};
@@ -15,6 +16,7 @@ const SHOWN_MAX: usize = 3;
 
 /// The sum of all worlds.
 pub(crate) struct Report {
+    crypto: Crypto,
     seeds: u64,
     failures: Vec<(u64, Failed)>,
     elapsed: Duration,
@@ -27,8 +29,9 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) const fn new() -> Self {
+    pub(crate) const fn new(crypto: Crypto) -> Self {
         Self {
+            crypto,
             seeds: 0,
             failures: Vec::new(),
             elapsed: Duration::ZERO,
@@ -97,6 +100,7 @@ impl Report {
 
     fn json(&self) -> serde_json::Value {
         json!({
+            "crypto": self.crypto.to_string(),
             "seeds": self.seeds,
             "failures": self.failures.len(),
             "failed_seeds": self.failures.iter().map(|(seed, _)| seed).collect::<Vec<_>>(),
@@ -116,7 +120,7 @@ impl Report {
                     let file = file.display();
                     writeln!(out, "written to {file}\nagain: qsim replay {file}\n")?;
                 }
-                None => writeln!(out, "again: qsim replay {seed}\n")?,
+                None => writeln!(out, "again: qsim replay {seed} --crypto {}\n", self.crypto)?,
             }
         }
         let injected: Vec<String> = self

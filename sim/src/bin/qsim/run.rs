@@ -24,7 +24,7 @@ pub(crate) fn run(options: &Options) -> Report {
     let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
     let bar = progress_bar(options.seeds.end - options.seeds.start);
     let next = AtomicU64::new(options.seeds.start);
-    let report = Mutex::new(Report::new());
+    let report = Mutex::new(Report::new(options.crypto));
     let began = Instant::now();
     let jobs = options.jobs.map_or_else(cores, usize::from);
     thread::scope(|scope| {
@@ -69,7 +69,7 @@ fn work(
         if seed >= options.seeds.end {
             return;
         }
-        let scenario = Scenario::draw(seed);
+        let scenario = Scenario::draw(seed).crypto(options.crypto);
         let mut played = play(&scenario, options.check_twice);
         if let Played {
             failed: Some(failed),

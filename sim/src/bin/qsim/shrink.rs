@@ -8,6 +8,7 @@ use std::{
 };
 
 use indicatif::ProgressBar;
+use quicpool_sim::Crypto;
 use quicpool_sim::swarm::{End, Failure, Repro, ReproError, Scenario, Shrink};
 
 use crate::{OUT, duration, world::Source};
@@ -17,6 +18,9 @@ use crate::{OUT, duration, world::Source};
 pub(crate) struct Options {
     /// A seed, or a file that `run` or `shrink` has written
     world: Source,
+    /// What sessions of a seed are made of: checksum, or tls as in production
+    #[arg(long, default_value_t)]
+    crypto: Crypto,
     /// Where to write what is left of it; a name of its own in target/sim unless said otherwise
     #[arg(long)]
     out: Option<PathBuf>,
@@ -27,7 +31,7 @@ pub(crate) struct Options {
 
 /// Makes a world smaller, writes it down, and gives the exit code.
 pub(crate) fn shrink(options: &Options) -> Result<u8, ReproError> {
-    let (scenario, repro) = options.world.load()?;
+    let (scenario, repro) = options.world.load(options.crypto)?;
     // Panics are what is looked for here. They are told of once, in the end.
     panic::set_hook(Box::new(|_| {}));
     let Some(failure) = failure_of(&scenario, repro.as_ref()) else {

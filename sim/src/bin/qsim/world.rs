@@ -5,7 +5,10 @@ use std::{
     str::FromStr,
 };
 
-use quicpool_sim::swarm::{Repro, ReproError, Scenario};
+use quicpool_sim::{
+    Crypto,
+    swarm::{Repro, ReproError, Scenario},
+};
 
 /// A seed, or a file.
 #[derive(Debug, Clone)]
@@ -24,10 +27,10 @@ impl FromStr for Source {
 }
 
 impl Source {
-    /// The world, and for a file how it has failed once.
-    pub(crate) fn load(&self) -> Result<(Scenario, Option<Repro>), ReproError> {
+    /// The world, and for a file how it has failed once. The file says which cryptography, too.
+    pub(crate) fn load(&self, crypto: Crypto) -> Result<(Scenario, Option<Repro>), ReproError> {
         match self {
-            Self::Seed(seed) => Ok((Scenario::draw(*seed), None)),
+            Self::Seed(seed) => Ok((Scenario::draw(*seed).crypto(crypto), None)),
             Self::File(path) => {
                 let repro = Repro::read(path)?;
                 Ok((repro.scenario.clone(), Some(repro)))

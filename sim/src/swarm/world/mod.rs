@@ -54,7 +54,8 @@ impl<'a> World<'a> {
         until: Option<Duration>,
     ) -> Self {
         let path = scenario.links.path();
-        let mut net = Net::new(scenario.seed).path(path.clone());
+        let net = Net::new(scenario.seed).crypto(scenario.crypto);
+        let mut net = net.path(path.clone());
         let nodes = net.nodes(scenario.nodes, &scenario.limits.config());
         net.introduce_all();
         Self {

@@ -11,13 +11,14 @@ use std::{
 };
 
 use bytes::BytesMut;
-use quicpool_core::{Credentials, PeerId};
-use quicpool_sim::Checksum;
+use quicpool_core::{Credentials, Identity, PeerId};
+use quicpool_sim::{Checksum, Crypto, SeededTls};
 use quinn_proto::{
     ClientConfig, Connection, ConnectionError, ConnectionHandle, ConnectionId,
     ConnectionIdGenerator, DatagramEvent, Dir, Endpoint, EndpointConfig, Event, Incoming,
-    ServerConfig, TransportConfig, VarInt,
+    ServerConfig, Side, TransportConfig, VarInt,
 };
+use rustls::{pki_types::UnixTime, time_provider::TimeProvider};
 
 /// One way across the wire.
 const LATENCY: Duration = Duration::from_millis(10);
@@ -31,21 +32,30 @@ pub(crate) struct Pair {
     pub(crate) now: Instant,
     epoch: Instant,
     flying: VecDeque<Flying>,
-    /// Each datagram that has left a host: when, and its bytes.
-    pub(crate) trace: Vec<(Duration, Vec<u8>)>,
+    /// Each datagram that has left a host.
+    pub(crate) trace: Vec<Sent>,
     /// What the wire does to one datagram.
     pub(crate) damage: Option<Damage>,
 }
 
-/// Something that happens to the datagram with this place in the trace.
+/// A datagram, when it left and whom.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sent {
+    pub(crate) at: Duration,
+    pub(crate) by: Side,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Something that happens to the first datagram from this place in the trace on that is as long.
 pub(crate) struct Damage {
     pub(crate) place: usize,
+    pub(crate) len_min: usize,
     pub(crate) change: fn(&mut BytesMut),
 }
 
 /// An endpoint with its one connection.
 pub(crate) struct Host {
-    pub(crate) credentials: Checksum,
+    pub(crate) credentials: Arc<dyn Credentials>,
     pub(crate) connection: Option<Connection>,
     pub(crate) connected: bool,
     pub(crate) lost: Option<ConnectionError>,
@@ -62,7 +72,16 @@ struct Flying {
 }
 
 impl Pair {
-    pub(crate) fn new(client: Checksum, server: Checksum) -> Self {
+    pub(crate) fn new(client: impl Credentials, server: impl Credentials) -> Self {
+        Self::between(Arc::new(client), Arc::new(server))
+    }
+
+    /// Two ordinary peers.
+    pub(crate) fn of(crypto: Crypto, seed: u64) -> Self {
+        Self::between(credentials(crypto, 1, seed), credentials(crypto, 2, seed))
+    }
+
+    fn between(client: Arc<dyn Credentials>, server: Arc<dyn Credentials>) -> Self {
         let epoch = Instant::now();
         Self {
             client: Host::new(client, 1),
@@ -76,8 +95,8 @@ impl Pair {
     }
 
     /// Two ordinary peers, connected.
-    pub(crate) fn connected(seed: u64) -> Self {
-        let mut pair = Self::new(Checksum::new(id(1), seed), Checksum::new(id(2), seed));
+    pub(crate) fn connected(crypto: Crypto, seed: u64) -> Self {
+        let mut pair = Self::of(crypto, seed);
         pair.dial();
         pair.run();
         assert!(pair.client.connected && pair.server.connected);
@@ -85,7 +104,7 @@ impl Pair {
     }
 
     /// A new process takes the server's place.
-    pub(crate) fn restart_server(&mut self, credentials: Checksum) {
+    pub(crate) fn restart_server(&mut self, credentials: Arc<dyn Credentials>) {
         self.server = Host::new(credentials, 2);
     }
 
@@ -97,6 +116,11 @@ impl Pair {
     pub(crate) fn send_and_check(&mut self, bytes: &[u8]) {
         self.client.send(bytes);
         self.run();
+        self.check(bytes);
+    }
+
+    /// Sees that these bytes have arrived on a stream of their own.
+    pub(crate) fn check(&mut self, bytes: &[u8]) {
         let received = self.server.receive();
         assert!(
             received.as_deref() == Some(bytes),
@@ -106,7 +130,11 @@ impl Pair {
 
     /// Lets a while pass.
     pub(crate) fn run(&mut self) {
-        let end = self.now + A_WHILE;
+        self.run_for(A_WHILE);
+    }
+
+    pub(crate) fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
         while let Some(next) = self.next_moment().filter(|next| *next < end) {
             self.now = next.max(self.now);
             self.deliver_due();
@@ -127,12 +155,19 @@ impl Pair {
     }
 
     fn fly(&mut self, to: SocketAddr, mut bytes: BytesMut) {
-        if let Some(damage) = &self.damage
-            && damage.place == self.trace.len()
-        {
+        let place = self.trace.len();
+        let is_met = |damage: &mut Damage| damage.place <= place && damage.len_min <= bytes.len();
+        if let Some(damage) = self.damage.take_if(is_met) {
             (damage.change)(&mut bytes);
         }
-        self.trace.push((self.now - self.epoch, bytes.to_vec()));
+        self.trace.push(Sent {
+            at: self.now - self.epoch,
+            by: match to == self.server.addr {
+                true => Side::Client,
+                false => Side::Server,
+            },
+            bytes: bytes.to_vec(),
+        });
         let at = self.now + LATENCY;
         self.flying.push_back(Flying { at, to, bytes });
     }
@@ -156,7 +191,7 @@ impl Pair {
 }
 
 impl Host {
-    fn new(credentials: Checksum, number: u8) -> Self {
+    fn new(credentials: Arc<dyn Credentials>, number: u8) -> Self {
         let mut config = EndpointConfig::new(credentials.reset_key());
         config.supported_versions(vec![1]);
         config.rng_seed(Some([number; 32]));
@@ -326,8 +361,32 @@ fn cid(number: u64) -> ConnectionId {
 }
 
 /// The identity of a peer with this number.
-pub(crate) fn id(number: u8) -> PeerId {
-    PeerId::from_bytes([number; 32])
+pub(crate) fn id(crypto: Crypto, number: u8) -> PeerId {
+    credentials(crypto, number, 0).local_id()
+}
+
+/// The credentials of a peer with this number.
+pub(crate) fn credentials(crypto: Crypto, number: u8, seed: u64) -> Arc<dyn Credentials> {
+    if crypto == Crypto::Tls {
+        return Arc::new(tls(number, seed, &Arc::default()));
+    }
+    Arc::new(Checksum::new(PeerId::from_bytes([number; 32]), seed))
+}
+
+/// The same by TLS at a time of its own.
+pub(crate) fn tls(number: u8, seed: u64, time: &Arc<Hours>) -> SeededTls {
+    SeededTls::new(&Identity::from_seed(&[number; 32]), seed, time.clone())
+}
+
+/// A wall clock that shows what it is set to: hours since the Unix epoch.
+#[derive(Debug, Default)]
+pub(crate) struct Hours(pub(crate) AtomicU64);
+
+impl TimeProvider for Hours {
+    fn current_time(&self) -> Option<UnixTime> {
+        let time = Duration::from_secs(3_600 * self.0.load(Ordering::Relaxed));
+        Some(UnixTime::since_unix_epoch(time))
+    }
 }
 
 /// The code with which either end has closed a connection.

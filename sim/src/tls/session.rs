@@ -1,0 +1,78 @@
+//! A session of rustls with draws of its own.
+
+use std::any::Any;
+
+use quinn_proto::{
+    ConnectionId, Side, TransportError,
+    crypto::{self, ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey},
+    transport_parameters::TransportParameters,
+};
+
+use super::draws::Draws;
+
+/// Lends its draws to rustls in every call that may need some.
+pub(super) struct Session {
+    tls: Box<dyn crypto::Session>,
+    draws: Draws,
+}
+
+impl Session {
+    pub(super) fn new(tls: Box<dyn crypto::Session>, draws: Draws) -> Self {
+        Self { tls, draws }
+    }
+}
+
+impl crypto::Session for Session {
+    fn initial_keys(&self, dst_cid: &ConnectionId, side: Side) -> Keys {
+        self.tls.initial_keys(dst_cid, side)
+    }
+
+    fn handshake_data(&self) -> Option<Box<dyn Any>> {
+        self.tls.handshake_data()
+    }
+
+    fn peer_identity(&self) -> Option<Box<dyn Any>> {
+        self.tls.peer_identity()
+    }
+
+    fn early_crypto(&self) -> Option<(Box<dyn HeaderKey>, Box<dyn PacketKey>)> {
+        self.tls.early_crypto()
+    }
+
+    fn early_data_accepted(&self) -> Option<bool> {
+        self.tls.early_data_accepted()
+    }
+
+    fn is_handshaking(&self) -> bool {
+        self.tls.is_handshaking()
+    }
+
+    fn read_handshake(&mut self, buf: &[u8]) -> Result<bool, TransportError> {
+        self.draws.during(|| self.tls.read_handshake(buf))
+    }
+
+    fn transport_parameters(&self) -> Result<Option<TransportParameters>, TransportError> {
+        self.tls.transport_parameters()
+    }
+
+    fn write_handshake(&mut self, buf: &mut Vec<u8>) -> Option<Keys> {
+        self.draws.during(|| self.tls.write_handshake(buf))
+    }
+
+    fn next_1rtt_keys(&mut self) -> Option<KeyPair<Box<dyn PacketKey>>> {
+        self.tls.next_1rtt_keys()
+    }
+
+    fn is_valid_retry(&self, orig_dst_cid: &ConnectionId, header: &[u8], payload: &[u8]) -> bool {
+        self.tls.is_valid_retry(orig_dst_cid, header, payload)
+    }
+
+    fn export_keying_material(
+        &self,
+        output: &mut [u8],
+        label: &[u8],
+        context: &[u8],
+    ) -> Result<(), ExportKeyingMaterialError> {
+        self.tls.export_keying_material(output, label, context)
+    }
+}

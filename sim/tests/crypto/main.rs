@@ -1,0 +1,10 @@
+//! Both cryptographies of the simulator: what their sessions do under quinn-proto, that they repeat,
+//! and that they tell the same story.
+
+mod agreement;
+mod both;
+mod checksum;
+mod flights;
+mod pair;
+mod sessions;
+mod tls;
