@@ -59,7 +59,7 @@ impl Scenario {
     ///
     /// scenario.steps[0].operation = Operation::Connect(0, 64);
     /// let error = scenario.check().unwrap_err().to_string();
-    /// assert_eq!(error, "a node in steps[0].operation is 64, allowed is 0..=1");
+    /// assert!(error.starts_with("a node in steps[0].operation is 64, allowed is 0..="), "{error}");
     /// ```
     pub fn check(&self) -> Result<(), ScenarioError> {
         within("nodes", self.nodes, NODES)?;
