@@ -8,6 +8,11 @@ use std::{
     thread,
 };
 
+/// Cargo runs the tests of an example only when it is asked to; here its test is one of ours.
+#[path = "../examples/register.rs"]
+#[expect(dead_code, reason = "the program is run as a process, too")]
+mod register;
+
 /// Where cargo puts examples: beside the directory of this program.
 fn example(name: &str) -> Command {
     let mut path: PathBuf = env::current_exe().expect("this program has a path");
@@ -114,6 +119,63 @@ fn an_identity_on_disk_comes_back() {
     let [first, second] = [address(&path), address(&path)];
     fs::remove_file(&path).unwrap();
     assert_eq!(first, second);
+}
+
+/// The program in the README, and what its test takes from the environment.
+const REGISTER: &str = include_str!("../examples/register.rs");
+
+#[test]
+fn the_readme_shows_the_register() {
+    let begin = REGISTER
+        .find("use quicpool::Message")
+        .expect("it begins so");
+    let end = REGISTER.find("\nfn main").expect("it ends so");
+    let shown = REGISTER[begin..end].replace("#[cfg_attr(test, test)]", "#[test]");
+    let block = format!("```rust\n{shown}```\n");
+    let readme = include_str!("../README.md");
+    assert!(readme.contains(&block), "README.md should contain: {block}");
+    let test = shown.split("#[test]").nth(1).expect("there is a test");
+    assert!(test.trim().lines().count() < 20, "{test}");
+}
+
+#[test]
+fn a_simulated_application_runs_the_seeds_that_the_environment_names() {
+    for (variable, value, runs) in [
+        ("SIM_SEED", "17", "1 run, "),
+        ("SIM_SEEDS", "3", "3 runs, "),
+        ("SIM_SEEDS", "5..7", "2 runs, "),
+    ] {
+        let output = register(variable, value);
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{output:?}");
+        let begin = format!("registers_agree: {runs}");
+        assert!(stdout.starts_with(&begin), "{variable}={value}: {stdout}");
+    }
+}
+
+#[test]
+fn a_variable_that_means_nothing_is_named() {
+    for (variable, value) in [
+        ("SIM_SEED", "x"),
+        ("SIM_SEEDS", "0"),
+        ("SIM_TIME", "30"),
+        ("SIM_REPRO", "no/such/file"),
+    ] {
+        let output = register(variable, value);
+        assert!(!output.status.success(), "{variable}={value}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let complaint = format!("registers_agree: {variable} is {value:?}; allowed is ");
+        assert!(stderr.contains(&complaint), "{stderr}");
+    }
+}
+
+fn register(variable: &str, value: &str) -> Output {
+    let mut register = example("register");
+    for other in ["SIM_SEED", "SIM_SEEDS", "SIM_TIME", "SIM_REPRO"] {
+        register.env_remove(other);
+    }
+    let output = register.env(variable, value).output();
+    output.expect("the example is built with the tests")
 }
 
 #[test]

@@ -25,6 +25,9 @@ pub(crate) enum Domain {
     Tie,
     Scenario,
     Junk,
+    Plan,
+    App,
+    Test,
 }
 
 /// All draws of one seed.
@@ -34,7 +37,7 @@ pub(crate) struct Dice {
 }
 
 impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self { seed }
     }
 

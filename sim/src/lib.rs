@@ -8,7 +8,10 @@
 //!   bytes, and a handshake costs microseconds.
 //! - `SeededTls` is the TLS 1.3 of production, with randomness from the seed, for whom real
 //!   handshakes matter: it costs ten times as much, and repeats as exactly (feature `tls`).
+//! - [`app`] runs an application of your own on simulated nodes, over many seeds, each with its own
+//!   faults: begin there to test what you have built on quicpool.
 //! - [`swarm`] draws whole worlds from seeds and plays them; the program `qsim` runs thousands.
+//! - [`trace`] keeps a record of a run, to look at in a browser or a terminal.
 //! - [`Net`] is a network of machines in discrete time, with links that lose, duplicate, delay and
 //!   damage datagrams as the seed decides, and nodes that crash and restart.
 //!
@@ -36,6 +39,7 @@
 //! Nothing here protects anything: whoever reads the wire reads the messages.
 
 mod agenda;
+pub mod app;
 mod checksum;
 mod clock;
 mod crypto;
@@ -47,6 +51,7 @@ mod net;
 pub mod swarm;
 #[cfg(feature = "tls")]
 mod tls;
+pub mod trace;
 
 pub use checksum::{Checksum, Flights, HandshakeData};
 pub use clock::WallClock;

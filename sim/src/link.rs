@@ -19,9 +19,8 @@ mod stage;
 #[cfg(test)]
 mod testing;
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
-pub(crate) use self::stage::Parcel;
 pub use self::{
     faults::{BlackHole, Burst, Delay, Faults, FirstLost, Order, Queue, Rate},
     path::Path,
@@ -30,6 +29,10 @@ pub use self::{
 use self::{
     row::Row,
     stage::{Context, LinkDice},
+};
+pub(crate) use self::{
+    row::{Deed, Note},
+    stage::Parcel,
 };
 use crate::dice::Dice;
 
@@ -88,12 +91,13 @@ impl Link {
         }
     }
 
-    /// Takes a datagram, and numbers it.
-    pub(crate) fn enter(&mut self, now: Duration, parcel: Parcel) {
+    /// Takes a datagram, and says under which number.
+    pub(crate) fn enter(&mut self, now: Duration, parcel: Parcel) -> u64 {
         let number = self.offered * Parcel::NUMBERS;
         self.offered += 1;
         let (context, row) = self.parts(now);
         row.enter(&context, Parcel { number, ..parcel });
+        number
     }
 
     /// When there is something to pull.
@@ -115,6 +119,20 @@ impl Link {
 
     pub(crate) fn unclog(&mut self) {
         self.clogged_until = Duration::ZERO;
+    }
+
+    /// Notes from this moment on what stages do to each datagram.
+    pub(crate) fn take_notes(&mut self) {
+        self.row.notes = Some(Vec::new());
+    }
+
+    pub(crate) fn leave_notes(&mut self) {
+        self.row.notes = None;
+    }
+
+    /// What they have done since this was last asked.
+    pub(crate) fn notes(&mut self) -> Vec<Note> {
+        self.row.notes.as_mut().map(mem::take).unwrap_or_default()
     }
 
     /// What each stage has done, in their order. The first and the last are both called `cut`.

@@ -12,6 +12,7 @@ mod outside;
 mod process;
 mod trail;
 mod verbs;
+mod watch;
 mod wire;
 
 use std::{collections::BTreeMap, fmt, mem, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
@@ -28,6 +29,7 @@ use crate::{
     clock::Clock,
     dice::{Dice, Domain},
     link::{Delay, Link},
+    trace::Recorder,
 };
 
 /// Things done at one instant by all nodes together. A run that needs more stands still.
@@ -97,6 +99,8 @@ pub struct Net {
     outside: Vec<Astray>,
     /// How many steps have been taken since the clock moved.
     steps: usize,
+    /// Who keeps a record of all this, if anybody does.
+    recorder: Option<Recorder>,
 }
 
 /// In which order things happen that are due at one instant.
@@ -137,6 +141,7 @@ impl Net {
             node_faults: BTreeMap::new(),
             outside: Vec::new(),
             steps: 0,
+            recorder: None,
         }
     }
 
@@ -157,11 +162,16 @@ impl Net {
     /// ```
     #[must_use]
     pub fn path(mut self, path: Path) -> Self {
+        self.set_path(path);
+        self
+    }
+
+    pub(crate) fn set_path(&mut self, path: Path) {
         self.path = path;
         for ((from, to), link) in &mut self.links {
             link.faults = wire::faults(&self.path, *from, *to);
         }
-        self
+        self.arm_links();
     }
 
     /// The same network with another cryptography, which decides what identities are: with TLS they
@@ -272,6 +282,7 @@ impl Net {
         self.addresses.insert(id.addr(), id);
         self.nodes.push(node);
         self.armed.push(None);
+        self.note_node(id);
         self.restart(id);
         id
     }
@@ -310,7 +321,7 @@ impl Net {
     }
 
     /// Does the next thing that is due not after `end`, if there is one.
-    fn step(&mut self, end: Duration) -> bool {
+    pub(crate) fn step(&mut self, end: Duration) -> bool {
         let Some(at) = self.next_due().filter(|at| *at <= end) else {
             return false;
         };
@@ -361,10 +372,12 @@ impl Net {
             self.steps = 0;
         }
         self.clock.advance_to(to);
+        self.note_time();
     }
 
     /// Lets a node do what it has to do at this instant, and notes when it wants to be called.
     fn settle(&mut self, id: NodeId) {
+        let heard = self.heard(id);
         let node = &mut self.nodes[id.index()];
         let departures = node.settle(&self.clock);
         let deadline = node.deadline(&self.clock);
@@ -372,6 +385,7 @@ impl Net {
         if let Some(at) = deadline.filter(|_| deadline != armed) {
             self.arrange(at, Due::Deadline(id));
         }
+        self.note_news(id, heard);
         for departure in departures {
             self.depart(id, departure);
         }

@@ -22,6 +22,28 @@ pub(super) struct Row {
     stages: Vec<Box<dyn Stage>>,
     /// Those that have come through.
     through: VecDeque<Parcel>,
+    /// What the stages have done to each datagram, if anybody wants to know.
+    pub(super) notes: Notes,
+}
+
+type Notes = Option<Vec<Note>>;
+
+/// What a stage has done to a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Note {
+    /// Under which number the link knows it.
+    pub(crate) number: u64,
+    pub(crate) stage: &'static str,
+    pub(crate) deed: Deed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deed {
+    Dropped,
+    /// Damaged, marked or held up.
+    Touched,
+    /// This many copies, under the numbers that follow.
+    Copied(u64),
 }
 
 impl Row {
@@ -44,11 +66,13 @@ impl Row {
         Self {
             stages,
             through: VecDeque::new(),
+            notes: None,
         }
     }
 
     pub(super) fn enter(&mut self, context: &Context<'_>, parcel: Parcel) {
-        feed(&mut self.stages, context, parcel, &mut self.through);
+        let through = &mut self.through;
+        feed(&mut self.stages, context, parcel, through, &mut self.notes);
     }
 
     /// When there is something to pull.
@@ -71,7 +95,7 @@ impl Row {
             let last = self.stages.iter().rposition(|stage| is_due(&**stage))?;
             let (stage, rest) = self.stages[last..].split_first_mut()?;
             if let Some(parcel) = stage.release(context) {
-                feed(rest, context, parcel, &mut self.through);
+                feed(rest, context, parcel, &mut self.through, &mut self.notes);
             }
         }
     }
@@ -89,12 +113,34 @@ fn feed(
     context: &Context<'_>,
     parcel: Parcel,
     through: &mut VecDeque<Parcel>,
+    notes: &mut Notes,
 ) {
     let Some((first, rest)) = stages.split_first_mut() else {
         through.push_back(parcel);
         return;
     };
+    let before = notes
+        .as_ref()
+        .map(|notes| (parcel.number, first.counts(), notes.len()));
     first.enter(context, parcel, &mut |parcel| {
-        feed(rest, context, parcel, through);
+        feed(rest, context, parcel, through, notes);
     });
+    if let (Some((number, before, at)), Some(notes)) = (before, notes) {
+        // Before the notes of the stages behind it, which speak of copies that it has made.
+        let note = |deed| Note {
+            number,
+            stage: first.name(),
+            deed,
+        };
+        notes.splice(at..at, deeds(&before, &first.counts()).map(note));
+    }
+}
+
+/// What the counts of a stage tell of the one datagram that has come in between.
+fn deeds(before: &StageCounts, after: &StageCounts) -> impl Iterator<Item = Deed> {
+    let copies = after.copied - before.copied;
+    let dropped = (after.dropped > before.dropped).then_some(Deed::Dropped);
+    let touched = (after.touched > before.touched).then_some(Deed::Touched);
+    let copied = (copies > 0).then_some(Deed::Copied(copies));
+    [dropped, touched, copied].into_iter().flatten()
 }

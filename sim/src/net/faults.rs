@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use super::{Net, NodeId};
-use crate::{Faults, LinkCounts, StageCounts, link::Link};
+use crate::{
+    Faults, LinkCounts, StageCounts,
+    link::Link,
+    trace::{Fate, Scope},
+};
 
 impl Net {
     /// Changes how all links treat datagrams, present and future ones, in both directions.
@@ -13,12 +17,14 @@ impl Net {
         for link in self.links.values_mut() {
             change(&mut link.faults);
         }
+        self.note_settings();
         self.arm_links();
     }
 
     /// Changes how one direction of one link treats datagrams.
     pub fn faults_between(&mut self, from: NodeId, to: NodeId, change: impl FnOnce(&mut Faults)) {
         change(&mut self.link(from, to).faults);
+        self.note_settings();
         self.arm_link(from, to);
     }
 
@@ -54,6 +60,7 @@ impl Net {
     /// Cuts the way from one node to another, and leaves the way back.
     pub fn cut_one_way(&mut self, from: NodeId, to: NodeId) {
         self.link(from, to).is_cut = true;
+        self.note_gate(from, to);
     }
 
     /// Cuts a node off from all others.
@@ -67,6 +74,8 @@ impl Net {
     pub fn heal(&mut self, a: NodeId, b: NodeId) {
         self.link(a, b).is_cut = false;
         self.link(b, a).is_cut = false;
+        self.note_gate(a, b);
+        self.note_gate(b, a);
     }
 
     /// Mends all cuts. Random faults stay.
@@ -74,6 +83,7 @@ impl Net {
         for link in self.links.values_mut() {
             link.is_cut = false;
         }
+        self.note_fault(|recorder, now| recorder.all_are_over(now, "cut"));
     }
 
     /// Holds all that would arrive at one node from another for this time. Then it arrives at once,
@@ -81,12 +91,15 @@ impl Net {
     pub fn clog(&mut self, from: NodeId, to: NodeId, time: Duration) {
         let until = self.clock.now() + time;
         self.link(from, to).clog(until);
+        let scope = Scope::OneWay(from, to);
+        self.note_fault(|recorder, now| recorder.begins(now, "clog", scope, Some(until)));
         self.arm_link(from, to);
     }
 
     /// Ends all clogs before their time.
     pub fn unclog_all(&mut self) {
         self.links.values_mut().for_each(Link::unclog);
+        self.note_fault(|recorder, now| recorder.all_are_over(now, "clog"));
         self.arm_links();
     }
 
@@ -107,13 +120,21 @@ impl Net {
     pub fn crash(&mut self, node: NodeId) {
         self.count("crash");
         self.nodes[node.index()].crash();
+        self.note_fault(|recorder, now| recorder.crashed(now, node));
         self.settle(node);
     }
 
     /// Starts a new process with a node's identity, address and configuration, in place of the one
     /// that runs, if one does. It knows nobody.
     pub fn restart(&mut self, node: NodeId) {
+        let again = !self.nodes[node.index()].is_fresh();
         self.nodes[node.index()].start(self.dice, &self.clock);
+        self.note_fault(|recorder, now| {
+            if again {
+                recorder.strikes(now, "restart", node, String::new());
+            }
+            recorder.started(now, node);
+        });
         self.settle(node);
     }
 
@@ -123,12 +144,20 @@ impl Net {
     pub fn pause(&mut self, node: NodeId) {
         self.count("pause");
         self.nodes[node.index()].pause();
+        if self.is_paused(node) {
+            let scope = Scope::Node(node);
+            self.note_fault(|recorder, now| recorder.begins(now, "paused", scope, None));
+        }
         self.settle(node);
     }
 
     /// Lets a paused process go on. It is as if no time had passed for it, but for the clock.
     pub fn resume(&mut self, node: NodeId) {
         self.nodes[node.index()].resume(&self.clock);
+        self.note_fault(|recorder, now| {
+            recorder.is_over(now, "paused", Scope::Node(node));
+            recorder.waited(now, node, Fate::Delivered);
+        });
         self.settle(node);
     }
 
@@ -137,6 +166,8 @@ impl Net {
         self.count("blocked socket");
         let until = self.clock.now() + time;
         self.nodes[node.index()].block_socket(until);
+        let scope = Scope::Node(node);
+        self.note_fault(|recorder, now| recorder.begins(now, "blocked socket", scope, Some(until)));
         self.settle(node);
     }
 
@@ -155,6 +186,8 @@ impl Net {
         addr.set_port(port.expect("a node moves less than 60,000 times"));
         self.addresses.insert(addr, node);
         self.nodes[node.index()].peer.addr = addr;
+        let detail = format!("to port {}", addr.port());
+        self.note_fault(|recorder, now| recorder.strikes(now, "rebind", node, detail));
     }
 
     /// Sets what a node's wall clock adds to the time of the run; its next process starts by it.
@@ -162,16 +195,22 @@ impl Net {
     /// A clock that was ahead and is right again has stepped back.
     pub fn set_wall_clock(&mut self, node: NodeId, ahead: Duration) {
         self.nodes[node.index()].set_wall_clock(ahead);
+        let detail = format!("ahead by {ahead:?}");
+        self.note_fault(|recorder, now| recorder.strikes(now, "wall clock", node, detail));
     }
 
     /// Lets messages wait: the application of this node takes none.
     pub fn pause_reader(&mut self, node: NodeId) {
         self.nodes[node.index()].pause_reader();
+        let scope = Scope::Node(node);
+        self.note_fault(|recorder, now| recorder.begins(now, "slow reader", scope, None));
     }
 
     /// Lets the application of this node take messages as they come, which it does by default.
     pub fn resume_reader(&mut self, node: NodeId) {
         self.nodes[node.index()].resume_reader();
+        let scope = Scope::Node(node);
+        self.note_fault(|recorder, now| recorder.is_over(now, "slow reader", scope));
         self.settle(node);
     }
 

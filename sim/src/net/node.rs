@@ -20,6 +20,7 @@ use super::{
 use crate::{
     clock::Clock,
     dice::{Dice, Domain},
+    trace::Reception,
 };
 
 /// Messages taken by one call, as a driver would bound them.
@@ -171,6 +172,11 @@ impl Node {
         &self.history
     }
 
+    /// Whether there are events that nobody has taken.
+    pub(super) fn has_news(&self) -> bool {
+        self.told < self.history.len()
+    }
+
     pub(super) fn take_events(&mut self) -> Vec<Event> {
         let news = &self.history[self.told..];
         self.told = self.history.len();
@@ -181,15 +187,29 @@ impl Node {
         mem::take(&mut self.received)
     }
 
-    /// Takes a datagram; false if there was no room for it.
-    pub(super) fn handle_datagram(&mut self, clock: &Clock, datagram: Datagram) -> bool {
+    /// Messages that the reader has taken, and nobody else.
+    pub(super) fn waiting_messages(&self) -> &[Message] {
+        &self.received
+    }
+
+    /// Whether no process has been started yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.starts == 0
+    }
+
+    /// Takes a datagram, if there is a process and room.
+    pub(super) fn handle_datagram(&mut self, clock: &Clock, datagram: Datagram) -> Reception {
         if let Pace::Paused(queue) = &mut self.pace {
-            return queue.push(datagram);
+            return match queue.push(datagram) {
+                true => Reception::Waits,
+                false => Reception::NoRoom,
+            };
         }
-        if let Some(machine) = &mut self.machine {
-            machine.handle_datagram(clock.instant(), datagram);
-        }
-        true
+        let Some(machine) = &mut self.machine else {
+            return Reception::NobodyHome;
+        };
+        machine.handle_datagram(clock.instant(), datagram);
+        Reception::Taken
     }
 
     /// When the machine is to be called next.

@@ -93,6 +93,11 @@ impl Net {
         self.nodes[node.index()].take_events()
     }
 
+    /// Whether a node has had events since they were last asked for.
+    pub(crate) fn has_news(&self, node: NodeId) -> bool {
+        self.nodes[node.index()].has_news()
+    }
+
     /// All events of a node so far, and when they came.
     pub fn history(&self, node: NodeId) -> &[(Duration, Event)] {
         self.nodes[node.index()].history()

@@ -6,6 +6,7 @@ use bytes::BytesMut;
 use quicpool_core::Datagram;
 
 use super::{Net, NodeId};
+use crate::link::Parcel;
 
 /// Datagrams to the outside that are kept until somebody takes them; those beyond are lost.
 const KEPT_MAX: usize = 100_000;
@@ -27,13 +28,23 @@ impl Net {
     /// A datagram from anywhere arrives at a node at this instant. With
     /// [`take_astray`](Self::take_astray) a test can be a peer that no machine would be.
     pub fn inject(&mut self, to: NodeId, from: SocketAddr, payload: &[u8]) {
-        let datagram = Datagram {
-            remote: from,
-            local_ip: Some(self.addr(to).ip()),
+        let parcel = Parcel {
+            number: 0,
+            source: from,
+            destination: self.addr(to),
             ecn: None,
             payload: BytesMut::from(payload),
         };
-        self.hand_in(to, datagram);
+        let recorded = self.note_injection(to, &parcel);
+        let datagram = Datagram {
+            remote: from,
+            local_ip: Some(parcel.destination.ip()),
+            ecn: None,
+            payload: parcel.payload,
+        };
+        let reception = self.hand_in(to, datagram);
+        self.note_reception(to, recorded, reception);
+        self.settle(to);
     }
 
     /// The datagrams that have left for addresses where no node is, since this was last asked.

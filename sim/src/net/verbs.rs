@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use quicpool_core::{Manager, PeerError, SendError};
 
-use super::{Net, NodeId};
+use super::{Net, NodeId, watch::Answer};
+use crate::trace::Verb;
 
 impl Net {
     /// Tells two nodes where the other is.
@@ -20,7 +21,10 @@ impl Net {
     /// If it cannot know the other: see [`Manager::add_address`].
     pub fn introduce_one_way(&mut self, node: NodeId, to: NodeId) {
         let peer = self.nodes[to.index()].peer;
-        let result = self.with(node, |machine, now| machine.add_address(now, peer));
+        let verb = Verb::Other("introduce");
+        let result = self.ask(node, Some(to), verb, |machine, now| {
+            machine.add_address(now, peer)
+        });
         result.unwrap_or_else(|error| panic!("{node} cannot know {to}: {error}"));
     }
 
@@ -50,7 +54,10 @@ impl Net {
     /// See [`Manager::connect`].
     pub fn try_connect(&mut self, node: NodeId, to: NodeId) -> Result<(), PeerError> {
         let peer = self.peer_id(to);
-        self.with(node, |machine, now| machine.connect(now, peer))
+        let verb = Verb::Other("connect");
+        self.ask(node, Some(to), verb, |machine, now| {
+            machine.connect(now, peer)
+        })
     }
 
     /// Sends a message.
@@ -70,7 +77,12 @@ impl Net {
     /// See [`Manager::send`].
     pub fn try_send(&mut self, node: NodeId, to: NodeId, message: &[u8]) -> Result<(), SendError> {
         let peer = self.peer_id(to);
-        self.with(node, |machine, now| machine.send(now, peer, message))
+        let verb = Verb::Send {
+            bytes: message.len(),
+        };
+        self.ask(node, Some(to), verb, |machine, now| {
+            machine.send(now, peer, message)
+        })
     }
 
     /// Asks for an event once all that was sent is taken.
@@ -80,42 +92,59 @@ impl Net {
     /// If the machine refuses.
     pub fn flush(&mut self, node: NodeId, to: NodeId, token: u64) {
         let peer = self.peer_id(to);
-        let result = self.with(node, |machine, now| machine.flush(now, peer, token));
+        let verb = Verb::Other("flush");
+        let result = self.ask(node, Some(to), verb, |machine, now| {
+            machine.flush(now, peer, token)
+        });
         result.unwrap_or_else(|error| panic!("{node} cannot flush to {to}: {error}"));
     }
 
     /// Ends a session.
     pub fn disconnect(&mut self, node: NodeId, from: NodeId) {
         let peer = self.peer_id(from);
-        self.with(node, |machine, now| machine.disconnect(now, peer));
+        let verb = Verb::Other("disconnect");
+        self.ask(node, Some(from), verb, |machine, now| {
+            machine.disconnect(now, peer)
+        });
     }
 
     /// Ends a session and forgets the peer.
     pub fn forget(&mut self, node: NodeId, whom: NodeId) {
         let peer = self.peer_id(whom);
-        self.with(node, |machine, now| machine.forget(now, peer));
+        let verb = Verb::Other("forget");
+        self.ask(node, Some(whom), verb, |machine, now| {
+            machine.forget(now, peer)
+        });
     }
 
     /// Ends a session and refuses the peer from this moment on.
     pub fn block(&mut self, node: NodeId, whom: NodeId) {
         let peer = self.peer_id(whom);
-        self.with(node, |machine, now| machine.block(now, peer));
+        let verb = Verb::Other("block");
+        self.ask(node, Some(whom), verb, |machine, now| {
+            machine.block(now, peer)
+        });
     }
 
     /// Accepts a blocked peer again.
     pub fn unblock(&mut self, node: NodeId, whom: NodeId) {
         let peer = self.peer_id(whom);
-        self.with(node, |machine, _| machine.unblock(peer));
+        let verb = Verb::Other("unblock");
+        self.ask(node, Some(whom), verb, |machine, _| machine.unblock(peer));
     }
 
     /// Flushes, says goodbye and ends. The process stays up and does no more.
     pub fn close(&mut self, node: NodeId) {
-        self.with(node, |machine, now| machine.close(now));
+        self.ask(node, None, Verb::Other("close"), |machine, now| {
+            machine.close(now)
+        });
     }
 
     /// Says goodbye and ends, without flushing.
     pub fn abort(&mut self, node: NodeId) {
-        self.with(node, |machine, now| machine.abort(now));
+        self.ask(node, None, Verb::Other("abort"), |machine, now| {
+            machine.abort(now)
+        });
     }
 
     /// Calls a machine at this instant, and then does what it orders: the way to all verbs that
@@ -125,12 +154,30 @@ impl Net {
     ///
     /// If the node is down or paused.
     pub fn with<R>(&mut self, node: NodeId, act: impl FnOnce(&mut Manager, Instant) -> R) -> R {
+        let result = self.call(node, act);
+        self.settle(node);
+        result
+    }
+
+    /// A verb that the record knows by name: it comes before what follows from it.
+    fn ask<R: Answer>(
+        &mut self,
+        node: NodeId,
+        about: Option<NodeId>,
+        verb: Verb,
+        act: impl FnOnce(&mut Manager, Instant) -> R,
+    ) -> R {
+        let result = self.call(node, act);
+        self.note_verb(node, about, verb, &result);
+        self.settle(node);
+        result
+    }
+
+    fn call<R>(&mut self, node: NodeId, act: impl FnOnce(&mut Manager, Instant) -> R) -> R {
         assert!(!self.is_paused(node), "{node} is paused");
         let now = self.clock.instant();
         let machine = self.nodes[node.index()].machine_mut();
         let machine = machine.unwrap_or_else(|| panic!("{node} is down"));
-        let result = act(machine, now);
-        self.settle(node);
-        result
+        act(machine, now)
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     Faults, Path,
     hash::Hasher,
     link::{Link, Parcel},
+    trace::{Fate, Parcelled, Reception},
 };
 
 impl Net {
@@ -21,11 +22,7 @@ impl Net {
             ecn,
             payload,
         } = departure;
-        self.record(from, destination, &payload);
-        let Some(&to) = self.addresses.get(&destination) else {
-            self.go_astray(from, destination, payload);
-            return;
-        };
+        self.hash_in(from, destination, &payload);
         let parcel = Parcel {
             number: 0,
             source: self.addr(from),
@@ -33,8 +30,15 @@ impl Net {
             ecn,
             payload,
         };
+        let recorded = self.note_departure(from, &parcel);
+        let Some(&to) = self.addresses.get(&destination) else {
+            self.note_end(recorded, Fate::Astray);
+            self.go_astray(from, destination, parcel.payload);
+            return;
+        };
         let now = self.clock.now();
-        self.link(from, to).enter(now, parcel);
+        let number = self.link(from, to).enter(now, parcel);
+        self.note_entry(from, to, recorded, number);
         self.arm_link(from, to);
     }
 
@@ -44,15 +48,18 @@ impl Net {
         let link = self.link(from, to);
         link.armed = None;
         let parcel = link.pull(now);
+        self.note_stages(from, to);
         self.arm_link(from, to);
         if let Some(parcel) = parcel {
-            self.arrive(to, parcel);
+            self.arrive(from, to, parcel);
         }
     }
 
-    fn arrive(&mut self, to: NodeId, parcel: Parcel) {
+    fn arrive(&mut self, from: NodeId, to: NodeId, parcel: Parcel) {
+        let name = Parcelled::of(from, to, &parcel);
         if parcel.destination != self.addr(to) {
             self.outdated += 1;
+            self.note_outdated(&name);
             return;
         }
         let datagram = Datagram {
@@ -61,14 +68,16 @@ impl Net {
             ecn: parcel.ecn,
             payload: parcel.payload,
         };
-        self.hand_in(to, datagram);
+        let reception = self.hand_in(to, datagram);
+        self.note_arrival(&name, reception);
+        self.settle(to);
     }
 
-    /// Gives a datagram to a process.
-    pub(super) fn hand_in(&mut self, to: NodeId, datagram: Datagram) {
-        let is_taken = self.nodes[to.index()].handle_datagram(&self.clock, datagram);
-        self.unread += u64::from(!is_taken);
-        self.settle(to);
+    /// Gives a datagram to a process, which has to be settled then.
+    pub(super) fn hand_in(&mut self, to: NodeId, datagram: Datagram) -> Reception {
+        let reception = self.nodes[to.index()].handle_datagram(&self.clock, datagram);
+        self.unread += u64::from(reception == Reception::NoRoom);
+        reception
     }
 
     /// Notes when a link wants to move next.
@@ -100,7 +109,11 @@ impl Net {
     pub(super) fn link(&mut self, from: NodeId, to: NodeId) -> &mut Link {
         let make = || {
             let entity = u64::from(from.0) << 32 | u64::from(to.0);
-            Link::new(self.dice, entity, faults(&self.path, from, to))
+            let mut link = Link::new(self.dice, entity, faults(&self.path, from, to));
+            if self.recorder.is_some() {
+                link.take_notes();
+            }
+            link
         };
         self.links.entry((from, to)).or_insert_with(make)
     }
@@ -109,7 +122,7 @@ impl Net {
         self.link(from, to);
     }
 
-    fn record(&mut self, from: NodeId, to: SocketAddr, payload: &[u8]) {
+    fn hash_in(&mut self, from: NodeId, to: SocketAddr, payload: &[u8]) {
         let ip = match to.ip() {
             IpAddr::V4(ip) => ip.to_ipv6_mapped(),
             IpAddr::V6(ip) => ip,

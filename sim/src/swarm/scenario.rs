@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Limits, Operation, Outcome, Watch, world::World};
-use crate::{Crypto, Delay, Path, duration};
+use crate::{Crypto, Delay, Path, duration, trace::Recorder};
 
 /// A world: who there is, what they do, and what is done to them.
 ///
@@ -144,6 +144,17 @@ impl Scenario {
     #[must_use]
     pub fn play(&self, watch: &mut dyn Watch, until: Option<Duration>) -> Outcome {
         World::new(self, watch, until).run(self)
+    }
+
+    /// Plays the world to its end, and keeps a record. It goes the same way as without.
+    ///
+    /// The recorder has the record of a world that panics, too.
+    #[must_use]
+    pub fn run_recorded(&self, recorder: &Recorder) -> Outcome {
+        let mut nobody = ();
+        let mut world = World::new(self, &mut nobody, None);
+        world.record(recorder);
+        world.run(self)
     }
 }
 

@@ -28,6 +28,13 @@ pub(crate) enum Kind {
     Panic,
 }
 
+/// What a panic has said.
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let text = text.or(payload.downcast_ref::<&str>().copied());
+    text.unwrap_or("without a word")
+}
+
 impl Kind {
     pub(crate) const fn exit_code(self) -> u8 {
         match self {

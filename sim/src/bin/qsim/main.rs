@@ -9,6 +9,7 @@ mod replay;
 mod report;
 mod run;
 mod shrink;
+mod trace;
 mod world;
 
 use std::{ops::Range, path::PathBuf, process::ExitCode, time::Duration};
@@ -34,6 +35,8 @@ enum Command {
     Replay(replay::Options),
     /// Make a failing world smaller, as long as it fails in the same way
     Shrink(shrink::Options),
+    /// Show what happens in one world
+    Trace(trace::Options),
 }
 
 /// What to run, and how.
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Run(options) => run(&options),
         Command::Replay(options) => exit(replay::replay(&options)),
         Command::Shrink(options) => exit(shrink::shrink(&options)),
+        Command::Trace(options) => trace::trace(&options),
     }
 }
 

@@ -14,7 +14,7 @@ use quicpool_core::{Event, Message, PeerId};
 use super::{
     Effect, Outcome, Phase, Property, Scenario, Violation, Watch, audit::Auditor, ledger::Line,
 };
-use crate::{Faults, Net, NodeId, Path, Trail};
+use crate::{Faults, Net, NodeId, Path, Trail, trace::Recorder};
 
 /// A message begins with the sender's life and its number.
 pub(super) const HEADER_LEN: usize = 12;
@@ -78,6 +78,10 @@ impl<'a> World<'a> {
             messages: 0,
             converged_in: None,
         }
+    }
+
+    pub(super) fn record(&mut self, recorder: &Recorder) {
+        self.net.record(recorder);
     }
 
     /// Makes links in another order than they are used. It must not matter.

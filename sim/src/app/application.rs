@@ -1,0 +1,332 @@
+//! What an application is: inputs and time go in, actions come out.
+
+use std::{cell::Cell, fmt, time::Duration};
+
+use bytes::Bytes;
+use quicpool_core::{Event, Message, PeerId, SendError};
+
+use crate::dice::{Dice, Domain};
+
+/// A pure application: everything it does follows from what it is told.
+///
+/// It has no clock, no socket, no thread and no randomness of its own. Time, randomness and the
+/// names of its peers are in the [`Context`], and what it wants done it asks for there. So the same
+/// inputs give the same actions, and a run that fails can be repeated. Hash maps that are iterated
+/// break that, as their order differs from process to process: take `BTreeMap`.
+///
+/// `Debug` is asked for because a failure shows the state of every node.
+///
+/// ```
+/// use bytes::Bytes;
+/// use quicpool_core::{Message, PeerId};
+/// use quicpool_sim::app::{Action, App, Context, Host, Input};
+///
+/// /// Answers each message with the same bytes.
+/// #[derive(Debug)]
+/// struct Echo;
+///
+/// impl App for Echo {
+///     fn handle(&mut self, input: Input<'_>, cx: &mut Context<'_>) {
+///         if let Input::Message(Message { from, payload }) = input {
+///             cx.send(*from, payload.clone());
+///         }
+///     }
+/// }
+///
+/// // It can be tested alone, without a network.
+/// let [me, peer] = [1, 2].map(|n| PeerId::from_bytes([n; 32]));
+/// let host = Host::new(me, vec![peer]);
+/// let mut cx = Context::new(&host, std::time::Duration::ZERO);
+/// let payload = Bytes::from_static(b"ping");
+/// Echo.handle(Input::Message(&Message { from: peer, payload: payload.clone() }), &mut cx);
+/// assert_eq!(cx.actions(), [Action::Send { to: peer, payload }]);
+/// ```
+pub trait App: fmt::Debug + 'static {
+    /// One thing has happened.
+    ///
+    /// What is asked for in `cx` is done at the same instant, in order, once this returns.
+    fn handle(&mut self, input: Input<'_>, cx: &mut Context<'_>);
+}
+
+/// What an application is told.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Input<'a> {
+    /// The process has begun. This comes first, and once in the life of an application.
+    Started,
+    /// A peer has sent a message. It is taken from quicpool with this.
+    Message(&'a Message),
+    /// A timer that was set under this name has come to its time.
+    Timer(&'a str),
+    /// The machine has refused an action, as `try_send` of a real manager does. Nothing has
+    /// happened.
+    ///
+    /// After [`SendError::Full`] all later messages of the same call to the same peer are refused
+    /// as well, so that none overtakes another, and [`Event::Writable`] follows when there is room
+    /// for the first of them.
+    Refused(&'a Action, &'a SendError),
+    /// Anything else that quicpool tells: a peer's status has changed, messages are undelivered, a
+    /// flush has ended, an outbox has room again. In the order in which it was told.
+    Event(&'a Event),
+}
+
+/// What an application wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Action {
+    /// See [`Context::send`].
+    Send {
+        /// The receiver.
+        to: PeerId,
+        /// The message.
+        payload: Bytes,
+    },
+    /// See [`Context::send_express`].
+    SendExpress {
+        /// The receiver.
+        to: PeerId,
+        /// The message.
+        payload: Bytes,
+    },
+    /// See [`Context::connect`].
+    Connect(PeerId),
+    /// See [`Context::disconnect`].
+    Disconnect(PeerId),
+    /// See [`Context::flush`].
+    Flush {
+        /// Whose outbox.
+        peer: PeerId,
+        /// What names it in [`Event::Flushed`].
+        token: u64,
+    },
+    /// See [`Context::set_timer`].
+    SetTimer {
+        /// Its name.
+        name: String,
+        /// How long from now.
+        after: Duration,
+    },
+    /// See [`Context::cancel_timer`].
+    CancelTimer(String),
+    /// See [`Context::save`].
+    Save(Bytes),
+}
+
+impl Action {
+    /// The receiver of a message, and its length.
+    pub(super) fn message(&self) -> Option<(PeerId, usize)> {
+        match self {
+            Self::Send { to, payload } | Self::SendExpress { to, payload } => {
+                Some((*to, payload.len()))
+            }
+            Self::Connect(_)
+            | Self::Disconnect(_)
+            | Self::Flush { .. }
+            | Self::SetTimer { .. }
+            | Self::CancelTimer(_)
+            | Self::Save(_) => None,
+        }
+    }
+}
+
+/// The present of an application, and the way out for all that it wants.
+#[derive(Debug)]
+pub struct Context<'a> {
+    host: &'a Host,
+    now: Duration,
+    actions: Vec<Action>,
+}
+
+impl<'a> Context<'a> {
+    /// A context that belongs to no simulation: for tests of an application alone.
+    #[must_use]
+    pub const fn new(host: &'a Host, now: Duration) -> Self {
+        Self {
+            host,
+            now,
+            actions: Vec::new(),
+        }
+    }
+
+    /// How long the simulation has lasted, to the nanosecond.
+    ///
+    /// An application that reckons with `Instant` keeps one for the beginning, and adds this.
+    #[must_use]
+    pub const fn now(&self) -> Duration {
+        self.now
+    }
+
+    /// The node that the application runs on.
+    #[must_use]
+    pub const fn host(&self) -> &'a Host {
+        self.host
+    }
+
+    /// Its own identity.
+    #[must_use]
+    pub const fn id(&self) -> PeerId {
+        self.host.id
+    }
+
+    /// All other nodes, in the order of their places. Their addresses are known.
+    #[must_use]
+    pub fn peers(&self) -> &'a [PeerId] {
+        &self.host.peers
+    }
+
+    /// See [`Host::random`].
+    #[must_use]
+    pub fn random(&self) -> u64 {
+        self.host.random()
+    }
+
+    /// Sends a message, and dials if there is no connection. See [`quicpool_core::Manager::send`].
+    pub fn send(&mut self, to: PeerId, payload: impl Into<Bytes>) {
+        let payload = payload.into();
+        self.actions.push(Action::Send { to, payload });
+    }
+
+    /// Sends a message that does not wait for company.
+    pub fn send_express(&mut self, to: PeerId, payload: impl Into<Bytes>) {
+        let payload = payload.into();
+        self.actions.push(Action::SendExpress { to, payload });
+    }
+
+    /// Asks for a connection. Its success or failure is an [`Event::StatusChanged`].
+    pub fn connect(&mut self, peer: PeerId) {
+        self.actions.push(Action::Connect(peer));
+    }
+
+    /// Ends the session with a peer.
+    pub fn disconnect(&mut self, peer: PeerId) {
+        self.actions.push(Action::Disconnect(peer));
+    }
+
+    /// Asks for [`Event::Flushed`] with this token once the peer's application has taken all that
+    /// was sent to it before.
+    pub fn flush(&mut self, peer: PeerId, token: u64) {
+        self.actions.push(Action::Flush { peer, token });
+    }
+
+    /// Asks for [`Input::Timer`] with this name after a time, exactly. A timer that was set under
+    /// the same name before is replaced. Timers end with their process.
+    pub fn set_timer(&mut self, name: impl Into<String>, after: Duration) {
+        let name = name.into();
+        self.actions.push(Action::SetTimer { name, after });
+    }
+
+    /// Unsets a timer, if it is set.
+    pub fn cancel_timer(&mut self, name: impl Into<String>) {
+        self.actions.push(Action::CancelTimer(name.into()));
+    }
+
+    /// Writes state that survives a crash, in place of what was written before: what a real process
+    /// has in a file, and `fsync`s before it goes on. The next process finds it in
+    /// [`Host::saved`].
+    ///
+    /// It is atomic, and durable before any message of the same call is sent, as a vote or a log
+    /// entry has to be.
+    pub fn save(&mut self, state: impl Into<Bytes>) {
+        self.actions.push(Action::Save(state.into()));
+    }
+
+    /// What was asked for so far.
+    #[must_use]
+    pub fn actions(&self) -> &[Action] {
+        &self.actions
+    }
+
+    pub(super) fn into_actions(self) -> Vec<Action> {
+        self.actions
+    }
+}
+
+/// What an application knows when it is made: who and where it is, and what it has saved.
+///
+/// ```
+/// use quicpool_core::PeerId;
+/// use quicpool_sim::app::Host;
+///
+/// let host = Host::new(PeerId::from_bytes([1; 32]), vec![]).with_saved(vec![7]);
+/// let votes = host.saved().map_or(0, |saved| saved[0]);
+/// assert_eq!((votes, host.life()), (7, 0));
+/// ```
+#[derive(Debug, Clone)]
+pub struct Host {
+    pub(super) id: PeerId,
+    pub(super) place: usize,
+    pub(super) peers: Vec<PeerId>,
+    pub(super) life: u32,
+    pub(super) saved: Option<Bytes>,
+    pub(super) dice: Dice,
+    pub(super) drawn: Cell<u64>,
+}
+
+impl Host {
+    /// A node that belongs to no simulation, at place 0 and in its first life: for tests of an
+    /// application alone.
+    #[must_use]
+    pub const fn new(id: PeerId, peers: Vec<PeerId>) -> Self {
+        Self {
+            id,
+            place: 0,
+            peers,
+            life: 0,
+            saved: None,
+            dice: Dice::new(0),
+            drawn: Cell::new(0),
+        }
+    }
+
+    /// The same node, with state that an earlier process has saved.
+    #[must_use]
+    pub fn with_saved(mut self, state: impl Into<Bytes>) -> Self {
+        self.saved = Some(state.into());
+        self
+    }
+
+    /// Its process is started again: other random numbers, the same saved state.
+    pub(super) fn begin_next_life(&mut self) {
+        self.life += 1;
+        self.drawn = Cell::new(0);
+    }
+
+    /// The node's identity, the same in all its lives.
+    #[must_use]
+    pub const fn id(&self) -> PeerId {
+        self.id
+    }
+
+    /// Its place among the nodes, from 0. A test may give each place another role.
+    #[must_use]
+    pub const fn place(&self) -> usize {
+        self.place
+    }
+
+    /// All other nodes, in the order of their places.
+    #[must_use]
+    pub fn peers(&self) -> &[PeerId] {
+        &self.peers
+    }
+
+    /// How often the node's process has been started before.
+    #[must_use]
+    pub const fn life(&self) -> u32 {
+        self.life
+    }
+
+    /// What an earlier process has [saved](Context::save) last.
+    #[must_use]
+    pub fn saved(&self) -> Option<&[u8]> {
+        self.saved.as_deref()
+    }
+
+    /// The next of a row of random numbers, which follows from the seed, the place and the life.
+    #[must_use]
+    pub fn random(&self) -> u64 {
+        let n = self.drawn.get();
+        self.drawn.set(n + 1);
+        let entity = (self.place as u64) << 32 | u64::from(self.life);
+        self.dice.roll(Domain::App, entity, n)
+    }
+}

@@ -1,0 +1,58 @@
+//! What a run looked like: every datagram with its fate, what the nodes said and did, and what went
+//! wrong around them.
+//!
+//! A [`Net`](crate::Net) keeps a record when it is [asked to](crate::Net::record); nothing is paid
+//! otherwise, and the run is the same with and without. A [`Recording`] can be looked at as a page
+//! in a browser ([`write_html`](Recording::write_html)), as a chart in a terminal
+//! ([`write_text`](Recording::write_text)), or by other programs
+//! ([`write_jsonl`](Recording::write_jsonl)). `qsim trace` does it for the world of a seed.
+//!
+//! ```
+//! use quicpool_core::Config;
+//! use quicpool_sim::{Net, ms, secs, trace::{Fate, Recorder}};
+//!
+//! let recorder = Recorder::new();
+//! let mut net = Net::new(7).latency(ms(40));
+//! net.record(&recorder);
+//! let (a, b) = (net.node(Config::default()), net.node(Config::default()));
+//! net.introduce(a, b);
+//! net.send(a, b, b"through the rain");
+//! net.advance(secs(1));
+//!
+//! let recording = recorder.take();
+//! let first = &recording.datagrams[0];
+//! let end = first.end.expect("it is not under way any more");
+//! assert_eq!((first.at, end.at, end.fate), (ms(0), ms(40), Fate::Delivered));
+//! recording.write_text(&mut std::io::stdout())?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! A recorder is a handle: whoever keeps a clone of it has the record of a run that has panicked,
+//! too.
+
+mod bars;
+mod faults;
+mod frames;
+mod jsonl;
+mod order;
+mod packets;
+mod page;
+mod record;
+mod recorder;
+mod state;
+mod text;
+mod words;
+
+pub(crate) use self::{
+    packets::Legibility,
+    record::Verb,
+    state::{Leaving, Parcelled, Reception},
+};
+pub use self::{
+    packets::{PacketKind, PacketRecord},
+    record::{
+        Alert, DatagramRecord, End, Fate, FaultRecord, Flags, Moment, NodeRecord, Place, Recording,
+        Scope, What,
+    },
+    recorder::Recorder,
+};

@@ -1,0 +1,13 @@
+//! Applications on simulated nodes: what they are told and when, that runs repeat, and that faults
+//! of the application are found.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "an application passes over what it has no use for"
+)]
+
+mod caught;
+mod inputs;
+mod pressure;
+mod replicas;
+mod storms;
