@@ -44,7 +44,7 @@ pub(crate) fn trace(options: &Options) -> ExitCode {
     let loaded = options.world.load(options.crypto);
     let loaded = loaded.map_err(|error| error.to_string());
     let result = loaded.and_then(|(scenario, _)| {
-        let recording = record(&scenario, &options.world.name(), options.until);
+        let recording = record(&scenario, &name(&options.world), options.until);
         write(options, &recording)
     });
     match result {
@@ -85,7 +85,7 @@ fn write(options: &Options, recording: &Recording) -> Result<(), String> {
         }
         .map_err(|error| format!("{stdout}: {error}"));
     };
-    let default = PathBuf::from(format!("trace-{}.html", options.world.name()));
+    let default = PathBuf::from(format!("trace-{}.html", name(&options.world)));
     let file = file.as_ref().unwrap_or(&default);
     if file == Path::new("-") {
         let written = to_stdout(|out| recording.write_html(out));
@@ -98,6 +98,14 @@ fn write(options: &Options, recording: &Recording) -> Result<(), String> {
         file.display()
     );
     Ok(())
+}
+
+/// What a world is called: by its seed, or as its file.
+fn name(world: &Source) -> String {
+    match world {
+        Source::Seed(seed) => seed.to_string(),
+        Source::File(_) => world.name(),
+    }
 }
 
 fn to_file(file: &Path, recording: &Recording) -> io::Result<()> {
