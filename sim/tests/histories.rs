@@ -34,17 +34,10 @@ fn worlds_are_as_rough_as_they_are_said_to_be() {
     names.dedup();
     assert_eq!(
         names.len(),
-        20,
-        "every operation makes a difference: {names:?}"
+        28,
+        "everything that can happen happens: {names:?}"
     );
     assert!(messages > 20_000, "{messages} messages");
-}
-
-/// A connection that had timed out twice over was forgotten before its peer was told, which then
-/// waited for it for ever.
-#[test]
-fn a_process_that_stood_still_is_told_of_every_connection_that_it_lost() {
-    assert!(Scenario::draw(97).run().violations.is_empty());
 }
 
 fn seeds() -> Range<u64> {

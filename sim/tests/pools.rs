@@ -6,7 +6,10 @@
 
 use std::{ops::Range, time::Duration};
 
-use quicpool_sim::{ms, secs, swarm::Scenario};
+use quicpool_sim::{
+    Delay, ms, secs,
+    swarm::{LinkProfile, Scenario},
+};
 
 /// Worlds for each kind of pool: thousands in a release build.
 const SEEDS: Range<u64> = match cfg!(debug_assertions) {
@@ -43,9 +46,9 @@ fn two_slots_are_enough_where_dials_may_hold_both() {
 fn every_world_converges(connections_max: usize, tenure_min: Duration, latency: Duration) {
     for seed in SEEDS {
         let mut scenario = Scenario::draw(seed);
-        scenario.config.connections_max = connections_max;
-        scenario.config.tenure_min = tenure_min;
-        scenario.latency = latency;
+        scenario.limits.connections_max = connections_max;
+        scenario.limits.tenure_min = tenure_min;
+        scenario.links = LinkProfile::Delay(Delay::Constant(latency));
         let outcome = scenario.run();
         let violations = &outcome.violations;
         let picture = &outcome.picture;

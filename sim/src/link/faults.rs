@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::duration;
+
 /// How a link treats datagrams. Probabilities are from 0 to 1.
 ///
 /// A link is a row of stages, and each of them does one thing. In the order in which a datagram
@@ -98,23 +102,28 @@ pub enum Queue {
 }
 
 /// How long datagrams travel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Delay {
     /// All for this long.
-    Constant(Duration),
+    Constant(#[serde(with = "duration")] Duration),
     /// At least `from`, and less than `to`.
     Uniform {
         /// The shortest.
+        #[serde(with = "duration")]
         from: Duration,
         /// The longest.
+        #[serde(with = "duration")]
         to: Duration,
     },
     /// About `mean`, two in three within one `deviation`; never below zero.
     Normal {
         /// In the middle.
+        #[serde(with = "duration")]
         mean: Duration,
         /// The standard deviation.
+        #[serde(with = "duration")]
         deviation: Duration,
     },
 }

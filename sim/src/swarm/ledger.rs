@@ -10,6 +10,8 @@ use std::{
 pub(super) struct Line {
     pub(super) sent: u64,
     reported: BTreeSet<u64>,
+    /// How often what the receiver may have taken was sent again, as it had lost its state.
+    repeats: usize,
     /// What each process of the receiver has taken, in the order in which it did.
     taken: BTreeMap<u32, Vec<u64>>,
 }
@@ -23,12 +25,18 @@ impl Line {
         self.taken.entry(life).or_default().push(number);
     }
 
-    /// The first pair of messages that one process has taken in the wrong order, or twice.
+    /// The sender is told that messages are sent again which may have been taken before.
+    pub(super) fn repeat(&mut self) {
+        self.repeats += 1;
+    }
+
+    /// The first pair of messages that one process has taken in the wrong order, or twice, beyond
+    /// what the sender was told of.
     pub(super) fn disorder(&self) -> Option<(u64, u64)> {
-        self.taken
-            .values()
-            .flat_map(|taken| taken.windows(2))
-            .find_map(|pair| (pair[0] >= pair[1]).then_some((pair[0], pair[1])))
+        self.taken.values().find_map(|taken| {
+            let pairs = taken.windows(2).map(|pair| (pair[0], pair[1]));
+            pairs.filter(|(a, b)| a >= b).nth(self.repeats)
+        })
     }
 
     /// A message that was taken and never sent.
@@ -73,6 +81,10 @@ mod tests {
         assert_eq!(line.disorder(), None, "another process knows nothing of it");
         line.take(0, 3);
         assert_eq!(line.disorder(), Some((3, 3)));
+        line.repeat();
+        assert_eq!(line.disorder(), None, "the sender knows of it");
+        line.take(0, 1);
+        assert_eq!(line.disorder(), Some((3, 1)), "it was told of one only");
         line.take(1, 5);
         assert_eq!(line.invented(), Some(5));
     }

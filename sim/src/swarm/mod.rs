@@ -1,8 +1,9 @@
 //! Worlds drawn from a seed: who there is, what goes wrong, and what must hold all the same.
 //!
 //! A [`Scenario`] is plain data, [`Scenario::draw`] makes one from a seed, and [`Scenario::run`]
-//! plays it: a storm of operations and faults, then everything is healed, and within
-//! [`CONVERGENCE`] every message has to be taken or reported.
+//! plays it: a storm of operations and faults, then a core of nodes is healed, and within
+//! [`Scenario::convergence_max`] every message between them has to be taken or reported, whatever
+//! becomes of the others.
 //!
 //! ```
 //! use quicpool_sim::swarm::Scenario;
@@ -14,18 +15,34 @@
 //! ```
 
 mod audit;
+mod check;
+mod convergence;
+mod draw;
 mod ledger;
+mod limits;
 mod marks;
+mod operation;
+mod repro;
 mod scenario;
+mod shrink;
+mod simplify;
+mod text;
 mod twice;
+mod watch;
 mod world;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
+pub use check::ScenarioError;
+pub use limits::Limits;
 pub use marks::MARKS;
-pub use scenario::{Operation, Scenario, Step};
+pub use operation::{LinkFault, Operation, Where};
+pub use repro::{Failure, Repro, ReproError};
+pub use scenario::{Condition, LinkProfile, Outsider, Scenario, Step};
+use serde::{Deserialize, Serialize};
+pub use shrink::{End, Shrink, Shrunk};
 pub use twice::Divergence;
-pub use world::CONVERGENCE;
+pub use watch::{Effect, Phase, Watch};
 
 /// What a run has come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +60,8 @@ pub struct Outcome {
     pub marks: BTreeMap<&'static str, u64>,
     /// Messages that were accepted.
     pub messages: u64,
+    /// How long the core took after the storm until everything was settled, if it ever was.
+    pub converged_in: Option<Duration>,
     /// A picture of the network at the end, if anything did not hold.
     pub picture: String,
 }
@@ -60,10 +79,11 @@ pub struct Violation {
 }
 
 /// What must hold in every world.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Property {
-    /// No message is taken twice by one process, and none after a later one.
+    /// No message is taken twice by one process, and none after a later one, unless its sender was
+    /// told that it is sent again to a peer that has lost its state.
     OnceAndInOrder,
     /// No message is taken that was not sent.
     NothingInvented,
@@ -93,7 +113,7 @@ pub enum Property {
     CountersAgree,
     /// Once every peer has forgotten the others, every map and queue is empty.
     NothingLeftBehind,
-    /// Once everything is healed, every message is taken or reported within a bounded time.
+    /// Every message between nodes that are well again is taken or reported within a bounded time.
     Converges,
 }
 

@@ -55,16 +55,17 @@ impl Scenario {
         let mut another = Self::draw(!self.seed).crypto(self.crypto);
         another.steps.truncate(STEPS_OF_ANOTHER);
         let _ = another.run();
-        let played = self.run_with(World::make_links_backwards);
+        let played = self.run_with(|world| world.make_links_backwards());
         drop(junk);
         played
     }
 
     /// Plays the world and keeps its trail.
-    fn run_with(&self, prepare: impl FnOnce(&mut World)) -> (Outcome, Trail) {
-        let mut world = World::new(self);
+    fn run_with(&self, prepare: impl FnOnce(&mut World<'_>)) -> (Outcome, Trail) {
+        let mut nobody = ();
+        let mut world = World::new(self, &mut nobody, None);
         prepare(&mut world);
-        world.run_with_trail(&self.steps)
+        world.run_with_trail(self)
     }
 }
 

@@ -1,19 +1,27 @@
 //! Thousands of simulated worlds: each seed draws its own, and what must hold is checked in all.
 //!
-//! Exits with 0 if everything holds, 2 if something went wrong, or if a mark was not reached by a
-//! run of 2,000 worlds or more, 3 if something never happened, 4 if a run did not repeat, 5 if the machine
-//! panicked, 130 if it was interrupted.
+//! `run`, `cover` and `replay` exit with 0 if everything holds, 2 if something went wrong, or if a mark
+//! was not reached by a run of 2,000 worlds or more, 3 if something never happened, 4 if a run did
+//! not repeat, 5 if the machine panicked, 130 if it was interrupted. All exit with 1 if they cannot
+//! do what was asked.
 
 mod bench;
 mod cover;
+mod failure;
+mod replay;
 mod report;
 mod run;
+mod shrink;
 mod trace;
+mod world;
 
-use std::{io, ops::Range, process::ExitCode, time::Duration};
+use std::{error::Error, ops::Range, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 use quicpool_sim::Crypto;
+
+/// Where failing worlds are written to.
+const OUT: &str = "target/sim";
 
 #[derive(Parser)]
 #[command(about = "Runs quicpool in simulated worlds, and checks what must hold in all of them")]
@@ -28,6 +36,10 @@ enum Command {
     Run(Options),
     /// Run them, and say how often each mark was reached and in how many worlds, the rarest first
     Cover(Options),
+    /// Play one world, and tell what happens in it
+    Replay(replay::Options),
+    /// Make a failing world smaller, as long as it fails in the same way
+    Shrink(shrink::Options),
     /// Time the machine beside QUIC alone, on one thread
     Bench(bench::Options),
     /// Show what happens in one world
@@ -52,6 +64,9 @@ struct Options {
     /// Run each world twice, and compare every byte that was sent
     #[arg(long)]
     check_twice: bool,
+    /// Where to write worlds that fail
+    #[arg(long, default_value = OUT)]
+    out: PathBuf,
     /// Print one JSON object instead of a summary
     #[arg(long)]
     json: bool,
@@ -60,22 +75,29 @@ struct Options {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(options) => run_worlds(&options),
-        Command::Cover(options) => run::run(&options)
-            .print_cover(options.json)
-            .map(ExitCode::from),
-        Command::Bench(options) => bench::run(&options),
-        Command::Trace(options) => Ok(trace::trace(&options)),
+        Command::Cover(options) => cover_worlds(&options),
+        Command::Replay(options) => replay::replay(&options).map_err(Into::into),
+        Command::Shrink(options) => shrink::shrink(&options).map_err(Into::into),
+        Command::Bench(options) => bench::run(&options).map_err(Into::into),
+        Command::Trace(options) => return trace::trace(&options),
     };
-    result.unwrap_or_else(|error| {
-        eprintln!("qsim: cannot write the report: {error}");
-        ExitCode::FAILURE
-    })
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("qsim: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
-fn run_worlds(options: &Options) -> io::Result<ExitCode> {
+fn run_worlds(options: &Options) -> Result<u8, Box<dyn Error>> {
     let report = run::run(options);
     report.print(options.json)?;
-    Ok(ExitCode::from(report.exit_code()))
+    Ok(report.exit_code())
+}
+
+fn cover_worlds(options: &Options) -> Result<u8, Box<dyn Error>> {
+    Ok(run::run(options).print_cover(options.json)?)
 }
 
 fn seeds(text: &str) -> Result<Range<u64>, String> {

@@ -1,19 +1,19 @@
 //! What all worlds together have shown.
 
 use std::{
-    any::Any,
     collections::BTreeMap,
     io::{self, Write},
     time::Duration,
 };
 
-use quicpool_sim::{
-    Crypto,
-    swarm::{Divergence, Outcome},
-};
+use quicpool_sim::Crypto;
 use serde_json::json;
 
-use crate::cover::{Cover, WORLDS_MIN};
+use crate::{
+    cover::{Cover, WORLDS_MIN},
+    failure::{Failed, Kind},
+    run::Played,
+};
 
 /// Failures that are printed whole.
 const SHOWN_MAX: usize = 3;
@@ -22,7 +22,7 @@ const SHOWN_MAX: usize = 3;
 pub(crate) struct Report {
     crypto: Crypto,
     seeds: u64,
-    failures: Vec<(u64, Failure)>,
+    failures: Vec<(u64, Failed)>,
     elapsed: Duration,
     simulated: Duration,
     injected: BTreeMap<&'static str, u64>,
@@ -31,69 +31,6 @@ pub(crate) struct Report {
     /// Of all runs, whatever their order.
     hash: u128,
     interrupted: bool,
-}
-
-/// Why a world has failed.
-pub(crate) struct Failure {
-    kind: Kind,
-    what: String,
-}
-
-/// The worst of several decides the exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Liveness,
-    Invariant,
-    Nondeterminism,
-    Panic,
-}
-
-impl Kind {
-    const fn exit_code(self) -> u8 {
-        match self {
-            Self::Invariant => 2,
-            Self::Liveness => 3,
-            Self::Nondeterminism => 4,
-            Self::Panic => 5,
-        }
-    }
-}
-
-impl Failure {
-    pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Self {
-        Self {
-            kind: Kind::Panic,
-            what: format!("panicked: {}", panic_message(&*payload)),
-        }
-    }
-
-    pub(crate) fn diverged(divergence: &Divergence) -> Self {
-        Self {
-            kind: Kind::Nondeterminism,
-            what: divergence.to_string(),
-        }
-    }
-
-    /// What did not hold in a world that was played to its end.
-    fn of(outcome: &Outcome) -> Option<Self> {
-        let first = outcome.violations.first()?;
-        let liveness = outcome.violations.iter().all(|v| v.property.is_liveness());
-        let kind = if liveness {
-            Kind::Liveness
-        } else {
-            Kind::Invariant
-        };
-        let more = outcome.violations.len() - 1;
-        let what = format!("{first}, and {more} more\n{}", outcome.picture);
-        Some(Self { kind, what })
-    }
-}
-
-/// What a panic has said.
-pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<String>().map(String::as_str);
-    let text = text.or(payload.downcast_ref::<&str>().copied());
-    text.unwrap_or("without a word")
 }
 
 impl Report {
@@ -113,23 +50,21 @@ impl Report {
     }
 
     /// A world has been played.
-    pub(crate) fn add(&mut self, seed: u64, played: Result<Outcome, Failure>) {
+    pub(crate) fn add(&mut self, seed: u64, played: Played) {
         self.seeds += 1;
-        match played {
-            Err(failure) => self.failures.push((seed, failure)),
-            Ok(outcome) => {
-                self.simulated += outcome.simulated;
-                self.messages += outcome.messages;
-                // Exclusive or: worlds end in any order.
-                self.hash ^= outcome.hash;
-                for (name, count) in &outcome.injected {
-                    *self.injected.entry(name).or_default() += count;
-                }
-                self.cover.add(&outcome);
-                self.failures
-                    .extend(Failure::of(&outcome).map(|failure| (seed, failure)));
-            }
+        self.failures
+            .extend(played.failed.map(|failed| (seed, failed)));
+        let Some(outcome) = played.outcome else {
+            return;
+        };
+        self.simulated += outcome.simulated;
+        self.messages += outcome.messages;
+        // Exclusive or: worlds end in any order.
+        self.hash ^= outcome.hash;
+        for (name, count) in &outcome.injected {
+            *self.injected.entry(name).or_default() += count;
         }
+        self.cover.add(&outcome);
     }
 
     pub(crate) fn progress(&self) -> String {
@@ -144,7 +79,11 @@ impl Report {
     }
 
     pub(crate) fn exit_code(&self) -> u8 {
-        let worst = self.failures.iter().map(|(_, failure)| failure.kind).max();
+        let worst = self
+            .failures
+            .iter()
+            .map(|(_, failure)| failure.kind())
+            .max();
         match worst {
             Some(kind) => kind.exit_code(),
             None if self.interrupted => 130,
@@ -222,12 +161,14 @@ impl Report {
 
     fn summarise(&self, out: &mut impl Write) -> io::Result<()> {
         for (seed, failure) in self.failures.iter().take(SHOWN_MAX) {
-            writeln!(out, "seed {seed}: {}", failure.what)?;
-            let (end, crypto) = (seed + 1, self.crypto);
-            writeln!(
-                out,
-                "again: qsim run --seeds {seed}..{end} --crypto {crypto}\n"
-            )?;
+            writeln!(out, "seed {seed}: {}", failure.story())?;
+            match &failure.file {
+                Some(file) => {
+                    let file = file.display();
+                    writeln!(out, "written to {file}\nagain: qsim replay {file}\n")?;
+                }
+                None => writeln!(out, "again: qsim replay {seed} --crypto {}\n", self.crypto)?,
+            }
         }
         self.name_missed(out)?;
         let injected: Vec<String> = self

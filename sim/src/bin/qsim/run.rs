@@ -13,10 +13,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use quicpool_sim::swarm::{Outcome, Scenario};
 
-use crate::{
-    Options,
-    report::{Failure, Report},
-};
+use crate::{Options, failure::Failed, report::Report};
 
 /// Set by Ctrl-C: no further world begins.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -72,7 +69,16 @@ fn work(
         if seed >= options.seeds.end {
             return;
         }
-        let played = play(seed, options);
+        let scenario = Scenario::draw(seed).crypto(options.crypto);
+        let mut played = play(&scenario, options.check_twice);
+        if let Played {
+            failed: Some(failed),
+            ..
+        } = &mut played
+            && let Err(error) = failed.save(&options.out, &scenario)
+        {
+            bar.suspend(|| eprintln!("qsim: {}: {error}", options.out.display()));
+        }
         let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
         report.add(seed, played);
         bar.set_message(report.progress());
@@ -80,13 +86,30 @@ fn work(
     }
 }
 
-/// Plays one world, or says how it failed without an outcome.
-fn play(seed: u64, options: &Options) -> Result<Outcome, Failure> {
-    let scenario = Scenario::draw(seed).crypto(options.crypto);
-    let played = catch_unwind(|| match options.check_twice {
+/// What a world has come to.
+pub(crate) struct Played {
+    /// Nothing, if it was not played to its end.
+    pub(crate) outcome: Option<Outcome>,
+    pub(crate) failed: Option<Failed>,
+}
+
+fn play(scenario: &Scenario, twice: bool) -> Played {
+    let played = catch_unwind(|| match twice {
         false => Ok(scenario.run()),
         true => scenario.run_twice(),
     });
-    let outcome = played.map_err(Failure::panicked)?;
-    outcome.map_err(|divergence| Failure::diverged(&divergence))
+    match played {
+        Ok(Ok(outcome)) => Played {
+            failed: Failed::of(&outcome),
+            outcome: Some(outcome),
+        },
+        Ok(Err(divergence)) => Played {
+            failed: Some(Failed::diverged(&divergence)),
+            outcome: None,
+        },
+        Err(payload) => Played {
+            failed: Some(Failed::panicked(&*payload)),
+            outcome: None,
+        },
+    }
 }

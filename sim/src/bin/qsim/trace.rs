@@ -15,14 +15,14 @@ use quicpool_sim::{
     trace::{Alert, Recorder, Recording},
 };
 
-use crate::report::panic_message;
+use crate::{failure::panic_message, world::Source};
 
 /// Which world, and how to show it. Without a choice, as `--text`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// A seed
-    world: String,
-    /// What sessions are made of: checksum, or tls, which hides what is in packets
+    /// A seed, or a file that `run` or `shrink` has written
+    world: Source,
+    /// What sessions of a seed are made of: checksum, or tls, which hides what is in packets
     #[arg(long, default_value_t)]
     crypto: Crypto,
     /// Write a page for a browser, to trace-SEED.html unless FILE is given; - is standard output
@@ -41,9 +41,10 @@ pub(crate) struct Options {
 
 /// Plays a world and writes down what happened.
 pub(crate) fn trace(options: &Options) -> ExitCode {
-    let result = scenario(&options.world).and_then(|scenario| {
-        let scenario = scenario.crypto(options.crypto);
-        let recording = record(&scenario, &options.world, options.until);
+    let loaded = options.world.load(options.crypto);
+    let loaded = loaded.map_err(|error| error.to_string());
+    let result = loaded.and_then(|(scenario, _)| {
+        let recording = record(&scenario, &name(&options.world), options.until);
         write(options, &recording)
     });
     match result {
@@ -52,14 +53,6 @@ pub(crate) fn trace(options: &Options) -> ExitCode {
             eprintln!("qsim: {error}");
             ExitCode::FAILURE
         }
-    }
-}
-
-/// The world that a name stands for.
-fn scenario(name: &str) -> Result<Scenario, String> {
-    match name.parse() {
-        Ok(seed) => Ok(Scenario::draw(seed)),
-        Err(_) => Err(format!("{name}: not a seed, which is a number from 0 on")),
     }
 }
 
@@ -92,7 +85,7 @@ fn write(options: &Options, recording: &Recording) -> Result<(), String> {
         }
         .map_err(|error| format!("{stdout}: {error}"));
     };
-    let default = PathBuf::from(format!("trace-{}.html", stem(&options.world)));
+    let default = PathBuf::from(format!("trace-{}.html", name(&options.world)));
     let file = file.as_ref().unwrap_or(&default);
     if file == Path::new("-") {
         let written = to_stdout(|out| recording.write_html(out));
@@ -107,13 +100,12 @@ fn write(options: &Options, recording: &Recording) -> Result<(), String> {
     Ok(())
 }
 
-/// What a file is called after: a path is called by its last part.
-fn stem(world: &str) -> String {
-    let stem = Path::new(world).file_stem();
-    stem.map_or_else(
-        || world.to_owned(),
-        |stem| stem.to_string_lossy().into_owned(),
-    )
+/// What a world is called: by its seed, or as its file.
+fn name(world: &Source) -> String {
+    match world {
+        Source::Seed(seed) => seed.to_string(),
+        Source::File(_) => world.name(),
+    }
 }
 
 fn to_file(file: &Path, recording: &Recording) -> io::Result<()> {

@@ -1,0 +1,60 @@
+//! Somebody who looks on while a world is played.
+
+use std::time::Duration;
+
+use quicpool_core::Event;
+
+use super::{Step, Violation};
+
+/// Is told what happens in a world, in the order of its time, and changes nothing.
+///
+/// Events are told when they are looked at, at the end of the pause behind a step; those of one
+/// pause come in their order.
+pub trait Watch {
+    /// A step is taken, and makes a difference or none.
+    fn step(&mut self, at: Duration, step: &Step, effect: Effect) {
+        let _ = (at, step, effect);
+    }
+
+    /// A machine has told its application of something.
+    fn event(&mut self, at: Duration, node: usize, event: &Event) {
+        let _ = (at, node, event);
+    }
+
+    /// A part of the run begins.
+    fn phase(&mut self, at: Duration, phase: Phase) {
+        let _ = (at, phase);
+    }
+
+    /// Something does not hold.
+    fn violation(&mut self, violation: &Violation) {
+        let _ = violation;
+    }
+}
+
+/// Nobody looks on.
+impl Watch for () {}
+
+/// Whether a step makes a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It does.
+    Some,
+    /// It does not: a node that is down cannot be asked to send.
+    None,
+}
+
+/// The parts of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Steps are taken.
+    Storm,
+    /// The core is well, and has to settle everything within this time.
+    Convergence {
+        /// See [`Scenario::convergence_max`](super::Scenario::convergence_max).
+        within: Duration,
+    },
+    /// Everyone forgets everyone, and nothing may be left.
+    Farewell,
+}

@@ -1,0 +1,253 @@
+//! What is done in a storm.
+
+use std::time::Duration;
+
+use super::{Effect, HEADER_LEN, World};
+use crate::{
+    BlackHole, Burst, Faults, FirstLost, Queue, Rate, ms,
+    swarm::{LinkFault, Operation, Step, Where, audit::FILLING},
+};
+
+/// How much longer a datagram travels that is overtaken.
+const REORDER_EXTRA: Duration = ms(80);
+
+impl World<'_> {
+    pub(super) fn storm(&mut self, steps: &[Step]) {
+        for step in steps {
+            if self.is_over() {
+                return;
+            }
+            self.carry_out(step);
+            self.pass(step.pause);
+            self.observe();
+        }
+    }
+
+    fn carry_out(&mut self, step: &Step) {
+        let effect = match self.apply(&step.operation) {
+            true => Effect::Some,
+            false => Effect::None,
+        };
+        if effect == Effect::Some {
+            *self.injected.entry(step.operation.name()).or_default() += 1;
+        }
+        self.watch.step(self.net.now(), step, effect);
+    }
+
+    /// Whether the operation made any difference.
+    fn apply(&mut self, operation: &Operation) -> bool {
+        let nodes = &self.nodes;
+        match *operation {
+            Operation::Send {
+                from,
+                to,
+                ref lengths,
+            } => return self.send(from, to, lengths),
+            Operation::Connect(a, b) => return self.connect(a, b),
+            Operation::ConnectBoth(a, b) => {
+                let both = [self.connect(a, b), self.connect(b, a)];
+                return both == [true, true];
+            }
+            Operation::Disconnect(a, b) => return self.disconnect(a, b),
+            Operation::Cut(a, b) => self.net.cut(nodes[a], nodes[b]),
+            Operation::CutOneWay(a, b) => self.net.cut_one_way(nodes[a], nodes[b]),
+            Operation::Heal => self.net.heal_all(),
+            Operation::Link { on, fault } => self.change_links(on, fault),
+            Operation::Clog { from, to, time } => self.net.clog(nodes[from], nodes[to], time),
+            Operation::Rebind(a) => self.net.rebind(nodes[a]),
+            Operation::Move(a) => self.roam(a),
+            Operation::Freeze { node, time } => return self.freeze(node, time),
+            Operation::BlockSocket { node, time } => self.net.block_socket(nodes[node], time),
+            Operation::Crash(a) => return self.crash(a),
+            Operation::Restart(a) => return self.restart(a),
+            Operation::StepClock { node, ahead } => self.step_clock(node, ahead),
+            Operation::PauseReader(a) => {
+                self.net.pause_reader(nodes[a]);
+                return self.paused.insert(a);
+            }
+            Operation::ResumeReader(a) => return self.resume(a),
+        }
+        true
+    }
+
+    // Applications
+
+    fn send(&mut self, from: usize, to: usize, lengths: &[usize]) -> bool {
+        if !self.can_act(from) {
+            return false;
+        }
+        let life = self.lives[from];
+        for length in lengths {
+            let line = self.lines.entry((from, life, to)).or_default();
+            let mut message = life.to_be_bytes().to_vec();
+            message.extend_from_slice(&line.sent.to_be_bytes());
+            message.resize(HEADER_LEN.max(*length), FILLING);
+            let sent = self
+                .net
+                .try_send(self.nodes[from], self.nodes[to], &message);
+            if sent.is_ok() {
+                line.sent += 1;
+                self.messages += 1;
+            } else {
+                let (to, bytes) = (self.net.peer_id(self.nodes[to]), message.len());
+                self.net.with(self.nodes[from], |machine, now| {
+                    machine.want_room(now, to, bytes);
+                });
+            }
+        }
+        true
+    }
+
+    fn connect(&mut self, a: usize, b: usize) -> bool {
+        self.can_act(a) && self.net.try_connect(self.nodes[a], self.nodes[b]).is_ok()
+    }
+
+    fn disconnect(&mut self, a: usize, b: usize) -> bool {
+        if !self.can_act(a) {
+            return false;
+        }
+        self.observe();
+        self.disturb(|from, to| (from, to) == (a, b) || (from, to) == (b, a));
+        self.net.disconnect(self.nodes[a], self.nodes[b]);
+        true
+    }
+
+    pub(super) fn resume(&mut self, a: usize) -> bool {
+        if !self.paused.remove(&a) {
+            return false;
+        }
+        self.net.resume_reader(self.nodes[a]);
+        true
+    }
+
+    // Processes
+
+    pub(super) fn crash(&mut self, a: usize) -> bool {
+        if self.down.contains(&a) {
+            return false;
+        }
+        self.observe();
+        self.disturb(|from, to| from == a || to == a);
+        self.frozen.remove(&a);
+        self.net.crash(self.nodes[a]);
+        self.down.insert(a)
+    }
+
+    pub(super) fn restart(&mut self, a: usize) -> bool {
+        if !self.down.remove(&a) {
+            return false;
+        }
+        // What was sent to the dead one meanwhile has an unknown fate, too.
+        self.disturb(|from, to| from == a || to == a);
+        self.lives[a] += 1;
+        self.net.restart(self.nodes[a]);
+        for other in (0..self.nodes.len()).filter(|other| *other != a) {
+            self.net.introduce_one_way(self.nodes[a], self.nodes[other]);
+        }
+        true
+    }
+
+    fn step_clock(&mut self, a: usize, ahead: Duration) {
+        self.crash(a);
+        self.net.set_wall_clock(self.nodes[a], ahead);
+        self.restart(a);
+    }
+
+    pub(super) fn freeze(&mut self, a: usize, time: Duration) -> bool {
+        if !self.can_act(a) {
+            return false;
+        }
+        self.net.pause(self.nodes[a]);
+        self.frozen
+            .insert(a, self.net.now().saturating_add(time))
+            .is_none()
+    }
+
+    fn roam(&mut self, a: usize) {
+        self.net.rebind(self.nodes[a]);
+        for other in (0..self.nodes.len()).filter(|other| *other != a) {
+            if self.can_act(other) {
+                self.net.introduce_one_way(self.nodes[other], self.nodes[a]);
+            }
+        }
+    }
+
+    /// Also for what is sent before the other end hears of it.
+    fn disturb(&mut self, concerns: impl Fn(usize, usize) -> bool) {
+        for from in 0..self.nodes.len() {
+            for to in (0..self.nodes.len()).filter(|to| concerns(from, *to)) {
+                self.disturbed.insert((from, self.lives[from], to));
+            }
+        }
+    }
+
+    // Links
+
+    fn change_links(&mut self, on: Where, fault: LinkFault) {
+        let pairs: Vec<(usize, usize)> = match on {
+            Where::Everywhere => self.pairs().collect(),
+            Where::Link(from, to) => vec![(from, to)],
+        };
+        let now = self.net.now();
+        for (from, to) in pairs {
+            let profile = self.profile(from, to).clone();
+            let ends = (self.nodes[from], self.nodes[to]);
+            self.net.faults_between(ends.0, ends.1, |faults| {
+                change(faults, now, fault, profile);
+            });
+        }
+    }
+}
+
+/// Lets a link do one thing more, or makes it again what it was in the beginning.
+fn change(faults: &mut Faults, now: Duration, fault: LinkFault, profile: Faults) {
+    match fault {
+        LinkFault::None => *faults = profile,
+        LinkFault::Loss(probability) => faults.loss = probability,
+        LinkFault::Burst(to_bad) => faults.burst = burst(to_bad),
+        LinkFault::First {
+            initial,
+            handshake,
+            one_rtt,
+        } => {
+            faults.first = FirstLost {
+                initial,
+                handshake,
+                one_rtt,
+            };
+        }
+        LinkFault::Duplicate(probability) => faults.duplicate = probability,
+        LinkFault::Reorder(probability) => {
+            faults.reorder = probability;
+            faults.reorder_extra = REORDER_EXTRA;
+        }
+        LinkFault::Corrupt(probability) => faults.corrupt = probability,
+        LinkFault::Rate(bytes) => faults.rate = rate(bytes, None),
+        LinkFault::Mark(bytes) => faults.rate = rate(bytes, Some(bytes / 100)),
+        LinkFault::Mtu(bytes) => faults.mtu = bytes,
+        LinkFault::BlackHole { bytes, time } => {
+            faults.black_hole = Some(BlackHole {
+                mtu: bytes,
+                from: now,
+                until: now.saturating_add(time),
+            });
+        }
+    }
+}
+
+/// A third of what meets a bad link is lost, and it is bad for ten datagrams.
+fn burst(to_bad: f64) -> Option<Burst> {
+    Some(Burst {
+        to_bad,
+        to_good: 0.1,
+        loss: 0.33,
+    })
+}
+
+fn rate(bytes_per_second: u64, mark_above: Option<u64>) -> Option<Rate> {
+    Some(Rate {
+        bytes_per_second,
+        queue: Queue::Bytes(bytes_per_second / 10),
+        mark_above,
+    })
+}

@@ -1,0 +1,141 @@
+//! The program: what it prints, what it writes, and how it exits.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    time::Duration,
+};
+
+use quicpool_sim::{
+    Delay, secs,
+    swarm::{Failure, LinkProfile, Operation, Property, Repro, Scenario, Step},
+};
+
+#[test]
+fn a_world_is_told_step_by_step() {
+    let output = qsim(&["replay", "7"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let told = text(&output);
+    for step in &Scenario::draw(7).steps {
+        assert!(told.contains(&step.operation.to_string()), "{told}");
+    }
+    assert!(told.contains("the core is well again"), "{told}");
+    assert!(!told.contains("StatusChanged"), "{told}");
+    assert!(text(&qsim(&["replay", "7", "-v"])).contains("StatusChanged"));
+}
+
+#[test]
+fn a_world_is_left_when_it_is_told_to() {
+    let output = qsim(&["replay", "7", "--until", "1500ms"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let told = text(&output);
+    assert!(told.contains("the network at 1.5s"), "{told}");
+    assert!(!told.contains("the core is well again"), "{told}");
+}
+
+#[test]
+fn a_world_that_fails_exits_as_it_fails_and_is_made_smaller() {
+    let directory = Directory::new("fails");
+    let file = directory.write("slow.json", &too_far_apart().to_string());
+    let output = qsim(&["replay", &file]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+    assert!(text(&output).contains("!!! Converges"), "{}", text(&output));
+
+    let small = directory.path("small.json");
+    let output = qsim(&["shrink", &file, "--out", &small]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(text(&output).contains(&format!("qsim replay {small}")));
+    let shrunk = Repro::read(Path::new(&small)).expect("it was written");
+    assert_eq!(shrunk.failure, Failure::Property(Property::Converges));
+    let [step] = &shrunk.scenario.steps[..] else {
+        panic!("{}", shrunk.scenario);
+    };
+    assert!(matches!(step.operation, Operation::Send { .. }));
+    assert_eq!(qsim(&["replay", &small]).status.code(), Some(3));
+}
+
+#[test]
+fn a_file_that_is_wrong_is_said_to_be_so() {
+    let directory = Directory::new("wrong");
+    let good = too_far_apart().to_string();
+    let bad = good.replace("\"format\": 1", "\"format\": 7");
+    for (file, error) in [
+        (
+            directory.write("format.json", &bad),
+            "format is 7, allowed is 1",
+        ),
+        (
+            directory.write("short.json", &good[..40]),
+            "EOF while parsing",
+        ),
+        (directory.path("none.json"), "No such file"),
+    ] {
+        let output = qsim(&["replay", &file]);
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        let told = text(&output);
+        assert!(told.contains(error) && told.contains(&file), "{told}");
+    }
+}
+
+#[test]
+fn a_world_in_which_nothing_fails_is_not_made_smaller() {
+    let output = qsim(&["shrink", "7"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("seed 7: nothing fails in it"));
+}
+
+/// Two nodes so far apart that a handshake never ends in time: an honest failure.
+fn too_far_apart() -> Repro {
+    let mut scenario = Scenario::draw(7);
+    scenario.links = LinkProfile::Delay(Delay::Constant(secs(9)));
+    scenario.steps.push(Step {
+        operation: Operation::Send {
+            from: 0,
+            to: 1,
+            lengths: vec![100],
+        },
+        pause: Duration::ZERO,
+    });
+    Repro::new(
+        scenario,
+        Failure::Property(Property::Converges),
+        "they never meet",
+    )
+}
+
+fn qsim(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qsim"));
+    command.args(arguments).output().expect("it runs")
+}
+
+fn text(output: &Output) -> String {
+    let text = [&output.stdout[..], &output.stderr[..]].concat();
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// A directory that is gone with the test.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&directory).expect("the target directory can be written to");
+        Self(directory)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        fs::write(self.0.join(name), text).expect("the target directory can be written to");
+        self.path(name)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
