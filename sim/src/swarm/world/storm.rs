@@ -191,7 +191,9 @@ impl World<'_> {
             Where::Everywhere if fault == LinkFault::None => self.pairs().collect(),
             Where::Everywhere => {
                 let any = Faults::default();
-                return self.net.faults(|faults| change(faults, now, fault, any.clone()));
+                return self
+                    .net
+                    .faults(|faults| change(faults, now, fault, any.clone()));
             }
         };
         for (from, to) in pairs {
