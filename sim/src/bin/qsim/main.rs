@@ -64,6 +64,9 @@ struct Options {
     /// Run each world twice, and compare every byte that was sent
     #[arg(long)]
     check_twice: bool,
+    /// Begin no further world once one has failed
+    #[arg(long)]
+    fail_fast: bool,
     /// Where to write worlds that fail
     #[arg(long, default_value = OUT)]
     out: PathBuf,

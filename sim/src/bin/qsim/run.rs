@@ -3,7 +3,7 @@
 use std::{
     panic::catch_unwind,
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
@@ -62,7 +62,8 @@ fn work(
         let over = options
             .budget
             .is_some_and(|budget| began.elapsed() >= budget);
-        if over || INTERRUPTED.load(Ordering::Relaxed) {
+        let enough = options.fail_fast && lock(report).has_failures();
+        if over || enough || INTERRUPTED.load(Ordering::Relaxed) {
             return;
         }
         let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -79,11 +80,15 @@ fn work(
         {
             bar.suspend(|| eprintln!("qsim: {}: {error}", options.out.display()));
         }
-        let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut report = lock(report);
         report.add(seed, played);
         bar.set_message(report.progress());
         bar.inc(1);
     }
+}
+
+fn lock(report: &Mutex<Report>) -> MutexGuard<'_, Report> {
+    report.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a world has come to.
