@@ -7,7 +7,7 @@ use quinn_proto::{
 };
 use std::time::Instant;
 
-use super::{Ending, silence::Silence};
+use super::{Ending, silence::Silence, window};
 use crate::{
     MeshKey, PeerId, Sealing,
     peer::{PeerKey, chooser::Dialler, outbox::Outgoing},
@@ -354,6 +354,7 @@ impl Link {
     }
 
     /// Keys and queues go as soon as they are of no more use; the connection drains without them.
+    /// All that it has to say is that it is closed.
     pub(super) fn forget_queues(&mut self) {
         self.control = Outgo::closed();
         self.data = Outgo::closed();
@@ -363,6 +364,7 @@ impl Link {
         };
         self.in_flight = InFlight::default();
         self.backlog = 0;
+        window::lift(&self.connection);
     }
 }
 

@@ -4,6 +4,7 @@ mod ending;
 mod link;
 mod settings;
 mod silence;
+mod window;
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration, time::Instant};
 

@@ -13,6 +13,7 @@ use quinn_proto::{
     NoneTokenStore, ServerConfig, TimeSource, TransportConfig, VarInt, crypto,
 };
 
+use super::window::Windows;
 use crate::{
     Config, Credentials, Incarnation,
     rng::{self, Rng},
@@ -104,6 +105,7 @@ fn transport(config: &Config) -> TransportConfig {
         .receive_window(varint(stream_window + 2 * config.control_reserve))
         .send_window(send_window(config) as u64)
         .send_fairness(false)
+        .congestion_controller_factory(Arc::new(Windows::default()))
         .datagram_receive_buffer_size(None)
         // Counted from the first packet sent after the last one received (RFC 9000 section 10.1),
         // which is the keep-alive: together they make liveness_timeout.

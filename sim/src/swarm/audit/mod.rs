@@ -176,6 +176,11 @@ impl Audit {
             payload: &departure.payload,
         };
         let (log, process) = (&mut self.log, &mut self.processes[from]);
+        if scene.addr_of(self.nodes[to]) != departure.destination
+            && let Some(pair) = process.pairs.get_mut(to)
+        {
+            pair.punctual.stray();
+        }
         Records::look(log, &process.config, &leaving);
         if self.packets == Packets::Opaque {
             return;

@@ -3,12 +3,19 @@
 //! From outside that can be demanded where nothing else holds a batch back: the first message for
 //! a peer that is connected and has taken everything before finds the congestion window and the
 //! peer's credit free. It must be on the wire in time, unless the sender's process or socket is
-//! held up, an end has moved, or anything has befallen a datagram between both since they were
-//! connected.
+//! held up, an end has moved since the connection was begun, or anything has befallen a datagram
+//! between both since they were connected.
+//!
+//! An end that has moved matters from the beginning: its connection may be confirmed by what it
+//! sent from where it was, and what it sends next comes from an address that is not validated. Until
+//! it is, three times as much may be sent there as has come (RFC 9000 section 9.3.1).
 
 use std::{net::SocketAddr, time::Duration};
 
-use quicpool_core::{Config, ConnectionStatus::Connected};
+use quicpool_core::{
+    Config,
+    ConnectionStatus::{Connected, Connecting, Disconnected, Failed, New},
+};
 
 use super::{records::RecordStart, sample::PeerSample};
 use crate::swarm::marks::{Log, never, sometimes};
@@ -17,6 +24,10 @@ use crate::swarm::marks::{Log, never, sometimes};
 #[derive(Debug, Default)]
 pub(super) struct Punctual {
     seen: PeerSample,
+    /// Where each end was when nothing was known of the connection.
+    ends: Option<[SocketAddr; 2]>,
+    /// Datagrams that have left since then for where the other end was no longer.
+    strays: u64,
     /// The path, as it was when the connection was confirmed.
     path: Option<Path>,
     owed: Option<Owed>,
@@ -64,18 +75,33 @@ impl Punctual {
         }
     }
 
+    /// A datagram has left for where the other end is no longer.
+    pub(super) const fn stray(&mut self) {
+        self.strays += 1;
+    }
+
     /// The machine has nothing more to do.
     pub(super) fn settle(&mut self, log: &mut Log, peer: PeerSample, path: impl FnOnce() -> Path) {
         let is_other = peer.connections != self.seen.connections;
         self.seen = peer;
-        if peer.status != Connected {
-            self.excuse();
-            self.path = None;
-        } else if is_other {
-            self.excuse();
-            self.path = Some(path());
-        } else if self.owed.is_some_and(|owed| log.at > owed.until) {
-            self.pass(log, path);
+        match peer.status {
+            Connected if is_other => {
+                self.excuse();
+                let Path { ends, faults } = path();
+                let ends = self.ends.unwrap_or(ends);
+                self.path = Some(Path { ends, faults });
+            }
+            Connected => self.pass(log, path),
+            Connecting => {
+                self.excuse();
+                self.path = None;
+            }
+            New | Disconnected | Failed => {
+                self.excuse();
+                self.path = None;
+                self.ends = Some(path().ends);
+                self.strays = 0;
+            }
         }
     }
 
@@ -94,9 +120,10 @@ impl Punctual {
 
     fn judge(&self, log: &mut Log, owed: Owed, path: Path) {
         let late = log.at - owed.until;
+        let is_clear = self.strays == 0 && self.path == Some(path);
         never!(
             log,
-            self.path == Some(path),
+            is_clear,
             BatchesInTime,
             "message {} has not left in time; it is {late:?} late",
             owed.number
@@ -106,6 +133,8 @@ impl Punctual {
 
 #[cfg(test)]
 mod tests {
+    use quicpool_core::ConnectionStatus;
+
     use super::*;
     use crate::{
         ms,
@@ -146,6 +175,35 @@ mod tests {
         assert_eq!(log.broken(), []);
     }
 
+    #[test]
+    fn whoever_moves_before_it_is_connected_may_be_out_of_reach() {
+        let moves = |from: ConnectionStatus| {
+            let (mut log, mut punctual) = (Log::new(), Punctual::default());
+            let begun = PeerSample {
+                status: from,
+                ..PeerSample::default()
+            };
+            punctual.settle(&mut log, PeerSample::default(), || path(0));
+            punctual.settle(&mut log, begun, moved);
+            punctual.settle(&mut log, connected(), moved);
+            punctual.accept(&log, &Config::default(), 7);
+            log.at += ms(60);
+            punctual.pass(&mut log, moved);
+            log.broken()
+        };
+        assert_eq!(moves(Connecting), []);
+        assert_eq!(moves(Failed), [BatchesInTime], "this one is dialled anew");
+    }
+
+    #[test]
+    fn what_is_sent_to_an_old_address_finds_nobody() {
+        let (mut log, mut punctual) = accepted();
+        punctual.stray();
+        log.at += ms(60);
+        punctual.pass(&mut log, || path(0));
+        assert_eq!(log.broken(), []);
+    }
+
     fn leave_after(wait: Duration, faults: u64) -> Vec<Property> {
         let (mut log, mut punctual) = accepted();
         log.at += wait;
@@ -175,5 +233,11 @@ mod tests {
             ends: [end, end],
             faults,
         }
+    }
+
+    fn moved() -> Path {
+        let Path { ends, faults } = path(0);
+        let ends = [ends[0], ([10, 0, 0, 1], 2).into()];
+        Path { ends, faults }
     }
 }

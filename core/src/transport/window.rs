@@ -1,0 +1,116 @@
+//! The congestion window, for which last words do not wait.
+//!
+//! A packet that closes a connection is not subject to congestion control (RFC 9002 section 7: it
+//! elicits no acknowledgement). quinn-proto holds it back all the same while the window is full and
+//! data waits behind it. A closed connection looks at no acknowledgement, so its window never opens
+//! again, and the other end learns nothing until it next sends.
+
+use std::{
+    any::Any,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use quinn_proto::{
+    Connection, RttEstimator,
+    congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig},
+};
+
+/// Makes windows that CUBIC governs (RFC 9438) until they are lifted.
+#[derive(Default)]
+pub(super) struct Windows(Arc<CubicConfig>);
+
+impl ControllerFactory for Windows {
+    fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
+        Box::new(Window {
+            cubic: self.0.clone().build(now, current_mtu),
+            is_lifted: Arc::default(),
+        })
+    }
+}
+
+/// Lets a connection send its last words, however much is in flight.
+pub(super) fn lift(connection: &Connection) {
+    let copy = connection.congestion_state().clone_box();
+    if let Ok(window) = copy.into_any().downcast::<Window>() {
+        window.is_lifted.store(true, Ordering::Relaxed);
+    }
+}
+
+struct Window {
+    cubic: Box<dyn Controller>,
+    /// Shared by all copies: a connection shows a copy of its controller, and no more.
+    is_lifted: Arc<AtomicBool>,
+}
+
+impl Controller for Window {
+    fn on_sent(&mut self, now: Instant, bytes: u64, last_packet_number: u64) {
+        self.cubic.on_sent(now, bytes, last_packet_number);
+    }
+
+    fn on_ack(
+        &mut self,
+        now: Instant,
+        sent: Instant,
+        bytes: u64,
+        app_limited: bool,
+        rtt: &RttEstimator,
+    ) {
+        self.cubic.on_ack(now, sent, bytes, app_limited, rtt);
+    }
+
+    fn on_end_acks(
+        &mut self,
+        now: Instant,
+        in_flight: u64,
+        app_limited: bool,
+        largest_packet_num_acked: Option<u64>,
+    ) {
+        self.cubic
+            .on_end_acks(now, in_flight, app_limited, largest_packet_num_acked);
+    }
+
+    fn on_congestion_event(
+        &mut self,
+        now: Instant,
+        sent: Instant,
+        is_persistent_congestion: bool,
+        lost_bytes: u64,
+    ) {
+        self.cubic
+            .on_congestion_event(now, sent, is_persistent_congestion, lost_bytes);
+    }
+
+    fn on_mtu_update(&mut self, new_mtu: u16) {
+        self.cubic.on_mtu_update(new_mtu);
+    }
+
+    fn window(&self) -> u64 {
+        if self.is_lifted.load(Ordering::Relaxed) {
+            return u64::MAX;
+        }
+        self.cubic.window()
+    }
+
+    fn metrics(&self) -> ControllerMetrics {
+        self.cubic.metrics()
+    }
+
+    fn clone_box(&self) -> Box<dyn Controller> {
+        Box::new(Self {
+            cubic: self.cubic.clone_box(),
+            is_lifted: self.is_lifted.clone(),
+        })
+    }
+
+    fn initial_window(&self) -> u64 {
+        self.cubic.initial_window()
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
