@@ -77,6 +77,7 @@ fn with_two_that_are_gone(mut scenario: Scenario, connections_max: usize) -> Sce
         Condition::Mute,
     ];
     scenario.limits.connections_max = connections_max;
+    scenario.links = LinkProfile::Delay(Delay::Constant(ms(20)));
     let well = scenario.nodes;
     scenario.nodes += 2;
     let gone = [well, well + 1];
