@@ -149,7 +149,7 @@ impl Manager {
             return Err(self.busy());
         }
         let key = known.unwrap_or_else(|| self.add_peer(now, id, Standing::Stranger));
-        if self.slot_for_arrival(now, key) {
+        if self.before_dials(|machine| machine.slot_for_arrival(now, key)) {
             return Ok(key);
         }
         if known.is_none() {
@@ -176,9 +176,9 @@ impl Manager {
         )
     }
 
-    /// A slot for a peer that has dialled us: a free one, or that of an idle peer. One that the user
-    /// has added, and that was turned away before, gets that of a busy one as a dial of ours would:
-    /// else it would wait for ever for peers that never stop talking.
+    /// A slot for a peer that has dialled us: a free one, that of an idle peer, or that of a doubtful
+    /// dial. One that the user has added, and that was turned away before, gets that of a busy one as
+    /// a dial of ours would: else it would wait for ever for peers that never stop talking.
     fn slot_for_arrival(&mut self, now: Instant, key: PeerKey) -> bool {
         let Some(peer) = self.peers.get(key) else {
             return false;
@@ -194,15 +194,15 @@ impl Manager {
             {
                 return true;
             }
-            let idle = self.pool.idle_victim();
-            let victim = match idle {
-                None if is_due => self.pool.busy_victim(now).ok(),
-                Some(_) | None => idle,
-            };
-            let Some(victim) = victim else {
+            if let Some(victim) = self.pool.idle_victim() {
+                self.evict(now, victim);
+            } else if let Some(dial) = self.pool.doubtful_dial() {
+                self.make_way(now, dial);
+            } else if let Some(victim) = self.pool.busy_victim(now).ok().filter(|_| is_due) {
+                self.evict(now, victim);
+            } else {
                 return false;
-            };
-            self.evict(now, victim);
+            }
         }
     }
 

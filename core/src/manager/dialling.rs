@@ -9,13 +9,7 @@ use super::{
 };
 use crate::{
     Reason,
-    peer::{
-        PeerKey,
-        backoff::Kind,
-        lifecycle::Cause,
-        limits::DialRate,
-        pool::{Evictable, Full, Purpose},
-    },
+    peer::{PeerKey, backoff::Kind, lifecycle::Cause, limits::DialRate, pool::Full},
 };
 
 /// Dials that wait for a slot, or for the dial rate.
@@ -183,6 +177,15 @@ impl Manager {
         self.deadlines.set(Timer::Row, next);
     }
 
+    /// Does what frees slots for somebody else than the dials that wait: they are looked after later.
+    pub(super) fn before_dials<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        let pumping = std::mem::replace(&mut self.row.pumping, Pumping::Yes);
+        let done = work(self);
+        self.row.pumping = pumping;
+        self.row.rouse();
+        done
+    }
+
     fn pump_until_blocked(&mut self, now: Instant) -> Option<Instant> {
         loop {
             let entry = self.row.pop()?;
@@ -210,12 +213,10 @@ impl Manager {
     /// A slot for a dial: a free one, or that of an idle peer, or after `slot_wait` of a busy one.
     /// If there is none, when to try again, or nothing if a slot has to be released first.
     fn slot_for(&mut self, now: Instant, entry: Entry) -> Result<(), Option<Instant>> {
-        let evictable = self
-            .peers
-            .get(entry.key)
-            .map_or(Evictable::Yes, |peer| peer.evictable);
+        let peer = self.peers.get(entry.key).ok_or(None)?;
+        let (purpose, evictable) = (peer.doubt.purpose(), peer.evictable);
         loop {
-            match self.pool.acquire(now, entry.key, Purpose::Dial, evictable) {
+            match self.pool.acquire(now, entry.key, purpose, evictable) {
                 Ok(()) => return Ok(()),
                 Err(Full::Dials) => return Err(None),
                 Err(Full::Slots) => {}
@@ -291,9 +292,10 @@ impl Manager {
             false => Kind::Error,
         };
         self.back_off(now, key, reason.clone(), kind);
-        let Some(peer) = self.peers.get(key) else {
+        let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
+        peer.doubt.failed(kind);
         let last = peer.session.expiry == Expiry::LastDial && !peer.has_links();
         if !peer.has_links() {
             self.moved(key, Cause::AttemptFailed, reason);

@@ -333,6 +333,19 @@ impl Manager {
         self.close_keeping_session(now, key, CloseCode::Evicted, Reason::Evicted);
     }
 
+    /// Calls a doubtful dial off for a peer that has come. It has not failed: it waits for a slot
+    /// like any other.
+    pub(super) fn make_way(&mut self, now: Instant, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        peer.doubt.made_way();
+        if let Dialling::Running { link, .. } = peer.dialling {
+            let code = CloseCode::CalledOff;
+            self.close_link(now, link, code, Bytes::new(), Reason::CalledOff);
+        }
+    }
+
     /// Whoever took a peer's slot keeps it for its tenure: dialling sooner is of no use.
     pub(super) fn stay_away(&mut self, now: Instant, key: PeerKey) {
         let fraction = self.rng.fraction();

@@ -185,6 +185,7 @@ impl Manager {
         }
         peer.turned_away = None;
         peer.failures.admitted();
+        peer.doubt.confirmed();
         let again = peer.counts.connections > 0 && !peer.is_live();
         peer.counts.connections += 1;
         let loser = peer.chooser.confirm(

@@ -11,6 +11,7 @@ use crate::{
         LinkId, PeerKey,
         backoff::Failures,
         chooser::Chooser,
+        doubt::Doubt,
         inbox::Inbox,
         outbox::Outbox,
         pool::Evictable,
@@ -31,6 +32,7 @@ pub(super) struct Peer {
     pub(super) arrivals: Vec<LinkId>,
     pub(super) dialling: Dialling,
     pub(super) failures: Failures,
+    pub(super) doubt: Doubt,
     /// No dial before this moment, whoever asks.
     pub(super) not_before: Option<Instant>,
     /// Why the last attempt or connection failed.
@@ -172,6 +174,7 @@ impl Peer {
             arrivals: Vec::new(),
             dialling: Dialling::Idle,
             failures: Failures::default(),
+            doubt: Doubt::default(),
             not_before: None,
             last_failure: None,
             redial: Redial::OnDemand,

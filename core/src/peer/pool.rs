@@ -30,11 +30,13 @@ pub(crate) struct Pool {
     evictable: BTreeSet<(Instant, PeerKey)>,
     /// Those of them that are idle, by their last use.
     idle: BTreeSet<(Instant, PeerKey)>,
+    /// Doubtful dials, by their beginning.
+    doubtful: BTreeSet<(Instant, PeerKey)>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Holder {
-    /// Until when a busy one is safe.
+    /// When it took the slot, and once it is confirmed, until when a busy one is safe.
     safe_until: Instant,
     /// When it was last used, while it is idle at both ends.
     idle_since: Option<Instant>,
@@ -47,6 +49,9 @@ struct Holder {
 pub(crate) enum Purpose {
     /// A dial of ours that is not confirmed.
     Dial,
+    /// Such a dial to a peer that has not answered the last one: it makes way for a peer that has
+    /// come (`doubt.rs`).
+    DoubtfulDial,
     /// A peer that has dialled us and proved who it is, and is not confirmed.
     Arrival,
     /// A confirmed connection.
@@ -73,6 +78,7 @@ impl Pool {
             holders: Vec::new(),
             evictable: BTreeSet::new(),
             idle: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
         }
     }
 
@@ -89,28 +95,32 @@ impl Pool {
         purpose: Purpose,
         evictable: Evictable,
     ) -> Result<(), Full> {
-        if self.holder(key).is_some() {
+        if let Some(held) = self.holder(key) {
+            if purpose == Purpose::Arrival && held.purpose == Purpose::DoubtfulDial {
+                // It is there.
+                self.set_purpose(key, held, Purpose::Arrival);
+            }
             return Ok(());
         }
         if self.len() >= self.slots_max {
             return Err(Full::Slots);
         }
-        if purpose == Purpose::Dial {
-            if self.dials >= self.dials_max {
-                return Err(Full::Dials);
-            }
-            self.dials += 1;
+        if purpose.is_dial() && self.dials >= self.dials_max {
+            return Err(Full::Dials);
         }
+        self.dials += usize::from(purpose.is_dial());
         let index = key.index();
         if self.holders.len() <= index {
             self.holders.resize(index + 1, None);
         }
-        self.holders[index] = Some(Holder {
+        let holder = Holder {
             safe_until: now,
             idle_since: None,
             purpose,
             evictable,
-        });
+        };
+        self.holders[index] = Some(holder);
+        move_entry(&mut self.doubtful, key, [None, holder.doubtfulness()]);
         self.slots += 1;
         Ok(())
     }
@@ -123,24 +133,17 @@ impl Pool {
         else {
             return;
         };
-        self.dials -= usize::from(held.purpose == Purpose::Dial);
-        let _ = self.update(key, |holder| {
-            holder.purpose = Purpose::Peer;
-            holder.safe_until = now + tenure;
-        });
+        self.set_purpose(key, held, Purpose::Peer);
+        let _ = self.update(key, |holder| holder.safe_until = now + tenure);
     }
 
     /// The peer's last connection is gone, and it keeps the slot for a dial or an arrival, which is
     /// left alone like any other.
     pub(crate) fn keep_for(&mut self, key: PeerKey, purpose: Purpose) {
-        if self
-            .holder(key)
-            .is_none_or(|held| held.purpose != Purpose::Peer)
-        {
-            return;
+        let held = self.holder(key);
+        if let Some(held) = held.filter(|held| held.purpose == Purpose::Peer) {
+            self.set_purpose(key, held, purpose);
         }
-        self.dials += usize::from(purpose == Purpose::Dial);
-        let _ = self.update(key, |holder| holder.purpose = purpose);
     }
 
     /// Gives the slot back, if the peer holds one.
@@ -151,7 +154,7 @@ impl Pool {
         let _ = self.update(key, |holder| holder.evictable = Evictable::No);
         self.holders[key.index()] = None;
         self.slots -= 1;
-        self.dials -= usize::from(holder.purpose == Purpose::Dial);
+        self.dials -= usize::from(holder.purpose.is_dial());
     }
 
     /// The peer is idle at both ends since it was last used, or (`None`) it is not.
@@ -169,6 +172,12 @@ impl Pool {
         self.idle.first().map(|(_, key)| *key)
     }
 
+    /// The doubtful dial that has held its slot for the longest time: for peers that have come, and
+    /// for no other dial.
+    pub(crate) fn doubtful_dial(&self) -> Option<PeerKey> {
+        self.doubtful.first().map(|(_, key)| *key)
+    }
+
     /// The peer whose tenure ended first, idle or not, or when one will end. Dials and arrivals are
     /// left alone: they end by themselves, and peers that never let each other finish a handshake
     /// would never get anywhere.
@@ -184,6 +193,12 @@ impl Pool {
         self.holders.get(key.index()).copied().flatten()
     }
 
+    fn set_purpose(&mut self, key: PeerKey, held: Holder, purpose: Purpose) {
+        self.dials += usize::from(purpose.is_dial());
+        self.dials -= usize::from(held.purpose.is_dial());
+        let _ = self.update(key, |holder| holder.purpose = purpose);
+    }
+
     /// Changes a holder, and its place among those that may be evicted.
     fn update(&mut self, key: PeerKey, change: impl FnOnce(&mut Holder)) -> Evictability {
         let Some(Some(holder)) = self.holders.get_mut(key.index()) else {
@@ -196,6 +211,8 @@ impl Pool {
         let idleness = [before, after].map(Holder::idleness);
         move_entry(&mut self.evictable, key, tenure);
         move_entry(&mut self.idle, key, idleness);
+        let doubtfulness = [before, after].map(Holder::doubtfulness);
+        move_entry(&mut self.doubtful, key, doubtfulness);
         let gained = |[before, after]: [Option<Instant>; 2]| before.is_none() && after.is_some();
         match gained(tenure) || gained(idleness) {
             true => Evictability::Gained,
@@ -234,6 +251,18 @@ impl Holder {
     fn may_be_evicted(self) -> bool {
         self.evictable == Evictable::Yes && self.purpose == Purpose::Peer
     }
+
+    /// Since when it is a doubtful dial, if its slot may be taken away at all.
+    fn doubtfulness(self) -> Option<Instant> {
+        let makes_way = self.evictable == Evictable::Yes && self.purpose == Purpose::DoubtfulDial;
+        makes_way.then_some(self.safe_until)
+    }
+}
+
+impl Purpose {
+    const fn is_dial(self) -> bool {
+        matches!(self, Self::Dial | Self::DoubtfulDial)
+    }
 }
 
 /// Why there is no slot.
@@ -255,6 +284,7 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Step {
         Dial(u32),
+        DoubtfulDial(u32),
         Arrival(u32),
         Confirm(u32),
         Release(u32),
@@ -264,10 +294,11 @@ mod tests {
     }
 
     fn step() -> impl Strategy<Value = Step> {
-        (0..7u8, 0..12u32).prop_map(|(kind, key)| match kind {
+        (0..8u8, 0..12u32).prop_map(|(kind, key)| match kind {
             0 => Step::Dial(key),
             1 => Step::Arrival(key),
             6 => Step::Confirm(key),
+            7 => Step::DoubtfulDial(key),
             2 => Step::Release(key),
             3 => Step::Idle(key),
             4 => Step::Busy(key),
@@ -285,11 +316,18 @@ mod tests {
             for (tick, step) in steps.into_iter().enumerate() {
                 let now = start + Duration::from_millis(tick as u64);
                 match step {
-                    Step::Dial(key) | Step::Arrival(key) => {
-                        let purpose = if matches!(step, Step::Dial(_)) { Purpose::Dial } else { Purpose::Arrival };
+                    Step::Dial(key) | Step::DoubtfulDial(key) | Step::Arrival(key) => {
+                        let purpose = match step {
+                            Step::Dial(_) => Purpose::Dial,
+                            Step::DoubtfulDial(_) => Purpose::DoubtfulDial,
+                            _ => Purpose::Arrival,
+                        };
                         let key = PeerKey::new(key);
                         if pool.acquire(now, key, purpose, Evictable::Yes).is_ok() {
-                            purposes.entry(key).or_insert(purpose);
+                            let held = purposes.entry(key).or_insert(purpose);
+                            if (*held, purpose) == (Purpose::DoubtfulDial, Purpose::Arrival) {
+                                *held = Purpose::Arrival;
+                            }
                         }
                     }
                     Step::Confirm(key) => {
@@ -314,17 +352,20 @@ mod tests {
                 }
                 prop_assert_eq!(pool.len(), purposes.len());
                 prop_assert!(pool.len() <= slots_max);
-                let dials = purposes.values().filter(|purpose| **purpose == Purpose::Dial).count();
+                let dials = purposes.values().filter(|purpose| purpose.is_dial()).count();
                 prop_assert_eq!(pool.dials, dials);
                 prop_assert!(dials <= pool.dials_max.max(1));
                 if let Some(victim) = pool.idle_victim() {
                     prop_assert!(purposes.contains_key(&victim));
                 }
+                if let Some(dial) = pool.doubtful_dial() {
+                    prop_assert_eq!(purposes.get(&dial), Some(&Purpose::DoubtfulDial));
+                }
             }
             for key in 0..12 {
                 pool.release(PeerKey::new(key));
             }
-            prop_assert!(pool.evictable.is_empty() && pool.idle.is_empty());
+            prop_assert!(pool.evictable.is_empty() && pool.idle.is_empty() && pool.doubtful.is_empty());
             prop_assert_eq!((pool.slots, pool.dials), (0, 0));
         }
     }
@@ -374,6 +415,26 @@ mod tests {
             pool.release(key);
             assert_eq!(pool.dials, 0);
         }
+    }
+
+    #[test]
+    fn the_oldest_doubtful_dial_makes_way_until_its_peer_shows_itself_or_is_protected() {
+        let start = epoch();
+        let [first, second, third] = [0, 1, 2].map(PeerKey::new);
+        let mut pool = Pool::new(3);
+        for (key, secs) in [(second, 2), (first, 1), (third, 3)] {
+            let at = start + Duration::from_secs(secs);
+            let slot = pool.acquire(at, key, Purpose::DoubtfulDial, Evictable::Yes);
+            assert_eq!(slot, Ok(()));
+        }
+        assert_eq!(pool.busy_victim(start), Err(None), "not for other dials");
+        assert_eq!(pool.doubtful_dial(), Some(first));
+        let _ = pool.set_evictable(first, Evictable::No);
+        assert_eq!(pool.doubtful_dial(), Some(second));
+        let slot = pool.acquire(start, second, Purpose::Arrival, Evictable::Yes);
+        assert_eq!((slot, pool.doubtful_dial()), (Ok(()), Some(third)));
+        pool.confirm(start, third, Duration::ZERO);
+        assert_eq!(pool.doubtful_dial(), None);
     }
 
     #[test]

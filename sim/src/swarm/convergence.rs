@@ -17,10 +17,6 @@ const SILENT_ROUND_TRIPS: u32 = 3 * 3;
 /// shortest turn lasts long enough for it.
 const WINDOW_BYTES: usize = 12_000;
 
-/// How often a node tries what fails by chance until one in a million has not succeeded: this
-/// often, divided by the chance.
-const TRIES: f64 = 14.0;
-
 /// In half of a session, whatever the sum says: what takes longer is lost with the session, and
 /// that would be another failure.
 const SETTLED_MAX: Duration = secs(SESSION_TIMEOUT.as_secs() / 2);
@@ -39,15 +35,14 @@ impl Scenario {
     ///   - a dial: `handshake_timeout` for each address under which the peer was ever known, and
     ///     its place in the row of those that `dial_rate` allows,
     ///   - as many round trips as it takes to carry a full outbox through an empty inbox.
-    /// - If dials of outsiders that never answer can hold all slots of a node, it is free for
-    ///   others only between two of these dials, while the backoff lasts, and who finds it so is a
-    ///   matter of chance: as many turns more as it takes to be lucky.
+    ///
+    /// Dials to outsiders that never answer cost no more than that, as they make way for whoever
+    /// comes; each that has made way may hold its slot once, which is the turn of its pair.
     ///
     /// It is never more than half of a session.
     #[must_use]
     pub fn convergence_max(&self) -> Duration {
-        let turns = f64::from(self.turns()) + self.tries();
-        let bound = self.silence_max() + self.turn_max().mul_f64(turns);
+        let bound = self.silence_max() + self.turn_max() * self.turns();
         bound.min(SETTLED_MAX)
     }
 
@@ -66,15 +61,6 @@ impl Scenario {
             times.max().unwrap_or_default()
         };
         longest(freeze) + longest(clog) + longest(block) + longest(queue)
-    }
-
-    fn tries(&self) -> f64 {
-        if self.limits.connections_max > self.outsiders.len() {
-            return 0.0;
-        }
-        // With full jitter a backoff is half as long as it may be.
-        let free = self.limits.backoff_max.as_secs_f64() / 2.0;
-        TRIES * (free + self.dial_max().as_secs_f64()) / free
     }
 
     fn turns(&self) -> u32 {

@@ -4,11 +4,11 @@
 use quicpool_core::{
     Config,
     ConnectionStatus::{Connected, Disconnected},
-    PeerError,
+    PeerError, Reason,
 };
-use quicpool_sim::{Net, NodeId, Queue, Rate, ms, secs};
+use quicpool_sim::{Delay, Net, NodeId, Queue, Rate, ms, secs};
 
-use crate::support::{counters, send_many_of};
+use crate::support::{counters, reasons, send_many_of};
 
 #[test]
 fn a_turn_is_long_enough_for_the_slowest_path() {
@@ -91,6 +91,57 @@ fn strangers_take_the_slot_of_nobody_who_is_busy() {
 
     assert!(net.are_connected(friend, hub), "{net:?}");
     assert!(counters(&net, hub).handshakes_refused > 3);
+}
+
+#[test]
+fn whoever_comes_gets_the_slot_of_a_dial_that_nobody_answers() {
+    let (mut net, hub, _, [friend, stranger]) = hub_that_dials_two_that_are_gone();
+    for (node, within) in [(friend, secs(1)), (stranger, secs(30))] {
+        net.send(node, hub, b"I am here");
+        net.run_until(within, |n| {
+            let metrics = n.peer_metrics(node, hub);
+            metrics.is_some_and(|hub| hub.messages_delivered == 1)
+        });
+    }
+    let evicted = counters(&net, hub).evictions;
+    assert!(evicted > 0, "the dial that was called off had its turn");
+}
+
+#[test]
+fn a_peer_that_is_back_is_reached_though_somebody_else_comes_all_the_time() {
+    let (mut net, hub, [back, _], [friend, _]) = hub_that_dials_two_that_are_gone();
+    for (from, to) in [(hub, back), (back, hub)] {
+        // Half a round trip that is longer than the turns of the other.
+        net.faults_between(from, to, |faults| faults.delay = Delay::Constant(ms(400)));
+    }
+    net.heal(hub, back);
+    let mut waited = 0;
+    while net.received(back).is_empty() {
+        let _ = net.try_send(friend, hub, &[1; 1_000]);
+        net.advance(ms(5));
+        waited += 5;
+        assert!(waited < 300_000, "{net:?}");
+    }
+    assert!(!net.received(hub).is_empty());
+}
+
+#[test]
+fn a_dial_to_a_peer_that_never_failed_makes_way_for_nobody() {
+    let mut config = Config::default();
+    config.connections_max = 1;
+    let mut net = Net::new(1).latency(ms(10));
+    let hub = net.node(config);
+    let [far, near] = [(); 2].map(|()| net.node(Config::default()));
+    for other in [far, near] {
+        net.introduce(hub, other);
+    }
+    net.faults_between(hub, far, |faults| faults.delay = Delay::Constant(secs(2)));
+
+    net.connect(hub, far);
+    net.connect(near, hub);
+    net.run_until(secs(5), |n| n.are_connected(hub, far));
+    assert!(!reasons(&net, hub).contains(&Reason::CalledOff), "{net:?}");
+    assert!(counters(&net, hub).handshakes_refused > 0);
 }
 
 #[test]
@@ -193,4 +244,26 @@ fn full_hub() -> (Net, NodeId, [NodeId; 2]) {
     net.send(hub, others[0], b"unread");
     net.run_until(secs(1), |n| n.are_connected(hub, others[0]));
     (net, hub, others)
+}
+
+/// A hub with one slot and messages for two peers that cannot be reached, each of which has failed to
+/// answer; and two that can, of which it knows the first.
+fn hub_that_dials_two_that_are_gone() -> (Net, NodeId, [NodeId; 2], [NodeId; 2]) {
+    let mut config = Config::default();
+    config.connections_max = 1;
+    config.backoff.max = secs(2);
+    config.tenure_min = ms(0);
+    let mut net = Net::new(1).latency(ms(10));
+    let hub = net.node(config.clone());
+    let [gone, others] = [(); 2].map(|()| [(); 2].map(|()| net.node(config.clone())));
+    for node in gone {
+        net.introduce(hub, node);
+        net.cut(hub, node);
+        net.send(hub, node, b"are you there?");
+    }
+    net.introduce(hub, others[0]);
+    net.introduce_one_way(others[1], hub);
+    let has_failed = |n: &Net, node| n.peer_metrics(hub, node).is_some_and(|p| p.failures > 0);
+    net.run_until(secs(60), |n| gone.iter().all(|node| has_failed(n, *node)));
+    (net, hub, gone, others)
 }
