@@ -146,6 +146,14 @@ fn a_smaller_world_is_written_though_nobody_reads_of_it() {
     drop((child.stdout.take(), child.stderr.take()));
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
     Repro::read(Path::new(&small)).expect("it was written");
+
+    // A file is no directory: what is left of the world is told, at least.
+    let nowhere = format!("{file}/small.json");
+    let output = qsim(&["shrink", &file, "--out", &nowhere]);
+    assert_eq!(output.status.code(), Some(1));
+    let (told, said) = (&output.stdout, &output.stderr);
+    assert!(String::from_utf8_lossy(told).contains("Converges: "));
+    assert!(String::from_utf8_lossy(said).contains(&nowhere));
 }
 
 #[cfg(target_os = "linux")]

@@ -271,14 +271,16 @@ impl Failure {
     /// Whether a world fails in this way, whatever else is wrong with it.
     #[must_use]
     pub fn befalls(&self, scenario: &Scenario) -> bool {
-        match catch_unwind(AssertUnwindSafe(|| scenario.run())) {
-            Ok(outcome) => {
+        let befalls = || match self {
+            Self::Difference => scenario.run_twice().is_err(),
+            Self::Property(_) | Self::Panic(_) => {
+                let outcome = scenario.run();
                 let mut violations = outcome.violations.iter();
                 violations.any(|violation| *self == Self::Property(violation.property))
-                    || (*self == Self::Difference && scenario.run_twice().is_err())
             }
-            Err(payload) => Self::in_panic(&*payload).0 == *self,
-        }
+        };
+        catch_unwind(AssertUnwindSafe(befalls))
+            .unwrap_or_else(|payload| Self::in_panic(&*payload).0 == *self)
     }
 }
 

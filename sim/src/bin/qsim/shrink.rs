@@ -74,13 +74,19 @@ pub(crate) fn shrink(options: &Options) -> Result<u8, ReproError> {
         .out
         .clone()
         .unwrap_or_else(|| PathBuf::from(OUT).join(name));
-    Repro::new(shrunk.scenario, failure, what).write(&out)?;
-    let out = out.display();
+    // Written before it is told, as nobody may listen, and told even if it cannot be written.
+    let written = Repro::new(shrunk.scenario, failure, what).write(&out);
+    let shown = out.display();
     to_stdout(|stdout| {
-        writeln!(
-            stdout,
-            "{summary}\nwritten to {out}\nagain: qsim replay {out}"
-        )
+        writeln!(stdout, "{summary}")?;
+        match &written {
+            Ok(()) => writeln!(stdout, "written to {shown}\nagain: qsim replay {shown}"),
+            Err(_) => Ok(()),
+        }
+    })?;
+    written.map_err(|error| ReproError::File {
+        error: Box::new(error.into()),
+        path: out.clone(),
     })?;
     Ok(match interrupt::has_come() {
         true => interrupt::EXIT_CODE,
