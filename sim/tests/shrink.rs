@@ -51,6 +51,34 @@ fn what_two_steps_do_in_their_order_is_shown_by_these_two() {
 }
 
 #[test]
+fn two_steps_of_which_neither_can_go_alone_go_together() {
+    let count = |world: &Scenario, is: fn(&Operation) -> bool| {
+        let steps = world.steps.iter();
+        steps.filter(|step| is(&step.operation)).count()
+    };
+    let fails = |world: &Scenario| {
+        let crashes = count(world, |step| matches!(step, Operation::Crash(_)));
+        let restarts = count(world, |step| matches!(step, Operation::Restart(_)));
+        let sends = count(world, |step| matches!(step, Operation::Send { .. }));
+        crashes == restarts && sends > 0
+    };
+    let send = Operation::Send {
+        from: 0,
+        to: 1,
+        lengths: vec![12],
+    };
+    let mut world = Scenario::draw(0);
+    world.steps = [Operation::Crash(0), send, Operation::Restart(0)]
+        .map(|operation| Step {
+            operation,
+            pause: Duration::ZERO,
+        })
+        .to_vec();
+    let shrunk = shrink(world, fails).scenario;
+    assert_eq!(shrunk.steps.len(), 1, "{shrunk}");
+}
+
+#[test]
 fn numbers_that_matter_stay_and_become_round() {
     let fails = |world: &Scenario| {
         let storm: Duration = world.steps.iter().map(|step| step.pause).sum();

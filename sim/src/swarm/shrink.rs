@@ -41,7 +41,7 @@ pub enum End {
 
 impl Shrink {
     /// Makes a world smaller that fails: fewer steps (delta debugging, after Zeller and
-    /// Hildebrandt), fewer nodes, fewer that stay ill, limits as by default, plain links, round
+    /// Hildebrandt, then pairs), fewer nodes, fewer that stay ill, limits as by default, plain links, round
     /// numbers, short pauses.
     ///
     /// `fails` plays a world and says whether it fails as the first one did; see
@@ -107,7 +107,7 @@ where
             self.drop_outsiders()?;
             self.simplify_whole()?;
             self.simplify_steps()?;
-            if self.best == before {
+            if self.best == before && !self.drop_pair()? {
                 return ControlFlow::Continue(());
             }
         }
@@ -148,6 +148,22 @@ where
             size /= 2;
         }
         ControlFlow::Continue(())
+    }
+
+    /// Takes away two steps at once, of which neither can go alone: a cut and what heals it.
+    fn drop_pair(&mut self) -> ControlFlow<(), bool> {
+        let count = self.best.steps.len();
+        for second in (1..count).rev() {
+            for first in (0..second).rev() {
+                let mut candidate = self.best.clone();
+                let rest = without(&self.best.steps, second..second + 1);
+                candidate.steps = without(&rest, first..first + 1);
+                if self.keeps(candidate)? {
+                    return ControlFlow::Continue(true);
+                }
+            }
+        }
+        ControlFlow::Continue(false)
     }
 
     /// Takes away a node with all that it does, or lets another do it. Those behind it move up.

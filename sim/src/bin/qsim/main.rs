@@ -82,6 +82,9 @@ struct Options {
     /// Run each world twice, and compare every byte that was sent
     #[arg(long)]
     check_twice: bool,
+    /// Begin no further world once one has failed
+    #[arg(long)]
+    fail_fast: bool,
     /// Where to write worlds that fail: a directory, which is made if it is missing
     #[arg(long, value_name = "DIRECTORY", default_value = OUT)]
     out: PathBuf,

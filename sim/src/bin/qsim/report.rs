@@ -69,6 +69,10 @@ impl Report {
         self.cover.add(&outcome);
     }
 
+    pub(crate) fn has_failures(&self) -> bool {
+        !self.failures.is_empty()
+    }
+
     pub(crate) fn progress(&self) -> String {
         let (failures, simulated) = (self.failures.len(), self.simulated.as_secs());
         format!("{failures} failures, {simulated} s simulated")

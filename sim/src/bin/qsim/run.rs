@@ -3,7 +3,7 @@
 use std::{
     panic::catch_unwind,
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -58,7 +58,8 @@ fn work(
         let over = options
             .budget
             .is_some_and(|budget| began.elapsed() >= budget);
-        if over || interrupt::has_come() {
+        let enough = options.fail_fast && lock(report).has_failures();
+        if over || enough || interrupt::has_come() {
             return;
         }
         let Some(seed) = take(next, options.seeds.end) else {
@@ -74,7 +75,7 @@ fn work(
         {
             bar.suspend(|| remark(format_args!("qsim: {}: {error}", options.out.display())));
         }
-        let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut report = lock(report);
         report.add(seed, played);
         bar.set_message(report.progress());
         bar.inc(1);
@@ -86,6 +87,10 @@ fn take(next: &AtomicU64, end: u64) -> Option<u64> {
     let following = |seed| (seed < end).then(|| seed + 1);
     let taken = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, following);
     taken.ok()
+}
+
+fn lock(report: &Mutex<Report>) -> MutexGuard<'_, Report> {
+    report.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a world has come to.

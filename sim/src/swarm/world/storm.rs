@@ -184,11 +184,18 @@ impl World<'_> {
     // Links
 
     fn change_links(&mut self, on: Where, fault: LinkFault) {
-        let pairs: Vec<(usize, usize)> = match on {
-            Where::Everywhere => self.pairs().collect(),
-            Where::Link(from, to) => vec![(from, to)],
-        };
         let now = self.net.now();
+        let pairs: Vec<(usize, usize)> = match on {
+            Where::Link(from, to) => vec![(from, to)],
+            // What a link was in the beginning is not the same for all.
+            Where::Everywhere if fault == LinkFault::None => self.pairs().collect(),
+            Where::Everywhere => {
+                let any = Faults::default();
+                return self
+                    .net
+                    .faults(|faults| change(faults, now, fault, any.clone()));
+            }
+        };
         for (from, to) in pairs {
             let profile = self.profile(from, to).clone();
             let ends = (self.nodes[from], self.nodes[to]);
