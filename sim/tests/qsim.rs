@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     time::Duration,
 };
 
@@ -83,6 +83,92 @@ fn a_world_in_which_nothing_fails_is_not_made_smaller() {
     let output = qsim(&["shrink", "7"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains("seed 7: nothing fails in it"));
+}
+
+#[test]
+fn what_is_not_understood_is_no_failure_of_a_world() {
+    for arguments in [
+        &["run", "--seeds", "9..3"][..],
+        &["run", "--jobs", "0"],
+        &["run", "--budget", "1h"],
+        &["replay"],
+        &["dance"],
+    ] {
+        let output = qsim(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+    let help = qsim(&["--help"]);
+    assert_eq!(help.status.code(), Some(0));
+    assert!(text(&help).contains("130  interrupted"), "{}", text(&help));
+}
+
+#[test]
+fn the_last_seeds_are_the_end() {
+    let seeds = "18446744073709551613..18446744073709551615";
+    // Whoever looked for a seed after the last would begin anew, and never end.
+    let output = qsim(&[
+        "run", "--seeds", seeds, "--jobs", "8", "--budget", "60s", "--json",
+    ]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    assert_eq!(report["seeds"], 2, "{report}");
+}
+
+#[test]
+fn a_summary_for_machines_is_one_object() {
+    let output = qsim(&["run", "--seeds", "0..2", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    for key in [
+        "seeds",
+        "failures",
+        "seeds_per_second",
+        "simulated_seconds",
+        "faults",
+        "marks",
+        "hash",
+    ] {
+        assert!(!report[key].is_null(), "{key} is not in {report}");
+    }
+    assert_eq!(report["interrupted"], false);
+}
+
+#[test]
+fn a_smaller_world_is_written_though_nobody_reads_of_it() {
+    let directory = Directory::new("unread");
+    let file = directory.write("slow.json", &too_far_apart().to_string());
+    let small = directory.path("small.json");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_qsim"))
+        .args(["shrink", &file, "--out", &small])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    drop((child.stdout.take(), child.stderr.take()));
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    Repro::read(Path::new(&small)).expect("it was written");
+
+    // A file is no directory: what is left of the world is told, at least.
+    let nowhere = format!("{file}/small.json");
+    let output = qsim(&["shrink", &file, "--out", &nowhere]);
+    assert_eq!(output.status.code(), Some(1));
+    let (told, said) = (&output.stdout, &output.stderr);
+    assert!(String::from_utf8_lossy(told).contains("Converges: "));
+    assert!(String::from_utf8_lossy(said).contains(&nowhere));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_be_printed_or_read_is_said_so() {
+    let full = fs::File::create("/dev/full").expect("Linux has it");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qsim"));
+    let output = command.args(["replay", "7"]).stdout(full).output();
+    let output = output.expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("No space left"), "{}", text(&output));
+
+    let output = qsim(&["replay", "/dev/zero"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("longer than"), "{}", text(&output));
 }
 
 /// Two nodes so far apart that a handshake never ends in time: an honest failure.

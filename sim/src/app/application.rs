@@ -129,6 +129,9 @@ impl Action {
     }
 }
 
+/// Actions of one call. Whoever asks for more does not stop.
+const ACTIONS_MAX: usize = 1_000_000;
+
 /// The present of an application, and the way out for all that it wants.
 #[derive(Debug)]
 pub struct Context<'a> {
@@ -183,41 +186,41 @@ impl<'a> Context<'a> {
     /// Sends a message, and dials if there is no connection. See [`quicpool_core::Manager::send`].
     pub fn send(&mut self, to: PeerId, payload: impl Into<Bytes>) {
         let payload = payload.into();
-        self.actions.push(Action::Send { to, payload });
+        self.want(Action::Send { to, payload });
     }
 
     /// Sends a message that does not wait for company.
     pub fn send_express(&mut self, to: PeerId, payload: impl Into<Bytes>) {
         let payload = payload.into();
-        self.actions.push(Action::SendExpress { to, payload });
+        self.want(Action::SendExpress { to, payload });
     }
 
     /// Asks for a connection. Its success or failure is an [`Event::StatusChanged`].
     pub fn connect(&mut self, peer: PeerId) {
-        self.actions.push(Action::Connect(peer));
+        self.want(Action::Connect(peer));
     }
 
     /// Ends the session with a peer.
     pub fn disconnect(&mut self, peer: PeerId) {
-        self.actions.push(Action::Disconnect(peer));
+        self.want(Action::Disconnect(peer));
     }
 
     /// Asks for [`Event::Flushed`] with this token once the peer's application has taken all that
     /// was sent to it before.
     pub fn flush(&mut self, peer: PeerId, token: u64) {
-        self.actions.push(Action::Flush { peer, token });
+        self.want(Action::Flush { peer, token });
     }
 
     /// Asks for [`Input::Timer`] with this name after a time, exactly. A timer that was set under
     /// the same name before is replaced. Timers end with their process.
     pub fn set_timer(&mut self, name: impl Into<String>, after: Duration) {
         let name = name.into();
-        self.actions.push(Action::SetTimer { name, after });
+        self.want(Action::SetTimer { name, after });
     }
 
     /// Unsets a timer, if it is set.
     pub fn cancel_timer(&mut self, name: impl Into<String>) {
-        self.actions.push(Action::CancelTimer(name.into()));
+        self.want(Action::CancelTimer(name.into()));
     }
 
     /// Writes state that survives a crash, in place of what was written before: what a real process
@@ -227,7 +230,15 @@ impl<'a> Context<'a> {
     /// It is atomic, and durable before any message of the same call is sent, as a vote or a log
     /// entry has to be.
     pub fn save(&mut self, state: impl Into<Bytes>) {
-        self.actions.push(Action::Save(state.into()));
+        self.want(Action::Save(state.into()));
+    }
+
+    fn want(&mut self, action: Action) {
+        assert!(
+            self.actions.len() < ACTIONS_MAX,
+            "one call asks for more than {ACTIONS_MAX} actions"
+        );
+        self.actions.push(action);
     }
 
     /// What was asked for so far.

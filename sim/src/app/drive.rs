@@ -9,7 +9,7 @@ use super::{
     sim::{Doing, Make, Node, Violation},
     storm::Storm,
     timers::Timers,
-    track::Track,
+    track::{INPUTS_IN_A_MILLISECOND_MAX, Track},
 };
 use crate::{Delay, Faults, Net, Path, dice::Dice};
 
@@ -204,7 +204,10 @@ impl<A: App> Sim<A> {
 
     fn tell(&mut self, place: usize, input: Input<'_>) {
         if !self.track.told(self.net.now(), place, input) {
-            let what = format!("time stands still; node {place} is told {input:?}");
+            let what = format!(
+                "it nearly stands still, after {INPUTS_IN_A_MILLISECOND_MAX} inputs within a \
+                 millisecond; node {place} is told {input:?}"
+            );
             self.violate("time goes on", what);
         }
         self.ask(place, |app, context| app.handle(input, context));
@@ -239,7 +242,9 @@ impl<A: App> Sim<A> {
         let mut orders = Vec::new();
         for action in actions {
             match action {
-                Action::SetTimer { name, after } => node.timers.set(name, now + after),
+                Action::SetTimer { name, after } => {
+                    node.timers.set(name, now.saturating_add(after))
+                }
                 Action::CancelTimer(name) => node.timers.cancel(&name),
                 Action::Save(state) => node.host.saved = Some(state),
                 Action::Send { .. }

@@ -2,15 +2,13 @@
 
 use std::{ops::Range, path::PathBuf, time::Duration};
 
-use crate::{duration, secs};
+use super::plan::STORM_MAX;
+use crate::duration;
 
 const SEED: &str = "SIM_SEED";
 const SEEDS: &str = "SIM_SEEDS";
 const TIME: &str = "SIM_TIME";
 const REPRO: &str = "SIM_REPRO";
-
-/// Longer storms than a day are a slip of the pen.
-const TIME_MAX: Duration = secs(86_400);
 
 /// What the environment asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -103,7 +101,7 @@ fn many_seeds(value: &str) -> Result<Range<u64>, EnvironmentError> {
 }
 
 fn time(value: &str) -> Result<Duration, EnvironmentError> {
-    let time = duration::parse(value).filter(|time| *time <= TIME_MAX);
+    let time = duration::parse(value).filter(|time| *time <= STORM_MAX);
     let allowed = "a whole number of simulated s, ms, us or ns, such as 30s, up to 86400s";
     time.ok_or_else(|| EnvironmentError::new(TIME, value, allowed))
 }
@@ -111,7 +109,7 @@ fn time(value: &str) -> Result<Duration, EnvironmentError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ms;
+    use crate::{ms, secs};
 
     #[test]
     fn without_variables_nothing_is_asked_for() {

@@ -19,6 +19,8 @@ use crate::hash::Hasher;
 
 /// The longest state of an application that is shown, in characters.
 const STATE_SHOWN: usize = 600;
+/// How many of a node's peers are shown.
+const PEERS_SHOWN: usize = 16;
 /// How many of a node's last events are shown.
 const EVENTS_SHOWN: usize = 6;
 
@@ -47,7 +49,8 @@ pub struct Explored {
 ///
 /// # Panics
 ///
-/// If the configuration of the options is not valid.
+/// If the options ask for what cannot be run: no node, no seed, a storm of more than a day, a plan
+/// or a configuration that is not valid.
 ///
 /// ```
 /// use quicpool_sim::{app::{App, Context, Input, Options, explore}, ms, secs};
@@ -77,8 +80,8 @@ pub fn explore<A: App>(
     make: impl Fn(&Host) -> A + 'static,
     body: impl Fn(&mut Sim<A>),
 ) -> Result<Explored, Box<Failure>> {
-    let checked = options.config.check();
-    checked.unwrap_or_else(|error| panic!("{name}: the configuration is not valid: {error}"));
+    let checked = options.check();
+    checked.unwrap_or_else(|error| panic!("{name}: {error}"));
     let make: Make<A> = Rc::new(make);
     let mut explored = Explored::default();
     for seed in options.seeds.clone() {
@@ -146,10 +149,14 @@ fn message(payload: &(dyn Any + Send)) -> &str {
 fn draw<A: App>(sim: &Sim<A>, place: usize) -> Vec<String> {
     let (net, node) = (sim.net(), sim.node(place));
     let mut lines = vec![state(sim, place), format!("{:?}", sim.id(place))];
-    for other in (0..sim.len()).filter(|other| *other != place) {
+    let others = (0..sim.len()).filter(|other| *other != place);
+    for other in others.take(PEERS_SHOWN) {
         if let Some(status) = net.status(node, sim.node(other)) {
             lines[1] += &format!(", {status:?} to node {other}");
         }
+    }
+    if let Some(more @ 1..) = (sim.len() - 1).checked_sub(PEERS_SHOWN) {
+        lines[1] += &format!(", and {more} more");
     }
     let is_telling = |event: &&(Duration, Event)| !matches!(event.1, Event::Readable { .. });
     let events = net.history(node).iter().rev().filter(is_telling);

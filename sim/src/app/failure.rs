@@ -7,6 +7,9 @@ use super::{Fault, Plan};
 /// How many faults are shown that are over.
 const OVER_SHOWN: usize = 5;
 
+/// How many nodes are shown.
+const NODES_SHOWN: usize = 16;
+
 /// A run in which something did not hold. [`Display`](fmt::Display) tells all of it.
 #[derive(Debug, Clone)]
 pub struct Failure {
@@ -97,8 +100,11 @@ impl fmt::Display for Failure {
         for fault in self.over.iter().rev().take(OVER_SHOWN) {
             writeln!(f, "          {fault}: over")?;
         }
-        for (place, picture) in self.pictures.iter().enumerate() {
+        for (place, picture) in self.pictures.iter().enumerate().take(NODES_SHOWN) {
             writeln!(f, "  node {place}  {}", picture.join("\n          "))?;
+        }
+        if let Some(more @ 1..) = self.pictures.len().checked_sub(NODES_SHOWN) {
+            writeln!(f, "  and {more} nodes more")?;
         }
         if let Some(note) = &self.note {
             writeln!(f, "  note    {note}")?;

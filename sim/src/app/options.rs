@@ -1,16 +1,23 @@
 //! What runs are like.
 
-use std::{collections::BTreeSet, ops::Range, time::Duration};
+use std::{
+    collections::BTreeSet,
+    ops::{Range, RangeInclusive},
+    time::Duration,
+};
 
 use quicpool_core::Config;
 
-use super::{Family, Plan};
+use super::{Family, Plan, plan::STORM_MAX};
 use crate::{Crypto, Path, secs};
 
 /// Seeds that are run unless a test or the environment says otherwise.
 const SEEDS: Range<u64> = 0..64;
 /// How long faults come and go.
 const STORM: Duration = secs(30);
+
+/// How many nodes there can be. Each knows each other, so twice as many need four times as much.
+const NODES: RangeInclusive<usize> = 1..=1_000;
 
 /// How many nodes there are, which seeds are run, and what goes wrong.
 ///
@@ -37,7 +44,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// So many nodes; 64 seeds, storms of 30 simulated seconds, all families of faults, the default
+    /// So many nodes, from 1 to 1,000; 64 seeds, storms of 30 simulated seconds, all families of faults, the default
     /// configuration, and links of 1 to 120 ms, as the seed decides.
     pub fn nodes(count: usize) -> Self {
         Self {
@@ -58,7 +65,7 @@ impl Options {
         self
     }
 
-    /// Lets faults come and go for this long, in simulated time. `SIM_TIME` has precedence.
+    /// Lets faults come and go for this long, in simulated time, at most a day. `SIM_TIME` has precedence.
     pub fn storm(mut self, time: Duration) -> Self {
         self.storm = time;
         self
@@ -106,6 +113,26 @@ impl Options {
     pub fn plan(mut self, plan: Plan) -> Self {
         self.plan = Some(plan);
         self
+    }
+
+    /// Whether anything can be run; or else what is wrong, and what is allowed.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let (nodes, seeds, storm) = (self.nodes, &self.seeds, self.storm);
+        if !NODES.contains(&nodes) {
+            return Err(format!("there are {nodes} nodes, allowed is {NODES:?}"));
+        }
+        if seeds.is_empty() {
+            let allowed = "a range that holds at least one";
+            return Err(format!("the seeds are {seeds:?}, allowed is {allowed}"));
+        }
+        if storm > STORM_MAX {
+            return Err(format!(
+                "the storm lasts {storm:?}, allowed is up to {STORM_MAX:?}"
+            ));
+        }
+        self.plan.as_ref().map_or(Ok(()), Plan::check)?;
+        let config = self.config.check();
+        config.map_err(|error| format!("the configuration is not valid: {error}"))
     }
 
     /// What goes wrong in the run of a seed.

@@ -6,9 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     dice::{Dice, Domain},
-    duration, ms,
+    duration, ms, secs,
 };
 
+/// Longer storms than a day are a slip of the pen.
+pub(super) const STORM_MAX: Duration = secs(86_400);
+/// No planet is so large.
+const LATENCY_MAX: Duration = secs(10);
+/// In bytes per second: below this hardly a datagram leaves.
+const RATE_MIN: u64 = 1_500;
 /// One fault for each so much of a storm, at most, in each family that is on.
 const STORM_PER_FAULT: Duration = ms(5_000);
 /// How long a datagram travels, at least and at most, in milliseconds.
@@ -240,13 +246,28 @@ impl Plan {
         plan
     }
 
+    /// Whether a run can follow it; or else what is wrong, and what is allowed.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let most = |name: &str, time: Duration, max: Duration| match time <= max {
+            true => Ok(()),
+            false => Err(format!("{name} is {time:?}, allowed is up to {max:?}")),
+        };
+        most("the latency of the plan", self.latency, LATENCY_MAX)?;
+        most("the storm of the plan", self.storm, STORM_MAX)?;
+        for (n, fault) in self.faults.iter().enumerate() {
+            let bad = |allowed| format!("fault {n} of the plan is {fault:?}, allowed is {allowed}");
+            fault.what.check().map_err(bad)?;
+        }
+        Ok(())
+    }
+
     fn draw_family(&mut self, seed: u64, nodes: usize, family: Family) {
         let mut draw = Draw::new(seed, family as u64);
         let is_on = draw.below(2) == 1;
         if !is_on || nodes == 0 || (family.concerns_a_pair() && nodes < 2) {
             return;
         }
-        let storm = self.storm.as_millis() as u64;
+        let storm = self.storm.min(STORM_MAX).as_millis() as u64;
         let faults_max = 1 + storm / STORM_PER_FAULT.as_millis() as u64;
         for _ in 0..draw.between((1, faults_max)) {
             let from = draw.below(storm.max(1));
@@ -274,6 +295,33 @@ impl Trouble {
             Self::BlockSocket { .. } => Family::BlockSocket,
             Self::Crash { .. } => Family::Crash,
         }
+    }
+
+    /// Or else what is allowed.
+    fn check(self) -> Result<(), String> {
+        let (holds, allowed) = match self {
+            Self::Links(Weather::Rate(bytes)) => {
+                (bytes >= RATE_MIN, format!("{RATE_MIN} bytes/s or more"))
+            }
+            Self::Links(
+                Weather::Loss(part)
+                | Weather::Burst(part)
+                | Weather::Duplicate(part)
+                | Weather::Reorder(part)
+                | Weather::Corrupt(part),
+            ) => (
+                (0.0..=1.0).contains(&part),
+                "a probability from 0 to 1".to_owned(),
+            ),
+            Self::Cut { a: from, b: to }
+            | Self::CutOneWay { from, to }
+            | Self::Clog { from, to } => (from != to, "two different nodes".to_owned()),
+            Self::Rebind { .. }
+            | Self::Freeze { .. }
+            | Self::BlockSocket { .. }
+            | Self::Crash { .. } => return Ok(()),
+        };
+        holds.then_some(()).ok_or(allowed)
     }
 
     /// The last place that it names.
@@ -401,7 +449,6 @@ impl fmt::Display for Weather {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secs;
 
     #[test]
     fn each_family_is_on_in_half_of_all_plans() {

@@ -70,6 +70,13 @@ impl Repro {
                 "a run of {name:?}, and this is one of {of:?}: test that alone"
             )));
         }
+        if repro.seed == u64::MAX {
+            return Err(bad(format!("a seed below {}", u64::MAX)));
+        }
+        repro
+            .plan
+            .check()
+            .map_err(|error| bad(format!("{FILE}: {error}")))?;
         if repro.nodes != options.nodes {
             let (nodes, found) = (options.nodes, repro.nodes);
             return Err(bad(format!(

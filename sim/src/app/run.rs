@@ -17,8 +17,8 @@ use crate::duration;
 ///
 /// # Panics
 ///
-/// If a run fails, if a variable of the environment has no meaning, or if the configuration of the
-/// options is not valid.
+/// If a run fails, if a variable of the environment has no meaning, or if the options ask for what
+/// cannot be run: see [`explore`].
 #[track_caller]
 pub fn check<A: App>(
     name: &str,

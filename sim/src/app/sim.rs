@@ -8,6 +8,7 @@ use super::{Action, App, Context, Host, storm::Storm, timers::Timers, track::Tra
 use crate::{
     Net, NodeId,
     dice::{Dice, Domain},
+    secs,
 };
 
 /// A network whose nodes run an application, in simulated time.
@@ -104,18 +105,21 @@ pub(super) struct Violation {
     pub(super) what: String,
 }
 
+/// How long a run may last, in simulated time: a year.
+const RUN_MAX: Duration = secs(365 * 86_400);
+
 // What tests do.
 impl<A: App> Sim<A> {
     /// Lets simulated time pass, with all that happens meanwhile.
     pub fn advance(&mut self, time: Duration) {
-        let end = self.now() + time;
+        let end = self.after(time);
         self.run_to(end);
     }
 
     /// Lets time pass until a condition holds, for at most `limit`; says whether it does. The
     /// condition is looked at after each input of an application, and at the end.
     pub fn run_until(&mut self, limit: Duration, mut condition: impl FnMut(&Self) -> bool) -> bool {
-        let end = self.now() + limit;
+        let end = self.after(limit);
         self.run_to_condition(end, &Doing::Test, &mut condition)
     }
 
@@ -150,7 +154,7 @@ impl<A: App> Sim<A> {
         mut holds: impl FnMut(&Self) -> bool,
     ) {
         self.storm();
-        let (from, end) = (self.now(), self.now() + limit);
+        let (from, end) = (self.now(), self.after(limit));
         let doing = Doing::Condition(property.to_owned());
         if !self.run_to_condition(end, &doing, &mut holds) {
             let what = format!("it has not come to hold within {limit:?} after {from:?}");
@@ -209,6 +213,18 @@ impl<A: App> Sim<A> {
         self.net.restart(self.nodes[place].id);
         self.begin(place);
         self.deliver();
+    }
+}
+
+impl<A> Sim<A> {
+    /// A time from now on, as long as a run may last.
+    fn after(&self, time: Duration) -> Duration {
+        let end = self.net.now().saturating_add(time);
+        assert!(
+            end <= RUN_MAX,
+            "the run is to last until {end:?}, allowed is up to {RUN_MAX:?}"
+        );
+        end
     }
 }
 

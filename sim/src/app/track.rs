@@ -1,12 +1,13 @@
-//! What a run is told apart by: a hash of all inputs, and a watch on time that stands still.
+//! What a run is told apart by: a hash of all inputs, and a watch on time that hardly moves.
 
 use std::time::Duration;
 
 use super::{Action, Input};
 use crate::hash::Hasher;
 
-/// Inputs of all applications at one instant. A run that needs more stands still.
-const INPUTS_AT_ONE_INSTANT_MAX: u64 = 1_000_000;
+/// Inputs of all applications in a millisecond of simulated time. A run that needs more does not
+/// come to its end: it answers itself, or sets timers of a nanosecond.
+pub(super) const INPUTS_IN_A_MILLISECOND_MAX: u64 = 1_000_000;
 
 /// The track that a run leaves.
 #[derive(Debug)]
@@ -14,8 +15,8 @@ pub(super) struct Track {
     hasher: Hasher,
     /// Inputs so far.
     pub(super) inputs: u64,
-    /// The time of the last input, and how many there were before it.
-    instant: (Duration, u64),
+    /// The millisecond of the last input, and how many there were before it.
+    millisecond: (u128, u64),
 }
 
 /// What happens to a process, for the hash.
@@ -31,7 +32,7 @@ impl Track {
         Self {
             hasher: Hasher::new(0),
             inputs: 0,
-            instant: (Duration::ZERO, 0),
+            millisecond: (0, 0),
         }
     }
 
@@ -39,7 +40,7 @@ impl Track {
         self.note(now, place, CRASHED, &[]);
     }
 
-    /// An application is about to be told something; false if time stands still.
+    /// An application is about to be told something; false if time hardly moves.
     pub(super) fn told(&mut self, now: Duration, place: usize, input: Input<'_>) -> bool {
         match input {
             Input::Started => self.note(now, place, STARTED, &[]),
@@ -52,11 +53,12 @@ impl Track {
             Input::Refused(action, _) => self.note(now, place, REFUSED, kind(action)),
             Input::Event(event) => self.note(now, place, EVENT, format!("{event:?}").as_bytes()),
         }
-        self.inputs += 1;
-        if self.instant.0 != now {
-            self.instant = (now, self.inputs);
+        let millisecond = now.as_millis();
+        if self.millisecond.0 != millisecond {
+            self.millisecond = (millisecond, self.inputs);
         }
-        self.inputs - self.instant.1 <= INPUTS_AT_ONE_INSTANT_MAX
+        self.inputs += 1;
+        self.inputs - self.millisecond.1 <= INPUTS_IN_A_MILLISECOND_MAX
     }
 
     /// The hash of all that was noted and of the network below.

@@ -2,7 +2,8 @@
 
 use std::{
     any::Any,
-    fmt, fs, io,
+    fmt, fs,
+    io::{self, ErrorKind, Read},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
@@ -14,6 +15,9 @@ use super::{Outcome, Property, Scenario, ScenarioError};
 
 /// The format that is written and read. It changes when files of before mean something else.
 const FORMAT: u32 = 1;
+
+/// How long a file may be, in bytes: a thousand times as long as those of drawn worlds.
+const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// How long a line of a file may be: what is shorter is not broken.
 const LINE_MAX: usize = 96;
@@ -108,7 +112,7 @@ impl Repro {
     ///
     /// What is wrong with it, and where.
     pub fn read(path: &Path) -> Result<Self, ReproError> {
-        let read = fs::read_to_string(path).map_err(ReproError::Io);
+        let read = read_whole(path).map_err(ReproError::Io);
         read.and_then(|text| text.parse())
             .map_err(|error| ReproError::File {
                 path: path.to_owned(),
@@ -144,6 +148,19 @@ impl Repro {
                 panic!("{}: {failure}: {what}", file.display());
             }
         }
+    }
+}
+
+/// What is in a file, unless it has no end.
+fn read_whole(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let mut file = fs::File::open(path)?.take(FILE_BYTES_MAX + 1);
+    match file.read_to_string(&mut text)? as u64 > FILE_BYTES_MAX {
+        false => Ok(text),
+        true => Err(io::Error::new(
+            ErrorKind::FileTooLarge,
+            format!("it is longer than {FILE_BYTES_MAX} bytes"),
+        )),
     }
 }
 
@@ -254,14 +271,16 @@ impl Failure {
     /// Whether a world fails in this way, whatever else is wrong with it.
     #[must_use]
     pub fn befalls(&self, scenario: &Scenario) -> bool {
-        match catch_unwind(AssertUnwindSafe(|| scenario.run())) {
-            Ok(outcome) => {
+        let befalls = || match self {
+            Self::Difference => scenario.run_twice().is_err(),
+            Self::Property(_) | Self::Panic(_) => {
+                let outcome = scenario.run();
                 let mut violations = outcome.violations.iter();
                 violations.any(|violation| *self == Self::Property(violation.property))
-                    || (*self == Self::Difference && scenario.run_twice().is_err())
             }
-            Err(payload) => Self::in_panic(&*payload).0 == *self,
-        }
+        };
+        catch_unwind(AssertUnwindSafe(befalls))
+            .unwrap_or_else(|payload| Self::in_panic(&*payload).0 == *self)
     }
 }
 

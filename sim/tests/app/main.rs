@@ -7,6 +7,7 @@
 )]
 
 mod caught;
+mod hostile;
 mod inputs;
 mod pressure;
 mod replicas;

@@ -2,16 +2,19 @@
 //!
 //! `run`, `cover` and `replay` exit with 0 if everything holds, 2 if something went wrong, or if a mark
 //! was not reached by a run of 2,000 worlds or more, 3 if something never happened, 4 if a run did
-//! not repeat, 5 if the machine panicked, 130 if it was interrupted. All exit with 1 if they cannot
-//! do what was asked.
+//! not repeat, 5 if the machine panicked, 130 if it was interrupted; a failure goes before an
+//! interruption. `shrink` exits with 130 if it was interrupted, and with 0 if it has made a world
+//! smaller. All exit with 1 if they cannot do what was asked, or do not understand it.
 
 mod bench;
 mod cover;
 mod failure;
+mod interrupt;
 mod replay;
 mod report;
 mod run;
 mod shrink;
+mod stdout;
 mod trace;
 mod world;
 
@@ -20,11 +23,26 @@ use std::{error::Error, ops::Range, path::PathBuf, process::ExitCode, time::Dura
 use clap::{Parser, Subcommand};
 use quicpool_sim::Crypto;
 
+use self::stdout::remark;
+
 /// Where failing worlds are written to.
 const OUT: &str = "target/sim";
 
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    everything holds
+  1    it cannot do what was asked
+  2    something went wrong, or a mark was not reached
+  3    something never happened that had to
+  4    two runs of a world differ
+  5    the machine panicked
+  130  interrupted, and nothing had failed before";
+
 #[derive(Parser)]
-#[command(about = "Runs quicpool in simulated worlds, and checks what must hold in all of them")]
+#[command(
+    about = "Runs quicpool in simulated worlds, and checks what must hold in all of them",
+    after_help = EXIT_CODES
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -50,13 +68,13 @@ enum Command {
 #[derive(clap::Args)]
 struct Options {
     /// Seeds, from the first up to, but not including, the last
-    #[arg(long, default_value = "0..1000", value_parser = seeds)]
+    #[arg(long, value_name = "A..B", default_value = "0..1000", value_parser = seeds)]
     seeds: Range<u64>,
-    /// Begin no further world after this time: 500ms, 60s, 5m
-    #[arg(long, value_parser = duration)]
+    /// Begin no further world after this time: 500ms, 60s, 5m; without end unless said otherwise
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     budget: Option<Duration>,
-    /// Threads; as many as there are cores unless said otherwise
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    /// Threads, from 1 to 1024; as many as there are cores unless said otherwise
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
     /// What sessions are made of: checksum, or tls as in production
     #[arg(long, default_value_t)]
@@ -67,8 +85,8 @@ struct Options {
     /// Begin no further world once one has failed
     #[arg(long)]
     fail_fast: bool,
-    /// Where to write worlds that fail
-    #[arg(long, default_value = OUT)]
+    /// Where to write worlds that fail: a directory, which is made if it is missing
+    #[arg(long, value_name = "DIRECTORY", default_value = OUT)]
     out: PathBuf,
     /// Print one JSON object instead of a summary
     #[arg(long)]
@@ -76,7 +94,11 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => return explain(&error),
+    };
+    let result = match command {
         Command::Run(options) => run_worlds(&options),
         Command::Cover(options) => cover_worlds(&options),
         Command::Replay(options) => replay::replay(&options).map_err(Into::into),
@@ -87,9 +109,19 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("qsim: {error}");
+            remark(format_args!("qsim: {error}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Prints help, or what is wrong with the command line. That is no 2, which is kept for worlds.
+fn explain(error: &clap::Error) -> ExitCode {
+    // Without a reader there is nothing to explain.
+    let _ = error.print();
+    match error.use_stderr() {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
     }
 }
 

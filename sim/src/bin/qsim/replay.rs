@@ -1,14 +1,16 @@
 //! One world, told step by step.
 
 use std::{
-    io::{self, Write},
+    io::{self, ErrorKind, Write},
     panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
 };
 
 use quicpool_core::Event;
 use quicpool_sim::Crypto;
-use quicpool_sim::swarm::{Effect, Outcome, Phase, ReproError, Step, Violation, Watch};
+use quicpool_sim::swarm::{
+    Effect, Failure, Outcome, Phase, Repro, ReproError, Step, Violation, Watch,
+};
 
 use crate::{duration, failure::Failed, world::Source};
 
@@ -21,7 +23,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t)]
     crypto: Crypto,
     /// Leave it at this time of its own, and show how things are: 1500ms, 60s
-    #[arg(long, value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     until: Option<Duration>,
     /// Print what the machines tell their applications, too
     #[arg(short, long)]
@@ -33,6 +35,7 @@ pub(crate) fn replay(options: &Options) -> Result<u8, ReproError> {
     let (scenario, repro) = options.world.load(options.crypto)?;
     let mut teller = Teller {
         out: io::stdout().lock(),
+        error: None,
         tells: match options.verbose {
             true => Tells::Events,
             false => Tells::Steps,
@@ -43,7 +46,7 @@ pub(crate) fn replay(options: &Options) -> Result<u8, ReproError> {
         scenario.play(&mut teller, options.until)
     }));
     let failed = match &played {
-        Ok(outcome) => Failed::of(outcome),
+        Ok(outcome) => Failed::of(outcome).or_else(|| differs(repro.as_ref(), options.until)),
         Err(payload) => Some(Failed::panicked(&**payload)),
     };
     if let Ok(outcome) = &played {
@@ -55,16 +58,27 @@ pub(crate) fn replay(options: &Options) -> Result<u8, ReproError> {
             repro.what
         ));
     }
-    let Some(failed) = failed else {
-        teller.line(format_args!("Everything holds."));
-        return Ok(0);
-    };
-    teller.line(format_args!("{}: {}", failed.failure, failed.story()));
-    Ok(failed.kind().exit_code())
+    match &failed {
+        None => teller.line(format_args!("Everything holds.")),
+        Some(failed) => teller.line(format_args!("{}: {}", failed.failure, failed.story())),
+    }
+    teller.error.map_or(Ok(()), Err)?;
+    Ok(failed.map_or(0, |failed| failed.kind().exit_code()))
+}
+
+/// Plays a world twice more, if its file says that its runs differ.
+fn differs(repro: Option<&Repro>, until: Option<Duration>) -> Option<Failed> {
+    let repro = repro.filter(|repro| repro.failure == Failure::Difference && until.is_none())?;
+    match catch_unwind(AssertUnwindSafe(|| repro.scenario.run_twice())) {
+        Ok(twice) => twice.err().map(|divergence| Failed::diverged(&divergence)),
+        Err(payload) => Some(Failed::panicked(&*payload)),
+    }
 }
 
 struct Teller<'a> {
     out: io::StdoutLock<'a>,
+    /// Why something could not be printed.
+    error: Option<io::Error>,
     tells: Tells,
 }
 
@@ -78,7 +92,11 @@ enum Tells {
 impl Teller<'_> {
     /// Whoever stops reading has seen enough.
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
-        let _ = writeln!(self.out, "{line}");
+        if let Err(error) = writeln!(self.out, "{line}")
+            && error.kind() != ErrorKind::BrokenPipe
+        {
+            self.error.get_or_insert(error);
+        }
     }
 
     fn at(&mut self, at: Duration, what: std::fmt::Arguments<'_>) {

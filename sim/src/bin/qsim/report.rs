@@ -12,7 +12,9 @@ use serde_json::json;
 use crate::{
     cover::{Cover, WORLDS_MIN},
     failure::{Failed, Kind},
+    interrupt,
     run::Played,
+    stdout::to_stdout,
 };
 
 /// Failures that are printed whole.
@@ -90,7 +92,7 @@ impl Report {
             .max();
         match worst {
             Some(kind) => kind.exit_code(),
-            None if self.interrupted => 130,
+            None if self.interrupted => interrupt::EXIT_CODE,
             None if !self.missed().is_empty() => Kind::Invariant.exit_code(),
             None => 0,
         }
@@ -110,13 +112,10 @@ impl Report {
     }
 
     pub(crate) fn print(&self, as_json: bool) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        if as_json {
-            writeln!(out, "{}", self.json())?;
-        } else {
-            self.summarise(&mut out)?;
-        }
-        out.flush()
+        to_stdout(|out| match as_json {
+            true => writeln!(out, "{}", self.json()),
+            false => self.summarise(out),
+        })
     }
 
     fn json(&self) -> serde_json::Value {
@@ -131,6 +130,7 @@ impl Report {
             "faults": self.injected,
             "marks": self.cover.hits(),
             "marks_missed": self.missed(),
+            "interrupted": self.interrupted,
             "hash": format!("{:032x}", self.hash),
         })
     }
@@ -140,15 +140,11 @@ impl Report {
         if as_json {
             self.print(as_json)?;
         } else {
-            let mut out = io::stdout().lock();
-            self.cover.print(&mut out)?;
-            writeln!(
-                out,
-                "{} worlds, {} failures",
-                self.seeds,
-                self.failures.len()
-            )?;
-            out.flush()?;
+            let (seeds, failures) = (self.seeds, self.failures.len());
+            to_stdout(|out| {
+                self.cover.print(out)?;
+                writeln!(out, "{seeds} worlds, {failures} failures")
+            })?;
         }
         Ok(match self.exit_code() {
             0 if !self.cover.missed().is_empty() => Kind::Invariant.exit_code(),

@@ -4,7 +4,7 @@ use std::{
     panic::catch_unwind,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     thread,
     time::Instant,
@@ -13,15 +13,11 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use quicpool_sim::swarm::{Outcome, Scenario};
 
-use crate::{Options, failure::Failed, report::Report};
-
-/// Set by Ctrl-C: no further world begins.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+use crate::{Options, failure::Failed, interrupt, report::Report, stdout::remark};
 
 /// Plays the worlds that the options ask for.
 pub(crate) fn run(options: &Options) -> Report {
-    // Without a handler Ctrl-C ends the program without a summary, which is no reason not to run.
-    let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
+    interrupt::watch();
     let bar = progress_bar(options.seeds.end - options.seeds.start);
     let next = AtomicU64::new(options.seeds.start);
     let report = Mutex::new(Report::new(options.crypto));
@@ -34,7 +30,7 @@ pub(crate) fn run(options: &Options) -> Report {
     });
     bar.finish_and_clear();
     let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
-    report.finish(began.elapsed(), INTERRUPTED.load(Ordering::Relaxed));
+    report.finish(began.elapsed(), interrupt::has_come());
     report
 }
 
@@ -63,13 +59,12 @@ fn work(
             .budget
             .is_some_and(|budget| began.elapsed() >= budget);
         let enough = options.fail_fast && lock(report).has_failures();
-        if over || enough || INTERRUPTED.load(Ordering::Relaxed) {
+        if over || enough || interrupt::has_come() {
             return;
         }
-        let seed = next.fetch_add(1, Ordering::Relaxed);
-        if seed >= options.seeds.end {
+        let Some(seed) = take(next, options.seeds.end) else {
             return;
-        }
+        };
         let scenario = Scenario::draw(seed).crypto(options.crypto);
         let mut played = play(&scenario, options.check_twice);
         if let Played {
@@ -78,13 +73,20 @@ fn work(
         } = &mut played
             && let Err(error) = failed.save(&options.out, &scenario)
         {
-            bar.suspend(|| eprintln!("qsim: {}: {error}", options.out.display()));
+            bar.suspend(|| remark(format_args!("qsim: {}: {error}", options.out.display())));
         }
         let mut report = lock(report);
         report.add(seed, played);
         bar.set_message(report.progress());
         bar.inc(1);
     }
+}
+
+/// The next seed, if there is one. The counter stays at the end, which may be the last number.
+fn take(next: &AtomicU64, end: u64) -> Option<u64> {
+    let following = |seed| (seed < end).then(|| seed + 1);
+    let taken = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, following);
+    taken.ok()
 }
 
 fn lock(report: &Mutex<Report>) -> MutexGuard<'_, Report> {

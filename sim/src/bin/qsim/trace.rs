@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufWriter, ErrorKind, Write},
+    io::{self, BufWriter, Write},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -15,7 +15,11 @@ use quicpool_sim::{
     trace::{Alert, Recorder, Recording},
 };
 
-use crate::{failure::panic_message, world::Source};
+use crate::{
+    failure::panic_message,
+    stdout::{remark, to_stdout},
+    world::Source,
+};
 
 /// Which world, and how to show it. Without a choice, as `--text`.
 #[derive(clap::Args)]
@@ -50,7 +54,7 @@ pub(crate) fn trace(options: &Options) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("qsim: {error}");
+            remark(format_args!("qsim: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -93,10 +97,10 @@ fn write(options: &Options, recording: &Recording) -> Result<(), String> {
     }
     to_file(file, recording).map_err(|error| format!("{}: {error}", file.display()))?;
     let (datagrams, alerts) = (recording.datagrams.len(), recording.alerts.len());
-    eprintln!(
+    remark(format_args!(
         "{}: {datagrams} datagrams, {alerts} violations",
         file.display()
-    );
+    ));
     Ok(())
 }
 
@@ -112,19 +116,4 @@ fn to_file(file: &Path, recording: &Recording) -> io::Result<()> {
     let mut out = BufWriter::new(File::create(file)?);
     recording.write_html(&mut out)?;
     out.flush()
-}
-
-/// Whoever reads may stop reading: that is no error.
-fn to_stdout(
-    write: impl FnOnce(&mut BufWriter<io::StdoutLock<'_>>) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    match write(&mut out).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-            // What is left in the buffer has no reader.
-            let _ = out.into_parts();
-            Ok(())
-        }
-        result => result,
-    }
 }
