@@ -59,7 +59,7 @@ fn errors_are_clear_and_exit_with_1() {
         assert!(!text(&output.stderr).contains("panicked"), "{output:?}");
     }
     let both = qsim(&["3", "--text", "--jsonl"]);
-    assert_eq!(both.status.code(), Some(2), "{both:?}");
+    assert_eq!(both.status.code(), Some(1), "{both:?}");
 }
 
 #[cfg(target_os = "linux")]
