@@ -40,6 +40,9 @@ use crate::{
 
 /// Things done at one instant by all nodes together. A run that needs more stands still.
 const STEPS_AT_ONE_INSTANT_MAX: usize = 1_000_000;
+/// Things done within a second by all nodes together. A run that needs more crawls: somebody asks
+/// to be called again and again for nothing.
+const STEPS_IN_A_SECOND_MAX: usize = 20_000_000;
 /// The port that all nodes are bound to.
 const PORT: u16 = 4433;
 
@@ -105,6 +108,8 @@ pub struct Net {
     outside: Vec<Astray>,
     /// How many steps have been taken since the clock moved.
     steps: usize,
+    /// How many have been taken since a full second.
+    steps_in_second: usize,
     /// Who keeps a record of all this, if anybody does.
     recorder: Option<Recorder>,
     /// Who looks on, if anybody does.
@@ -149,6 +154,7 @@ impl Net {
             node_faults: BTreeMap::new(),
             outside: Vec::new(),
             steps: 0,
+            steps_in_second: 0,
             recorder: None,
             watch: None,
         }
@@ -341,9 +347,14 @@ impl Net {
         };
         self.move_clock(at);
         self.steps += 1;
+        self.steps_in_second += 1;
         assert!(
             self.steps <= STEPS_AT_ONE_INSTANT_MAX,
             "livelock: time stands still; {self:?}"
+        );
+        assert!(
+            self.steps_in_second <= STEPS_IN_A_SECOND_MAX,
+            "livelock: time crawls; {self:?}"
         );
         match self.agenda.take_first() {
             None => {}
@@ -384,6 +395,9 @@ impl Net {
     fn move_clock(&mut self, to: Duration) {
         if to > self.clock.now() {
             self.steps = 0;
+        }
+        if to.as_secs() > self.clock.now().as_secs() {
+            self.steps_in_second = 0;
         }
         self.clock.advance_to(to);
         self.note_time();

@@ -56,12 +56,15 @@ impl Scene<'_> {
         self.addresses.get(&addr).copied()
     }
 
-    /// How often anything has befallen datagrams between two nodes, in either direction.
+    /// How often anything has befallen datagrams between two nodes, in either direction. Each move
+    /// of a node counts, since what is sent to where it was is lost.
     pub(crate) fn faults_between(&self, a: NodeId, b: NodeId) -> u64 {
         let links = [(a, b), (b, a)];
         let links = links.iter().filter_map(|ends| self.links.get(ends));
         let counts = links.flat_map(Link::stage_counts);
-        counts.map(|(_, counts)| counts.injected()).sum()
+        let befallen: u64 = counts.map(|(_, counts)| counts.injected()).sum();
+        let moves = |node: NodeId| u64::from(self.addr_of(node).port() - node.addr().port());
+        befallen + moves(a) + moves(b)
     }
 }
 
