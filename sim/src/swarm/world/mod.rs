@@ -23,6 +23,10 @@ use crate::{Crypto, Faults, Net, NodeId, Path, Trail, trace::Recorder};
 /// A message begins with the sender's life and its number.
 pub(super) const HEADER_LEN: usize = 12;
 
+/// What a world may take, a hundred times what the longest of thousands took. One that takes more
+/// crawls: somebody asks to be called again and again for nothing.
+const STEPS_MAX: u64 = 5_000_000;
+
 pub(super) struct World<'a> {
     net: Net,
     watch: &'a mut dyn Watch,
@@ -58,7 +62,7 @@ impl<'a> World<'a> {
     ) -> Self {
         let path = scenario.links.path();
         let net = Net::new(scenario.seed).crypto(scenario.crypto);
-        let mut net = net.path(path.clone());
+        let mut net = net.path(path.clone()).steps_max(STEPS_MAX);
         let nodes = net.nodes(scenario.nodes, &scenario.limits.config());
         let audit = audit(&net, scenario.crypto);
         net.watch(audit.clone());
