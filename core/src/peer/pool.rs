@@ -317,10 +317,12 @@ mod tests {
                 let now = start + Duration::from_millis(tick as u64);
                 match step {
                     Step::Dial(key) | Step::DoubtfulDial(key) | Step::Arrival(key) => {
-                        let purpose = match step {
-                            Step::Dial(_) => Purpose::Dial,
-                            Step::DoubtfulDial(_) => Purpose::DoubtfulDial,
-                            _ => Purpose::Arrival,
+                        let purpose = if matches!(step, Step::Dial(_)) {
+                            Purpose::Dial
+                        } else if matches!(step, Step::DoubtfulDial(_)) {
+                            Purpose::DoubtfulDial
+                        } else {
+                            Purpose::Arrival
                         };
                         let key = PeerKey::new(key);
                         if pool.acquire(now, key, purpose, Evictable::Yes).is_ok() {
