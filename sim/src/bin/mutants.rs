@@ -11,12 +11,15 @@ use std::{
     fmt, fs,
     path::{Path, PathBuf},
     process::{Command, ExitCode, ExitStatus, Stdio},
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use clap::Parser;
 use serde::Deserialize;
 
+/// What the last world may take that was begun in time.
+const GRACE: Duration = Duration::from_secs(30);
 /// More than a budget is enough for.
 const WORLDS: &str = "0..1000000000";
 /// Operations that a shrunk world may have.
@@ -62,6 +65,8 @@ enum Verdict {
         operations: usize,
     },
     Missed,
+    /// Something was found, and could not be made smaller since a world does not end.
+    Hangs,
 }
 
 fn main() -> ExitCode {
@@ -178,7 +183,6 @@ impl Tree {
         let repros = self.dir.join("../repros");
         // What an earlier mutant has left would be taken for this one's.
         let _ = fs::remove_dir_all(&repros);
-        let budget = format!("{budget}s");
         let worlds = [
             "run",
             "--seeds",
@@ -187,13 +191,20 @@ impl Tree {
             "--out",
             "../repros",
         ];
-        if self.qsim(&worlds, &budget)?.success() {
+        // One that hangs may have found something on another core before.
+        let ran = self.qsim(&worlds, budget)?;
+        if ran.is_some_and(|status| status.success()) {
             return Ok(Verdict::Missed);
         }
         let found = Path::new("../repros").join(first_file(&repros)?);
         let found = found.to_str().ok_or("the name of a repro is not text")?;
         let small = "../repros/small.json";
-        self.qsim(&["shrink", found, "--out", small], &budget)?;
+        if self
+            .qsim(&["shrink", found, "--out", small], budget)?
+            .is_none()
+        {
+            return Ok(Verdict::Hangs);
+        }
         let small = self.dir.join(small);
         let text = fs::read_to_string(&small).map_err(|error| about(&small, &error))?;
         let repro: serde_json::Value =
@@ -205,13 +216,25 @@ impl Tree {
         })
     }
 
-    fn qsim(&self, arguments: &[&str], budget: &str) -> Result<ExitStatus, String> {
+    /// How `qsim` ends, or nothing if it does not: a bug may be a loop without end.
+    fn qsim(&self, arguments: &[&str], budget: u32) -> Result<Option<ExitStatus>, String> {
         let mut qsim = Command::new(self.dir.join("../target/release/qsim"));
         qsim.current_dir(&self.dir)
             .args(arguments)
-            .args(["--budget", budget]);
-        let status = qsim.stdout(Stdio::null()).stderr(Stdio::null()).status();
-        status.map_err(|error| format!("qsim cannot be run: {error}"))
+            .args(["--budget", &format!("{budget}s")])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let cannot = |error| format!("qsim cannot be run: {error}");
+        let mut child = qsim.spawn().map_err(cannot)?;
+        let end = Instant::now() + Duration::from_secs(budget.into()) + GRACE;
+        while Instant::now() < end {
+            if let Some(status) = child.try_wait().map_err(cannot)? {
+                return Ok(Some(status));
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        child.kill().and_then(|()| child.wait()).map_err(cannot)?;
+        Ok(None)
     }
 }
 
@@ -225,6 +248,7 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missed => write!(f, "NOT FOUND"),
+            Self::Hangs => write!(f, "found, and HANGS when it is made smaller"),
             Self::Found {
                 failure,
                 operations,
