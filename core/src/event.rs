@@ -211,6 +211,23 @@ pub enum Reason {
     Transport(String),
 }
 
+impl Event {
+    /// The peer that it is about; `None` if it is about none, as [`Closed`](Self::Closed).
+    pub const fn peer(&self) -> Option<PeerId> {
+        match self {
+            Self::StatusChanged { peer, .. }
+            | Self::Readable { peer }
+            | Self::Writable { peer }
+            | Self::Flushed { peer, .. }
+            | Self::Undelivered { peer, .. }
+            | Self::PeerRestarted { peer, .. }
+            | Self::Stalled { peer }
+            | Self::IdentityInUse { peer } => Some(*peer),
+            Self::Closed { .. } => None,
+        }
+    }
+}
+
 impl Reason {
     /// How long the peer asked us to stay away.
     pub const fn retry_after(&self) -> Option<Duration> {

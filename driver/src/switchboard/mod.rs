@@ -225,7 +225,7 @@ impl Switchboard {
             | Event::IdentityInUse { .. }
             | _) => {
                 self.touched
-                    .extend(concerned(&other).map(|peer| self.shared.peer(peer)));
+                    .extend(other.peer().map(|peer| self.shared.peer(peer)));
                 self.shared.hub.publish(&other, || {});
             }
         }
@@ -361,20 +361,5 @@ const SWEEP_PEERS_MIN: usize = 1_024;
 impl Rest {
     fn unless(done: bool) -> Self {
         if done { Self::Nothing } else { Self::More }
-    }
-}
-
-/// Whose room or verdict an event may have changed.
-fn concerned(event: &Event) -> Option<PeerId> {
-    match event {
-        Event::StatusChanged { peer, .. }
-        | Event::Readable { peer }
-        | Event::Writable { peer }
-        | Event::Flushed { peer, .. }
-        | Event::Undelivered { peer, .. }
-        | Event::PeerRestarted { peer, .. }
-        | Event::Stalled { peer }
-        | Event::IdentityInUse { peer } => Some(*peer),
-        Event::Closed { .. } | _ => None,
     }
 }

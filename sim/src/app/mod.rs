@@ -57,7 +57,7 @@
 //!           PeerId(qp18auyvsyk..), Connected to node 1, Connected to node 2
 //!           ...
 //!   again   SIM_SEED=12 cargo test -p shop registers_agree
-//!   again   SIM_REPRO=/home/me/shop/target/sim/registers_agree-12.json cargo test -p shop registers_agree
+//!   again   SIM_REPRO=$PWD/target/sim/registers_agree-12.json cargo test -p shop registers_agree
 //! ```
 //!
 //! # The environment

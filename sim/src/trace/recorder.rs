@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use quicpool_core::{Event, Message, PeerId};
+use quicpool_core::{Event, Message};
 
 use super::{
     DatagramRecord, End, Fate, Flags, Moment, NodeRecord, Recording, Scope, What, faults,
@@ -179,7 +179,7 @@ impl Recorder {
 
     pub(crate) fn event(&self, now: Duration, node: NodeId, event: &Event) {
         self.moment(now, node, |recording| {
-            let about = concerned(event).and_then(|peer| recording.who(peer));
+            let about = event.peer().and_then(|peer| recording.who(peer));
             (about, What::Event(event.clone()))
         });
     }
@@ -333,21 +333,6 @@ impl Recorder {
             let settings = faults::of_link_beside(link, path);
             state.faults.set(now, scope, &settings);
         }
-    }
-}
-
-/// The peer that an event is about.
-fn concerned(event: &Event) -> Option<PeerId> {
-    match event {
-        Event::StatusChanged { peer, .. }
-        | Event::Readable { peer }
-        | Event::Writable { peer }
-        | Event::Flushed { peer, .. }
-        | Event::Undelivered { peer, .. }
-        | Event::PeerRestarted { peer, .. }
-        | Event::Stalled { peer }
-        | Event::IdentityInUse { peer } => Some(*peer),
-        Event::Closed { .. } | _ => None,
     }
 }
 
