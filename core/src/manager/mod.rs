@@ -5,6 +5,7 @@
 //!   their life.
 //! - `dialling`: when and where to dial.
 //! - `writing`: what goes into packets.
+//! - `incarnations`: which of several processes a peer is.
 //! - `liveness`: whether the other end is still there.
 //! - `ending`: the ways out: disconnect, eviction, expiry, close.
 //! - `report`: numbers.
@@ -13,6 +14,7 @@ mod admission;
 mod dialling;
 mod ending;
 mod greeting;
+mod incarnations;
 mod liveness;
 mod parting;
 mod peer;

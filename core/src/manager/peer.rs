@@ -15,6 +15,7 @@ use crate::{
         inbox::Inbox,
         outbox::Outbox,
         pool::Evictable,
+        processes::Processes,
         tenure::{Tenure, Turn},
     },
     wire::frame::{Accepts, LineId},
@@ -30,6 +31,7 @@ pub(super) struct Peer {
     pub(super) chooser: Chooser,
     /// Connections that the peer has begun, and that are not confirmed.
     pub(super) arrivals: Vec<LinkId>,
+    pub(super) processes: Processes,
     pub(super) dialling: Dialling,
     pub(super) failures: Failures,
     pub(super) doubt: Doubt,
@@ -110,7 +112,8 @@ pub(super) enum Announced {
 pub(super) struct Session {
     pub(super) outbox: Outbox,
     pub(super) inbox: Inbox,
-    pub(super) incarnation: Option<Incarnation>,
+    /// Which process we are to the peer, if not the one that we have been from the start.
+    pub(super) ours: Option<Incarnation>,
     /// The peer's line as its last hello named it.
     pub(super) their_line: Option<LineId>,
     /// What the peer accepts, as its last hello said.
@@ -172,6 +175,7 @@ impl Peer {
             status: ConnectionStatus::New,
             chooser: Chooser::default(),
             arrivals: Vec::new(),
+            processes: Processes::default(),
             dialling: Dialling::Idle,
             failures: Failures::default(),
             doubt: Doubt::default(),
@@ -186,7 +190,7 @@ impl Peer {
             session: Session {
                 outbox,
                 inbox: Inbox::new(config.inbox_bytes_max),
-                incarnation: None,
+                ours: None,
                 their_line: None,
                 accepts: None,
                 their_held: 0,

@@ -9,6 +9,7 @@ pub(crate) mod lifecycle;
 pub(crate) mod limits;
 pub(crate) mod outbox;
 pub(crate) mod pool;
+pub(crate) mod processes;
 pub(crate) mod tenure;
 
 /// A peer's place in the machine's table.
