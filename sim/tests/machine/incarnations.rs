@@ -161,6 +161,37 @@ fn a_process_that_stood_still_takes_its_place_back_if_it_is_the_later_one() {
 }
 
 #[test]
+fn who_comes_back_after_another_had_its_place_sends_nothing_twice() {
+    let mut net = Net::new(7);
+    let (first, b) = (net.node(Config::default()), net.node(Config::default()));
+    net.introduce(first, b);
+    net.connect(first, b);
+    net.run_until(secs(1), |n| n.are_connected(first, b));
+    net.advance(secs(1));
+    // Three arrive, and the sender never learns of it.
+    net.cut_one_way(b, first);
+    send_many(&mut net, first, b, 3);
+    net.advance(ms(100));
+    net.pause(first);
+    let second = twin_of(&mut net, first, &[b]);
+    send_many(&mut net, second, b, 1);
+    net.advance(secs(1));
+    assert_eq!(numbers(&net.received(b)), [0, 1, 2, 0]);
+
+    net.crash(second);
+    net.advance(secs(30));
+    net.heal(b, first);
+    net.resume(first);
+    net.advance(secs(1));
+    send_many(&mut net, first, b, 1);
+    net.advance(secs(60));
+    assert_eq!(reported(&net, first), (0..3).collect());
+    assert_eq!(numbers(&net.received(b)), [3]);
+    assert_eq!(told(&net, first, b), 0, "it is the only one");
+    assert_eq!(counters(&net, b).violations, 0);
+}
+
+#[test]
 fn two_processes_that_both_talk_to_the_same_peers_come_to_rest_with_the_later_one() {
     for seed in 0..40 {
         let mut net = Net::new(seed).latency(ms(5 + seed * 7 % 90));
