@@ -30,6 +30,8 @@ pub(super) struct Backoff {
     errors: i32,
     /// Why the peer was lost in this instant.
     lost: Option<Lost>,
+    /// When the peer was last sent away, by either end, to make room for others.
+    sent_away_at: Option<Duration>,
     /// The longest wait after the last failure.
     ceiling: Duration,
     waits: Waits,
@@ -92,6 +94,9 @@ impl Backoff {
                 self.lost = Some(if is_busy { Lost::NoRoom } else { Lost::Error });
                 sometimes!(log, is_busy, "a peer was busy");
             }
+            Disconnected if matches!(reason, Reason::Evicted | Reason::Replaced) => {
+                self.sent_away_at = Some(log.at);
+            }
             ConnectionStatus::New | ConnectionStatus::Connecting | Disconnected => {}
         }
     }
@@ -109,7 +114,9 @@ impl Backoff {
         sample: &Sample,
         peer: PeerSample,
     ) {
-        let has_dialled = peer.dials > self.seen.dials;
+        // A further address is tried at once: it is the same attempt, which may have begun beside a
+        // connection that is lost in this instant.
+        let has_dialled = peer.dials > self.seen.dials && sample.continued_dials == 0;
         let failures = peer.failures.saturating_sub(self.seen.failures);
         self.seen = peer;
         let lost = self.lost.take();
@@ -122,8 +129,8 @@ impl Backoff {
             self.waits_since = None;
             let at_cap = self.ceiling == config.backoff.max;
             sometimes!(log, at_cap, "a backoff reached its cap");
-            // What was dialled in the same instant had not waited at all; but a further address is
-            // tried at once, and that is the dial that failed.
+            // What was dialled in the same instant had not waited at all, unless that is the dial
+            // that failed.
             if has_dialled && peer.status == ConnectionStatus::Connecting {
                 self.dialled(log);
             }
@@ -193,10 +200,11 @@ impl Backoff {
     /// Time has passed.
     pub(super) fn pass(&mut self, log: &mut Log, config: &Config) {
         // Whoever was sent away stays away for a turn of the others, which grows up to
-        // `stall_timeout`.
-        let max = match self.failed_at {
-            Some(_) => config.backoff.max,
-            None => config.backoff.max.max(config.stall_timeout),
+        // `stall_timeout`. A dial may have failed before, beside the connection.
+        let has_failed_since = self.failed_at > self.sent_away_at;
+        let max = match has_failed_since {
+            true => config.backoff.max,
+            false => config.backoff.max.max(config.stall_timeout),
         };
         let max = max + SLACK;
         let at = log.at;
@@ -230,7 +238,10 @@ mod tests {
     use super::*;
     use crate::{
         secs,
-        swarm::{Property::BackoffKept, audit::testing::lost},
+        swarm::{
+            Property::BackoffKept,
+            audit::testing::{ended, lost},
+        },
     };
 
     #[test]
@@ -249,6 +260,35 @@ mod tests {
             broken.truncate(1);
             assert_eq!(broken, expected, "{wait:?}");
         }
+    }
+
+    #[test]
+    fn a_further_address_is_no_storm_even_as_a_connection_is_lost() {
+        for (continued_dials, expected) in [(0, vec![BackoffKept]), (1, vec![])] {
+            let mut scene = Scene::new();
+            scene.dial_after(secs(0));
+            scene.sample.continued_dials = continued_dials;
+            scene.lose_and_dial_after(secs(1));
+            assert_eq!(scene.log.broken(), expected);
+        }
+    }
+
+    #[test]
+    fn a_further_address_is_not_the_dial_that_waits_for_the_end_of_the_backoff() {
+        let mut scene = Scene::new();
+        scene.dial_after(secs(0));
+        scene.lose_after(
+            secs(1),
+            Reason::Busy {
+                retry_after: Some(secs(9)),
+            },
+        );
+        scene.sample.continued_dials = 1;
+        scene.dial_after(secs(1));
+        assert_eq!(scene.log.broken(), []);
+        scene.sample.continued_dials = 0;
+        scene.dial_after(secs(1));
+        assert_eq!(scene.log.broken(), [BackoffKept]);
     }
 
     #[test]
@@ -285,6 +325,22 @@ mod tests {
         scene.fail_after(secs(1));
         scene.pass(secs(1_000));
         assert_eq!(scene.log.broken(), []);
+    }
+
+    #[test]
+    fn whoever_was_sent_away_may_wait_longer_though_a_dial_beside_the_connection_had_failed() {
+        for (reason, expected) in [(Reason::Evicted, vec![]), (Reason::Idle, vec![BackoffKept])] {
+            let mut scene = Scene::new();
+            scene.config.backoff.max = secs(2);
+            scene.sample.peers[0].outbox_bytes = 5;
+            scene.dial_after(secs(0));
+            scene.sample.peers[0].status = Connected;
+            scene.sample.peers[0].failures += 1;
+            scene.settle_after(secs(1));
+            scene.end_after(secs(1), reason);
+            scene.pass(secs(3));
+            assert_eq!(scene.log.broken(), expected);
+        }
     }
 
     /// One process and its only peer.
@@ -324,6 +380,22 @@ mod tests {
                 .hear(&mut self.log, &self.config, &lost(reason));
             self.sample.peers[0].failures += 1;
             self.sample.peers[0].status = Failed;
+            self.settle_after(secs(0));
+        }
+
+        fn lose_and_dial_after(&mut self, wait: Duration) {
+            self.log.at += wait;
+            let lost = lost(Reason::Unresponsive);
+            self.backoff.hear(&mut self.log, &self.config, &lost);
+            self.sample.peers[0].failures += 1;
+            self.dial_after(secs(0));
+        }
+
+        fn end_after(&mut self, wait: Duration, reason: Reason) {
+            self.log.at += wait;
+            self.backoff
+                .hear(&mut self.log, &self.config, &ended(reason));
+            self.sample.peers[0].status = Disconnected;
             self.settle_after(secs(0));
         }
 

@@ -227,6 +227,11 @@ impl Audit {
             .iter()
             .map(|other| other.sample.peers.get(place).map_or(0, |p| p.outbox_bytes))
             .collect();
+        let faults_before: Vec<Option<u64>> = self
+            .processes
+            .iter()
+            .map(|other| other.pairs.get(place)?.punctual.faults_before())
+            .collect();
         let dials = self.wire.dials(place);
         self.steady[place] &= !scene.is_held_up;
         let (log, process) = (&mut self.log, &mut self.processes[place]);
@@ -267,7 +272,8 @@ impl Audit {
                 pair.punctual.excuse();
             }
             let path = || path(scene, self.nodes[peer]);
-            pair.punctual.settle(log, numbers, path);
+            pair.punctual
+                .settle(log, numbers, faults_before[peer], path);
         }
     }
 }

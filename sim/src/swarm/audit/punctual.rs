@@ -3,12 +3,14 @@
 //! From outside that can be demanded where nothing else holds a batch back: the first message for
 //! a peer that is connected and has taken everything before finds the congestion window and the
 //! peer's credit free. It must be on the wire in time, unless the sender's process or socket is
-//! held up, an end has moved since the connection was begun, or anything has befallen a datagram
-//! between both since they were connected.
+//! held up, or since the connection was begun an end has moved or anything has befallen a datagram
+//! between both.
 //!
-//! An end that has moved matters from the beginning: its connection may be confirmed by what it
-//! sent from where it was, and what it sends next comes from an address that is not validated. Until
-//! it is, three times as much may be sent there as has come (RFC 9000 section 9.3.1).
+//! Both matter from the beginning. Handshakes that lose datagrams leave a congestion window behind
+//! that a single probe for a larger MTU fills (RFC 9002 section 7.6.2). And an end that has moved may
+//! have its connection confirmed by what it sent from where it was, and what it sends next comes from
+//! an address that is not validated: until it is, three times as much may be sent there as has come
+//! (RFC 9000 section 9.3.1).
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -24,11 +26,11 @@ use crate::swarm::marks::{Log, never, sometimes};
 #[derive(Debug, Default)]
 pub(super) struct Punctual {
     seen: PeerSample,
-    /// Where each end was when nothing was known of the connection.
-    ends: Option<[SocketAddr; 2]>,
+    /// The path, as it was when nothing was known of the connection.
+    before: Option<Path>,
     /// Datagrams that have left since then for where the other end was no longer.
     strays: u64,
-    /// The path, as it was when the connection was confirmed.
+    /// The path that this connection needs: as it was before either end began it.
     path: Option<Path>,
     owed: Option<Owed>,
 }
@@ -80,15 +82,27 @@ impl Punctual {
         self.strays += 1;
     }
 
-    /// The machine has nothing more to do.
-    pub(super) fn settle(&mut self, log: &mut Log, peer: PeerSample, path: impl FnOnce() -> Path) {
+    /// What had befallen datagrams when nothing was known of the connection.
+    pub(super) fn faults_before(&self) -> Option<u64> {
+        self.before.map(|path| path.faults)
+    }
+
+    /// The machine has nothing more to do. `faults_before` is what the other end says: it may have
+    /// begun the connection long before it shows at this one.
+    pub(super) fn settle(
+        &mut self,
+        log: &mut Log,
+        peer: PeerSample,
+        faults_before: Option<u64>,
+        path: impl FnOnce() -> Path,
+    ) {
         let is_other = peer.connections != self.seen.connections;
         self.seen = peer;
         match peer.status {
             Connected if is_other => {
                 self.excuse();
-                let Path { ends, faults } = path();
-                let ends = self.ends.unwrap_or(ends);
+                let Path { ends, faults } = self.before.unwrap_or_else(path);
+                let faults = faults_before.map_or(faults, |before| before.min(faults));
                 self.path = Some(Path { ends, faults });
             }
             Connected => self.pass(log, path),
@@ -99,7 +113,7 @@ impl Punctual {
             New | Disconnected | Failed => {
                 self.excuse();
                 self.path = None;
-                self.ends = Some(path().ends);
+                self.before = Some(path());
                 self.strays = 0;
             }
         }
@@ -168,7 +182,7 @@ mod tests {
             outbox_bytes: 5,
             ..connected()
         };
-        punctual.settle(&mut log, peer, || path(0));
+        punctual.settle(&mut log, peer, None, || path(0));
         punctual.accept(&log, &Config::default(), 8);
         log.at += ms(60);
         punctual.pass(&mut log, || path(0));
@@ -183,9 +197,9 @@ mod tests {
                 status: from,
                 ..PeerSample::default()
             };
-            punctual.settle(&mut log, PeerSample::default(), || path(0));
-            punctual.settle(&mut log, begun, moved);
-            punctual.settle(&mut log, connected(), moved);
+            punctual.settle(&mut log, PeerSample::default(), None, || path(0));
+            punctual.settle(&mut log, begun, None, moved);
+            punctual.settle(&mut log, connected(), None, moved);
             punctual.accept(&log, &Config::default(), 7);
             log.at += ms(60);
             punctual.pass(&mut log, moved);
@@ -193,6 +207,23 @@ mod tests {
         };
         assert_eq!(moves(Connecting), []);
         assert_eq!(moves(Failed), [BatchesInTime], "this one is dialled anew");
+    }
+
+    #[test]
+    fn a_handshake_that_has_lost_something_leaves_a_small_window() {
+        let late_after = |faults_before: [u64; 2]| {
+            let [ours, theirs] = faults_before;
+            let (mut log, mut punctual) = (Log::new(), Punctual::default());
+            punctual.settle(&mut log, PeerSample::default(), None, || path(ours));
+            punctual.settle(&mut log, connected(), Some(theirs), || path(2));
+            punctual.accept(&log, &Config::default(), 7);
+            log.at += ms(60);
+            punctual.pass(&mut log, || path(2));
+            log.broken()
+        };
+        assert_eq!(late_after([2, 2]), [BatchesInTime]);
+        assert_eq!(late_after([1, 2]), [], "since we began it");
+        assert_eq!(late_after([2, 1]), [], "since the other end began it");
     }
 
     #[test]
@@ -214,7 +245,7 @@ mod tests {
     /// Message 7 is owed.
     fn accepted() -> (Log, Punctual) {
         let (mut log, mut punctual) = (Log::new(), Punctual::default());
-        punctual.settle(&mut log, connected(), || path(0));
+        punctual.settle(&mut log, connected(), None, || path(0));
         punctual.accept(&log, &Config::default(), 7);
         (log, punctual)
     }

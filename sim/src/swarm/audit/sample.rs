@@ -17,6 +17,8 @@ pub(super) struct Sample {
     pub(super) memory_usage: usize,
     pub(super) connections: usize,
     pub(super) counters: Counters,
+    /// Dials since the last sample that went on with an attempt, at a further address of its peer.
+    pub(super) continued_dials: u64,
     /// By the place of the peer in its world. Whoever is not known is as if it were new.
     pub(super) peers: Vec<PeerSample>,
 }
@@ -62,6 +64,7 @@ impl Sample {
             return false;
         };
         let held = machine.occupancy();
+        let continued_before = self.continued_dials_so_far();
         let metrics = machine.metrics(scene.now);
         self.at = scene.at;
         self.slots = held.slots;
@@ -76,7 +79,17 @@ impl Sample {
         self.peers.extend(peers.map(|metrics| {
             metrics.map_or_else(PeerSample::default, |metrics| PeerSample::of(&metrics))
         }));
+        self.continued_dials = self
+            .continued_dials_so_far()
+            .saturating_sub(continued_before);
         true
+    }
+
+    /// A dial that fails is a failure of its peer only if that was the last address.
+    fn continued_dials_so_far(&self) -> u64 {
+        let counters = &self.counters;
+        (counters.dials_failed + counters.connections_lost)
+            .saturating_sub(self.sum(|peer| peer.failures))
     }
 
     /// A number of all peers together.
