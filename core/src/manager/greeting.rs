@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq;
 
 use super::{
     Manager, Timer,
-    peer::{Dialling, Expiry, Redial},
+    peer::{Expiry, Redial},
 };
 use crate::{
     Event, Reason, Undeliverable,
@@ -15,6 +15,7 @@ use crate::{
         LinkId, PeerKey,
         chooser::{Candidate, Dialler},
         lifecycle::Cause,
+        links::Newcomer,
         outbox::{Continuity, Memory},
     },
     transport::{Link, Stage},
@@ -59,29 +60,24 @@ impl Manager {
         let Some(peer) = self.peers.get(key) else {
             return false;
         };
-        let Some(known) = peer.session.incarnation else {
-            return true;
-        };
-        if known == hello.incarnation {
-            return true;
-        }
-        let Some(live) = peer.chooser.live() else {
-            return true;
-        };
-        let links: Vec<LinkId> = peer.chooser.links().collect();
-        if (hello.incarnation.started_ms, hello.incarnation.random)
-            > (known.started_ms, known.random)
+        match peer
+            .links
+            .judge(peer.session.incarnation, hello.incarnation)
         {
-            for link in links {
-                let code = CloseCode::IdentityInUse;
-                self.close_link(now, link, code, Bytes::new(), Reason::Replaced);
+            Newcomer::Welcome => return true,
+            Newcomer::Successor => {
+                let links: Vec<LinkId> = peer.links.confirmed().collect();
+                for link in links {
+                    let code = CloseCode::IdentityInUse;
+                    self.close_link(now, link, code, Bytes::new(), Reason::Replaced);
+                }
+                return true;
             }
-            return true;
+            // Its clock may have stepped back, and the other may be dead: whether it is alive shows
+            // within liveness_timeout, or at once if its successor resets our packet. Until then
+            // the newcomer has to wait.
+            Newcomer::Predecessor { rival } => self.transport.ping(rival),
         }
-        // Its clock may have stepped back, and the other may be dead: whether it is alive shows
-        // within liveness_timeout, or at once if its successor resets our packet. Until then the
-        // newcomer has to wait.
-        self.transport.ping(live);
         let retry_after = self.retry_after();
         let reason = Reason::Busy {
             retry_after: Some(retry_after),
@@ -137,7 +133,7 @@ impl Manager {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
-        let others: Vec<LinkId> = peer.chooser.links().filter(|link| *link != id).collect();
+        let others: Vec<LinkId> = peer.links.confirmed().filter(|link| *link != id).collect();
         let (undelivered, resent) = match continuity {
             Continuity::Continues => (0..0, 0),
             Continuity::Lost => {
@@ -174,12 +170,6 @@ impl Manager {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
-        peer.arrivals.retain(|link| *link != id);
-        peer.dialling = match peer.dialling {
-            Dialling::Running { link, .. } if link == id => Dialling::Idle,
-            running @ Dialling::Running { .. } => running,
-            Dialling::Idle | Dialling::Backoff | Dialling::Waiting { .. } => Dialling::Idle,
-        };
         if !peer.is_live() {
             peer.passed_before = peer.passed();
         }
@@ -188,7 +178,7 @@ impl Manager {
         peer.doubt.confirmed();
         let again = peer.counts.connections > 0 && !peer.is_live();
         peer.counts.connections += 1;
-        let loser = peer.chooser.confirm(
+        let loser = peer.links.confirm(
             local,
             peer.id,
             Candidate {

@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{
-    Manager, Timer,
-    peer::{Dialling, Redial},
-};
+use super::{Manager, Timer, peer::Redial};
 use crate::{
     Event, Reason, Undeliverable,
-    peer::{LinkId, PeerKey, backoff::Kind, chooser::Dialler, lifecycle::Cause, pool::Purpose},
+    peer::{
+        LinkId, PeerKey, backoff::Kind, chooser::Dialler, lifecycle::Cause, links::Loss,
+        pool::Purpose,
+    },
     transport::{Ending, Link, Stage},
     wire::code::{self, CloseCode},
 };
@@ -130,28 +130,17 @@ impl Manager {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
-        if let Dialling::Running { link, address } = peer.dialling
-            && link == id
-        {
-            return match parting {
-                Parting::Error => self.dial_failed(now, key, address, reason),
-                Parting::Deliberate => self.dial_called_off(now, key, reason),
-            };
-        }
-        let was_live = peer.chooser.live() == Some(id);
-        let was_confirmed = peer.chooser.remove(id);
-        peer.arrivals.retain(|link| *link != id);
-        if !was_confirmed {
-            return self.lost_arrival(now, key, parting, reason);
-        }
-        if peer.is_live() {
-            if was_live {
-                return self.live_changed(now, key);
+        match (peer.links.lost(id), parting) {
+            (Loss::Dial { address }, Parting::Error) => {
+                self.dial_failed(now, key, address, reason);
             }
+            (Loss::Dial { .. }, Parting::Deliberate) => self.dial_called_off(now, key, reason),
+            (Loss::Arrival, _) => self.lost_arrival(now, key, parting, reason),
+            (Loss::Live, _) => self.live_changed(now, key),
             // Its last words may have been an acknowledgement.
-            return self.refresh(now, key);
+            (Loss::Spare, _) => self.refresh(now, key),
+            (Loss::Last, _) => self.disconnected(now, key, parting, reason),
         }
-        self.disconnected(now, key, parting, reason);
     }
 
     /// A connection that was not confirmed is gone, and with it the attempt if it was the only one.
@@ -173,10 +162,9 @@ impl Manager {
     }
 
     fn dial_called_off(&mut self, now: Instant, key: PeerKey, reason: Reason) {
-        let Some(peer) = self.peers.get_mut(key) else {
+        let Some(peer) = self.peers.get(key) else {
             return;
         };
-        peer.dialling = Dialling::Idle;
         let sent_away = reason != Reason::CalledOff && !peer.has_links();
         if sent_away {
             // The other end has closed what we had just begun: it knows better for a while.

@@ -53,7 +53,7 @@ impl Manager {
                 result: Ok(()),
             });
         }
-        match peer.chooser.live() {
+        match peer.links.live() {
             Some(link) => self.refresh_live(now, key, link),
             None => self.refresh_absent(now, key),
         }
@@ -112,7 +112,7 @@ impl Manager {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
-        if peer.chooser.live() != Some(id) {
+        if peer.links.live() != Some(id) {
             return;
         }
         let accepts = peer.session.accepts;
@@ -165,7 +165,7 @@ impl Manager {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
-        let Some(id) = peer.chooser.live() else {
+        let Some(id) = peer.links.live() else {
             return;
         };
         peer.session.inbox.reported();
@@ -210,7 +210,7 @@ impl Manager {
             peer.latency.add(latency);
             self.latency.add(latency);
         }
-        if let Some(link) = peer.chooser.live() {
+        if let Some(link) = peer.links.live() {
             if let Some(link) = self.transport.link_mut(link) {
                 link.received(ack.received);
             }
