@@ -126,7 +126,14 @@ pub enum Event {
         /// Who.
         peer: PeerId,
     },
-    /// Another process with our identity has started after us; we no longer dial this peer.
+    /// Another process with our identity is alive and has our place at this peer, which has closed
+    /// our connection. Both have the same key: a copy of the process still runs, or the key file
+    /// was copied.
+    ///
+    /// Of two that are alive the one that started later, by its wall clock, stays. It hears nothing
+    /// of this. The other one gets this event from each peer that knows both, its queue for that
+    /// peer is reported as undelivered, and it does not dial the peer again by itself. `send` and
+    /// `connect` try once more each; a dial of the peer is answered.
     IdentityInUse {
         /// Who told us.
         peer: PeerId,
@@ -151,6 +158,9 @@ pub enum Undeliverable {
     /// The peer has lost its state.
     #[error("the peer has restarted")]
     PeerRestarted,
+    /// Another process with our identity has our place at the peer.
+    #[error("another process uses our identity")]
+    IdentityInUse,
     /// The peer could not be reached for `session_timeout`.
     #[error("the session has expired")]
     SessionExpired,
@@ -200,6 +210,9 @@ pub enum Reason {
     NotAccepted,
     /// Another process with our identity is alive there.
     IdentityInUse,
+    /// Another process with our identity has had our place there: the peer has forgotten us, and we
+    /// come again as a new process.
+    Forgotten,
     /// No answer within `handshake_timeout`.
     HandshakeTimeout,
     /// The peer was silent for `liveness_timeout`.
@@ -289,6 +302,7 @@ impl fmt::Display for Reason {
             Self::SealingMismatch => f.write_str("sealing or mesh key differ between the ends"),
             Self::NotAccepted => f.write_str("the peer does not accept us"),
             Self::IdentityInUse => f.write_str("another process uses our identity"),
+            Self::Forgotten => f.write_str("another process has had our place"),
             Self::HandshakeTimeout => f.write_str("no answer within handshake_timeout"),
             Self::Unresponsive => f.write_str("silent for liveness_timeout"),
             Self::Reset => f.write_str("the peer has lost the connection's state"),

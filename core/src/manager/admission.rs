@@ -60,10 +60,13 @@ impl Manager {
     }
 
     pub(super) fn handshake_timed_out(&mut self, now: Instant, id: LinkId) {
-        let waits = |link: &Link| matches!(link.stage, Stage::Handshaking | Stage::Greeted);
-        if self.transport.link(id).is_some_and(waits) {
-            let code = CloseCode::HandshakeTimeout;
-            self.close_link(now, id, code, Bytes::new(), Reason::HandshakeTimeout);
+        match self.transport.link(id).map(|link| &link.stage) {
+            Some(Stage::Handshaking | Stage::Greeted) => {
+                let code = CloseCode::HandshakeTimeout;
+                self.close_link(now, id, code, Bytes::new(), Reason::HandshakeTimeout);
+            }
+            Some(Stage::Waiting(_)) => self.waited_in_vain(now, id),
+            Some(Stage::Confirmed(_) | Stage::Closed) | None => {}
         }
     }
 
@@ -216,7 +219,7 @@ impl Manager {
         let session = &mut peer.session;
         session.held_reported = session.outbox.bytes() as u64;
         let hello = Hello {
-            incarnation: self.incarnation,
+            incarnation: session.ours.unwrap_or(self.incarnation),
             dial,
             sealed,
             session_timeout: self.config.session_timeout,

@@ -209,6 +209,7 @@ impl Manager {
         };
         let given_up = peer.session.outbox.give_up(line);
         peer.session.inbox.end();
+        peer.processes.end_session();
         peer.session.their_line = None;
         peer.session.their_held = 0;
         peer.session.held_reported = 0;
@@ -249,7 +250,7 @@ impl Manager {
             return;
         };
         let matters = peer.is_owed()
-            || peer.session.incarnation.is_some()
+            || peer.processes.present().is_some()
             || peer.standing == Standing::Stranger;
         let armed = self.deadlines.get(Timer::Session(key)).is_some();
         if matters && !peer.is_live() && !armed && self.closing != Closing::Done {
@@ -285,7 +286,7 @@ impl Manager {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
-        peer.session.incarnation = None;
+        peer.processes.expire();
         let unread = peer.session.inbox.bytes() > 0;
         if peer.standing == Standing::Stranger {
             if unread {
@@ -369,7 +370,7 @@ impl Manager {
         }
     }
 
-    fn close_keeping_session(
+    pub(super) fn close_keeping_session(
         &mut self,
         now: Instant,
         key: PeerKey,

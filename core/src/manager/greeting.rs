@@ -7,6 +7,7 @@ use subtle::ConstantTimeEq;
 
 use super::{
     Manager, Timer,
+    incarnations::Admission,
     peer::{Expiry, Redial},
 };
 use crate::{
@@ -15,14 +16,10 @@ use crate::{
         LinkId, PeerKey,
         chooser::{Candidate, Dialler},
         lifecycle::Cause,
-        links::Newcomer,
         outbox::{Continuity, Memory},
     },
     transport::{Link, Stage},
-    wire::{
-        code::{self, CloseCode},
-        frame::Hello,
-    },
+    wire::{code::CloseCode, frame::Hello},
 };
 
 impl Manager {
@@ -34,7 +31,12 @@ impl Manager {
         hello: Hello,
     ) -> Result<(), CloseCode> {
         self.check_sealed(id, &hello)?;
-        if !self.check_incarnation(now, id, key, &hello) {
+        if self.check_incarnation(now, id, key, &hello) == Admission::NotNow {
+            return Ok(());
+        }
+        let passed_over = |peer: &super::Peer| peer.session.inbox.is_passed_over(&hello.mine);
+        if self.peers.get(key).is_some_and(passed_over) {
+            self.forgotten(now, key);
             return Ok(());
         }
         self.continue_session(now, id, key, &hello)?;
@@ -54,39 +56,6 @@ impl Manager {
         }
     }
 
-    /// Whether the process that says hello is the one to talk to. If it is a later one, the
-    /// connections of the earlier one end here; if it is an earlier one, it ends.
-    fn check_incarnation(&mut self, now: Instant, id: LinkId, key: PeerKey, hello: &Hello) -> bool {
-        let Some(peer) = self.peers.get(key) else {
-            return false;
-        };
-        match peer
-            .links
-            .judge(peer.session.incarnation, hello.incarnation)
-        {
-            Newcomer::Welcome => return true,
-            Newcomer::Successor => {
-                let links: Vec<LinkId> = peer.links.confirmed().collect();
-                for link in links {
-                    let code = CloseCode::IdentityInUse;
-                    self.close_link(now, link, code, Bytes::new(), Reason::Replaced);
-                }
-                return true;
-            }
-            // Its clock may have stepped back, and the other may be dead: whether it is alive shows
-            // within liveness_timeout, or at once if its successor resets our packet. Until then
-            // the newcomer has to wait.
-            Newcomer::Predecessor { rival } => self.transport.ping(rival),
-        }
-        let retry_after = self.retry_after();
-        let reason = Reason::Busy {
-            retry_after: Some(retry_after),
-        };
-        let bytes = code::busy_reason(retry_after);
-        self.close_link(now, id, CloseCode::Busy, bytes, reason);
-        false
-    }
-
     /// Picks up both lines where the hello says that they are.
     fn continue_session(
         &mut self,
@@ -100,7 +69,8 @@ impl Manager {
             return Ok(());
         };
         let session = &mut peer.session;
-        let same_process = session.incarnation == Some(hello.incarnation);
+        let before = peer.processes.present();
+        let same_process = before == Some(hello.incarnation);
         let same_line = session.their_line == Some(hello.mine.id);
         let memory = if same_process && same_line {
             Memory::Kept
@@ -109,12 +79,12 @@ impl Manager {
         };
         // Before anything changes: a hello that is refused leaves the session as it is.
         session.outbox.check(hello.yours)?;
-        session.inbox.greeted(&hello.mine)?;
-        let before = session.outbox.outstanding().start;
+        session.inbox.greeted(&hello.mine);
+        let first = session.outbox.outstanding().start;
         let continuity = session.outbox.greeted(now, hello.yours, memory)?;
-        let taken = session.outbox.outstanding().start - before;
-        let restarted = session.incarnation.is_some() && !same_process;
-        session.incarnation = Some(hello.incarnation);
+        let taken = session.outbox.outstanding().start - first;
+        let restarted = before.is_some() && !same_process;
+        peer.processes.adopt(hello.incarnation);
         session.their_line = Some(hello.mine.id);
         session.accepts = Some(hello.accepts);
         session.their_held = hello.mine.next - hello.mine.first;
@@ -205,6 +175,7 @@ impl Manager {
             .set_by(Timer::Idle(key), now + self.config.pool_ttl);
         self.moved(key, Cause::Confirmed, Reason::Confirmed);
         self.count_peak();
+        self.ask_whether_alive(key);
         if let Some(loser) = loser {
             // Our hello on the one that stays leaves first: the other end is never without.
             self.transport.mark_ready(id);

@@ -5,6 +5,7 @@
 //!   their life.
 //! - `dialling`: when and where to dial.
 //! - `writing`: what goes into packets; `flushes`: who waits until it is taken.
+//! - `incarnations`: which of several processes a peer is.
 //! - `liveness`: whether the other end is still there.
 //! - `ending`: the ways out: disconnect, eviction, expiry, close.
 //! - `report`: numbers; `explain`: the same in words.
@@ -15,6 +16,7 @@ mod ending;
 mod explain;
 mod flushes;
 mod greeting;
+mod incarnations;
 mod liveness;
 mod parting;
 mod peer;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Manager, Timer, peer::Redial};
 use crate::{
-    Event, Reason, Undeliverable,
+    Reason, Undeliverable,
     peer::{
         LinkId, PeerKey, backoff::Kind, chooser::Dialler, lifecycle::Cause, links::Loss,
         pool::Purpose,
@@ -41,32 +41,38 @@ impl Manager {
             let _ = self.acknowledged(now, key, ack);
         }
         let parting = match ending.code {
-            Some(code) if code.carries_ack() || code == CloseCode::CalledOff => Parting::Deliberate,
+            Some(code) if code.is_deliberate() => Parting::Deliberate,
             Some(_) | None => Parting::Error,
         };
-        if ending.reason == Reason::IdentityInUse
-            && let Some(peer) = self.peers.get(key)
-        {
-            let peer = peer.id;
-            self.events.push_back(Event::IdentityInUse { peer });
-        }
-        let goodbye = ending.code == Some(CloseCode::Goodbye) && !stale;
-        if goodbye {
-            // First, so that nothing is left to dial for.
-            self.give_up(key, Undeliverable::Goodbye);
+        let code = ending.code.filter(|_| !stale);
+        // First, so that nothing is left to dial for.
+        match code {
+            Some(CloseCode::Goodbye) => self.give_up(key, Undeliverable::Goodbye),
+            Some(CloseCode::IdentityInUse) => self.superseded(key),
+            Some(_) | None => {}
         }
         self.part(now, id, parting, ending.reason);
-        if goodbye {
-            self.said_goodbye(now, key);
+        match code {
+            Some(CloseCode::Goodbye) => self.said_goodbye(now, key),
+            Some(CloseCode::Forgotten) => self.forgotten(now, key),
+            Some(CloseCode::IdentityInUse) => {
+                self.close_keeping_session(now, key, CloseCode::Replaced, Reason::Replaced);
+            }
+            Some(_) | None => {}
         }
     }
 
-    /// Whether a connection is about a line that the peer has given up since.
+    /// Whether a connection is about a line that the peer has given up since, or that is not the
+    /// peer's: another process with its identity has begun it.
     fn is_stale(&self, link: &Link, key: PeerKey) -> bool {
-        let their_line = self.peers.get(key).and_then(|peer| peer.session.their_line);
+        let peer = self.peers.get(key);
+        let their_line = peer.and_then(|peer| peer.session.their_line);
         match &link.stage {
             Stage::Confirmed(hello) => Some(hello.mine.id) != their_line,
-            Stage::Handshaking | Stage::Greeted | Stage::Closed => false,
+            Stage::Waiting(_) => true,
+            // Whoever ends its session says so on the connection that is confirmed, too.
+            Stage::Handshaking | Stage::Greeted => peer.is_some_and(super::Peer::is_live),
+            Stage::Closed => false,
         }
     }
 
@@ -130,6 +136,7 @@ impl Manager {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
+        peer.processes.leave(id);
         match (peer.links.lost(id), parting) {
             (Loss::Dial { address }, Parting::Error) => {
                 self.dial_failed(now, key, address, reason);
@@ -192,9 +199,14 @@ impl Manager {
         };
         if parting == Parting::Error {
             self.counters.connections_lost += 1;
-            self.back_off(now, key, reason.clone(), Kind::Error);
+            let kind = match reason.is_busy() {
+                true => Kind::NoRoom,
+                false => Kind::Error,
+            };
+            self.back_off(now, key, reason.clone(), kind);
         }
-        let sent_away = matches!(reason, Reason::Evicted | Reason::Replaced);
+        let forgotten = reason == Reason::Forgotten;
+        let sent_away = forgotten || matches!(reason, Reason::Evicted | Reason::Replaced);
         let evicted = reason == Reason::Evicted;
         self.moved(key, cause, reason);
         if let Some(peer) = self.peers.get_mut(key) {
@@ -203,7 +215,7 @@ impl Manager {
             }
             peer.redial = match (peer.redial, parting) {
                 // What the user asked for was given, and is over.
-                (Redial::Wanted, Parting::Deliberate) => Redial::OnDemand,
+                (Redial::Wanted, Parting::Deliberate) if !forgotten => Redial::OnDemand,
                 (redial, _) => redial,
             };
         }
@@ -219,6 +231,7 @@ impl Manager {
             self.moved(key, Cause::Begun, Reason::Dialling);
         }
         self.release_unused(key);
+        self.call_waiting(key);
         self.refresh(now, key);
         self.pump_dials(now);
     }

@@ -15,6 +15,7 @@ use crate::{
         links::Links,
         outbox::Outbox,
         pool::Evictable,
+        processes::Processes,
         tenure::{Tenure, Turn},
     },
     wire::frame::{Accepts, LineId},
@@ -27,6 +28,7 @@ pub(super) struct Peer {
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) status: ConnectionStatus,
     pub(super) links: Links,
+    pub(super) processes: Processes,
     pub(super) failures: Failures,
     pub(super) doubt: Doubt,
     /// No dial before this moment, whoever asks.
@@ -93,7 +95,8 @@ pub(super) enum Announced {
 pub(super) struct Session {
     pub(super) outbox: Outbox,
     pub(super) inbox: Inbox,
-    pub(super) incarnation: Option<Incarnation>,
+    /// Which process we are to the peer, if not the one that we have been from the start.
+    pub(super) ours: Option<Incarnation>,
     /// The peer's line as its last hello named it.
     pub(super) their_line: Option<LineId>,
     /// What the peer accepts, as its last hello said.
@@ -161,6 +164,7 @@ impl Peer {
             addresses: Vec::new(),
             status: ConnectionStatus::New,
             links: Links::default(),
+            processes: Processes::default(),
             failures: Failures::default(),
             doubt: Doubt::default(),
             not_before: None,
@@ -174,7 +178,7 @@ impl Peer {
             session: Session {
                 outbox,
                 inbox: Inbox::new(config.inbox_bytes_max),
-                incarnation: None,
+                ours: None,
                 their_line: None,
                 accepts: None,
                 their_held: 0,

@@ -34,11 +34,13 @@ impl Manager {
                 LinkEvent::Ended(ending) => return self.ends(id, ending),
             }
         }
-        if let Err(code) = self.read_streams(now, id) {
+        let greeted = self.greet_waiting(now, id);
+        if let Err(code) = greeted.and_then(|()| self.read_streams(now, id)) {
             self.counters.violations += u64::from(code.is_violation());
             tracing::warn!(?id, code = code.name(), "the other end broke the protocol");
             self.close_link(now, id, code, Bytes::new(), refusal(code));
         }
+        self.refuse_waiting(now, id);
         let worn_out = |link: &Link| link.is_exhausted() && link.owner.is_some();
         if let Some(key) = self
             .transport
@@ -83,7 +85,7 @@ impl Manager {
         };
         match link.stage {
             Stage::Greeted | Stage::Confirmed(_) => link.read_frame(),
-            Stage::Handshaking | Stage::Closed => Ok(None),
+            Stage::Handshaking | Stage::Waiting(_) | Stage::Closed => Ok(None),
         }
     }
 
@@ -104,14 +106,14 @@ impl Manager {
             (Stage::Greeted, Frame::Ack(_)) | (Stage::Confirmed(_), Frame::Hello(_)) => {
                 Err(CloseCode::UnexpectedHello)
             }
-            (Stage::Handshaking | Stage::Closed, _) => Ok(()),
+            (Stage::Handshaking | Stage::Waiting(_) | Stage::Closed, _) => Ok(()),
         }
     }
 
     fn confirmed_line(&self, id: LinkId) -> Option<LineId> {
         match &self.transport.link(id)?.stage {
             Stage::Confirmed(hello) => Some(hello.mine.id),
-            Stage::Handshaking | Stage::Greeted | Stage::Closed => None,
+            Stage::Handshaking | Stage::Greeted | Stage::Waiting(_) | Stage::Closed => None,
         }
     }
 

@@ -130,16 +130,18 @@ impl Inbox {
     }
 
     /// The peer's hello describes its line: the one that we know, or another in its place.
-    pub(crate) fn greeted(&mut self, theirs: &Line) -> Result<(), CloseCode> {
+    pub(crate) fn greeted(&mut self, theirs: &Line) {
         if self.named != Some(theirs.id) {
             self.end();
             self.named = Some(theirs.id);
-            return Ok(());
         }
-        match self.line {
-            Some(line) if theirs.first > line.taken => Err(CloseCode::Gap),
-            Some(_) | None => Ok(()),
-        }
+    }
+
+    /// Whether the peer no longer holds what we have not taken of its line: another process with
+    /// our identity has had our place.
+    pub(crate) fn is_passed_over(&self, theirs: &Line) -> bool {
+        let line = self.line.filter(|line| line.id == theirs.id);
+        line.is_some_and(|line| theirs.first > line.taken)
     }
 
     /// The session has ended at this end: the peer's line is forgotten. What waits can be read.

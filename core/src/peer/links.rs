@@ -7,7 +7,7 @@ use super::{
     LinkId,
     chooser::{Candidate, Chooser},
 };
-use crate::{Incarnation, PeerId};
+use crate::PeerId;
 
 /// Connections of one peer that may wait for its hello: an honest one has one, or a second after
 /// it has lost the first.
@@ -34,18 +34,6 @@ pub(crate) enum Dialling {
     Waiting { ticket: u64 },
     /// The address with this index is being dialled.
     Running { link: LinkId, address: usize },
-}
-
-/// The process that says hello, beside the one that is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Newcomer {
-    /// The same one, or the known one has no connection left.
-    Welcome,
-    /// It started later: the known one's connections end.
-    Successor,
-    /// It started earlier, says its clock, and the known one may be alive: whether its connection
-    /// is has to be seen.
-    Predecessor { rival: LinkId },
 }
 
 /// What the end of a connection means for its peer.
@@ -147,20 +135,6 @@ impl Links {
         self.stop_waiting();
         self.arrivals.push(link);
         (self.arrivals.len() > ARRIVALS_MAX).then(|| self.arrivals[0])
-    }
-
-    /// What to do with the process that says hello. Times of start only order two that may both be
-    /// alive: a clock that has stepped back keeps nobody out for ever.
-    pub(crate) fn judge(&self, known: Option<Incarnation>, theirs: Incarnation) -> Newcomer {
-        let (Some(known), Some(rival)) = (known.filter(|known| *known != theirs), self.live())
-        else {
-            return Newcomer::Welcome;
-        };
-        let age = |incarnation: Incarnation| (incarnation.started_ms, incarnation.random);
-        match age(theirs) > age(known) {
-            true => Newcomer::Successor,
-            false => Newcomer::Predecessor { rival },
-        }
     }
 
     /// A connection is confirmed. Answers which one to close, if any.

@@ -10,6 +10,7 @@ pub(crate) mod limits;
 pub(crate) mod links;
 pub(crate) mod outbox;
 pub(crate) mod pool;
+pub(crate) mod processes;
 pub(crate) mod tenure;
 
 /// A peer's place in the machine's table.

@@ -80,6 +80,7 @@ fn remote_reason(raw: u64, code: Option<CloseCode>, reason: &[u8]) -> Reason {
         CloseCode::IdentityInUse => Reason::IdentityInUse,
         CloseCode::CalledOff => Reason::CalledOff,
         CloseCode::HandshakeTimeout => Reason::HandshakeTimeout,
+        CloseCode::Forgotten => Reason::Forgotten,
         CloseCode::UnknownFrame
         | CloseCode::MalformedFrame
         | CloseCode::FrameTooLong

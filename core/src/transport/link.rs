@@ -39,6 +39,8 @@ pub(crate) enum Stage {
     Handshaking,
     /// Our hello is written, the other's has not come.
     Greeted,
+    /// The other's hello has come, and another process with its identity may be alive.
+    Waiting(Box<Hello>),
     /// The other's hello has come.
     Confirmed(Box<Hello>),
     /// Closed at this end or the other.
@@ -340,6 +342,12 @@ impl Link {
             }
         }
         Some(transmit)
+    }
+
+    /// When the latest packet left that the other end has acknowledged, if there is one on the
+    /// present path.
+    pub(crate) fn answered(&self) -> Option<Instant> {
+        window::answered(&self.connection)
     }
 
     /// The peer's identity, once TLS is done.

@@ -1,4 +1,4 @@
-//! The congestion window, for which last words do not wait.
+//! The congestion window, for which last words do not wait, and what acknowledgements prove.
 //!
 //! A packet that closes a connection is not subject to congestion control (RFC 9002 section 7: it
 //! elicits no acknowledgement). quinn-proto holds it back all the same while the window is full and
@@ -28,22 +28,34 @@ impl ControllerFactory for Windows {
         Box::new(Window {
             cubic: self.0.clone().build(now, current_mtu),
             is_lifted: Arc::default(),
+            answered: None,
         })
     }
 }
 
 /// Lets a connection send its last words, however much is in flight.
 pub(super) fn lift(connection: &Connection) {
-    let copy = connection.congestion_state().clone_box();
-    if let Ok(window) = copy.into_any().downcast::<Window>() {
+    if let Some(window) = window(connection) {
         window.is_lifted.store(true, Ordering::Relaxed);
     }
+}
+
+/// When the latest packet left that the other end has acknowledged: it was alive after that.
+pub(super) fn answered(connection: &Connection) -> Option<Instant> {
+    window(connection)?.answered
+}
+
+fn window(connection: &Connection) -> Option<Box<Window>> {
+    let copy = connection.congestion_state().clone_box();
+    copy.into_any().downcast().ok()
 }
 
 struct Window {
     cubic: Box<dyn Controller>,
     /// Shared by all copies: a connection shows a copy of its controller, and no more.
     is_lifted: Arc<AtomicBool>,
+    /// When the latest packet was sent that was acknowledged.
+    answered: Option<Instant>,
 }
 
 impl Controller for Window {
@@ -59,6 +71,7 @@ impl Controller for Window {
         app_limited: bool,
         rtt: &RttEstimator,
     ) {
+        self.answered = self.answered.max(Some(sent));
         self.cubic.on_ack(now, sent, bytes, app_limited, rtt);
     }
 
@@ -103,6 +116,7 @@ impl Controller for Window {
         Box::new(Self {
             cubic: self.cubic.clone_box(),
             is_lifted: self.is_lifted.clone(),
+            answered: self.answered,
         })
     }
 

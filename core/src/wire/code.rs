@@ -56,12 +56,14 @@ codes! {
     SealingMismatch = 0x07,
     /// The peer is not accepted here.
     NotAccepted = 0x08,
-    /// A later process holds the same identity.
+    /// Another process with the same identity is alive, and has its place.
     IdentityInUse = 0x09,
     /// The dial is no longer wanted.
     CalledOff = 0x0a,
     /// No hello within `handshake_timeout`.
     HandshakeTimeout = 0x0b,
+    /// The session was given up for another process with the same identity.
+    Forgotten = 0x0c,
     /// A control frame of unknown type.
     UnknownFrame = 0x10,
     /// A control frame whose body cannot be read.
@@ -78,7 +80,7 @@ codes! {
     RecordTooLong = 0x16,
     /// A record that was not sealed by the other end for this place.
     SealBroken = 0x17,
-    /// Numbers are missing within a connection, or a hello contradicts an earlier one.
+    /// Numbers are missing.
     Gap = 0x18,
     /// An acknowledgement of what was never sent, or one that contradicts itself.
     BadAcknowledgement = 0x19,
@@ -92,7 +94,12 @@ impl CloseCode {
 
     /// Whether the connection ends because something went wrong with it.
     pub(crate) const fn is_error(self) -> bool {
-        !self.carries_ack() && !matches!(self, Self::CalledOff | Self::IdentityInUse)
+        !self.is_deliberate() && !matches!(self, Self::IdentityInUse)
+    }
+
+    /// Whether whoever hears it has done nothing wrong, and may come again.
+    pub(crate) const fn is_deliberate(self) -> bool {
+        self.carries_ack() || matches!(self, Self::CalledOff | Self::Forgotten)
     }
 
     /// Whether the close is deliberate and its reason carries a final acknowledgement.
