@@ -218,8 +218,9 @@ impl Manager {
         };
         let session = &mut peer.session;
         session.held_reported = session.outbox.bytes() as u64;
+        let incarnation = session.ours.unwrap_or(self.incarnation);
         let hello = Hello {
-            incarnation: session.ours.unwrap_or(self.incarnation),
+            incarnation,
             dial,
             sealed,
             session_timeout: self.config.session_timeout,
@@ -228,6 +229,7 @@ impl Manager {
             yours: session.inbox.known(),
         };
         if let Some(link) = self.transport.link_mut(id) {
+            link.said = Some(incarnation);
             link.write_frame(&Frame::Hello(hello));
         }
     }

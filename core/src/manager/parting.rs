@@ -35,6 +35,7 @@ impl Manager {
             return self.part(now, id, Parting::Error, ending.reason);
         };
         let stale = self.is_stale(link, key);
+        let is_former = self.is_former(link, key);
         if let Some(ack) = ending.ack {
             // An acknowledgement of what was never sent changes nothing, and there is nothing
             // left to close.
@@ -44,7 +45,11 @@ impl Manager {
             Some(code) if code.is_deliberate() => Parting::Deliberate,
             Some(_) | None => Parting::Error,
         };
-        let code = ending.code.filter(|_| !stale);
+        let current = |code: &CloseCode| match *code == CloseCode::Forgotten {
+            true => !is_former,
+            false => !stale,
+        };
+        let code = ending.code.filter(current);
         // First, so that nothing is left to dial for.
         match code {
             Some(CloseCode::Goodbye) => self.give_up(key, Undeliverable::Goodbye),
@@ -60,6 +65,12 @@ impl Manager {
             }
             Some(_) | None => {}
         }
+    }
+
+    /// Whether we have become another process to the peer since we said hello.
+    fn is_former(&self, link: &Link, key: PeerKey) -> bool {
+        let ours = self.peers.get(key).and_then(|peer| peer.session.ours);
+        link.said != Some(ours.unwrap_or(self.incarnation))
     }
 
     /// Whether a connection is about a line that the peer has given up since, or that is not the

@@ -78,6 +78,19 @@ impl Chooser {
         self.confirmed.retain(|candidate| candidate.link != link);
         self.confirmed.len() < before
     }
+
+    /// Gives connections other names, and dials other numbers.
+    #[cfg(test)]
+    pub(super) fn rename(
+        &mut self,
+        mut name: impl FnMut(&mut LinkId),
+        mut dial: impl FnMut(LinkId) -> u64,
+    ) {
+        for candidate in &mut self.confirmed {
+            name(&mut candidate.link);
+            candidate.dial = dial(candidate.link);
+        }
+    }
 }
 
 #[cfg(test)]
