@@ -4,10 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{
-    Manager, Timer,
-    peer::{Dialling, Standing},
-};
+use super::{Manager, Timer, peer::Standing};
 use crate::{
     Accept, Datagram, PeerId, Reason,
     peer::{LinkId, PeerKey, chooser::Dialler, lifecycle::Cause, pool::Purpose},
@@ -17,10 +14,6 @@ use crate::{
         frame::{Frame, Hello, Sealed},
     },
 };
-
-/// Connections of one peer that may wait for its hello: an honest one has one, or a second after
-/// it has lost the first.
-const ARRIVALS_MAX: usize = 4;
 
 /// Why somebody may not come in: the code, the bytes that go with it, and what we call it.
 type Refusal = (CloseCode, Bytes, Reason);
@@ -210,16 +203,8 @@ impl Manager {
     }
 
     fn arrived(&mut self, now: Instant, key: PeerKey, id: LinkId) {
-        let mut surplus = None;
-        if let Some(peer) = self.peers.get_mut(key) {
-            peer.arrivals.push(id);
-            if !peer.is_dialling() {
-                peer.dialling = Dialling::Idle;
-            }
-            if peer.arrivals.len() > ARRIVALS_MAX {
-                surplus = Some(peer.arrivals[0]);
-            }
-        }
+        let peer = self.peers.get_mut(key);
+        let surplus = peer.and_then(|peer| peer.links.arrived(id));
         self.moved(key, Cause::Begun, Reason::Arriving);
         if let Some(oldest) = surplus {
             let code = CloseCode::CalledOff;
@@ -233,8 +218,9 @@ impl Manager {
         };
         let session = &mut peer.session;
         session.held_reported = session.outbox.bytes() as u64;
+        let incarnation = session.ours.unwrap_or(self.incarnation);
         let hello = Hello {
-            incarnation: session.ours.unwrap_or(self.incarnation),
+            incarnation,
             dial,
             sealed,
             session_timeout: self.config.session_timeout,
@@ -243,6 +229,7 @@ impl Manager {
             yours: session.inbox.known(),
         };
         if let Some(link) = self.transport.link_mut(id) {
+            link.said = Some(incarnation);
             link.write_frame(&Frame::Hello(hello));
         }
     }

@@ -5,11 +5,13 @@ use std::{collections::VecDeque, time::Instant};
 use super::{
     Manager, Timer,
     ending::Closing,
-    peer::{Dialling, Expiry, Redial},
+    peer::{Expiry, Redial},
 };
 use crate::{
     Reason,
-    peer::{PeerKey, backoff::Kind, lifecycle::Cause, limits::DialRate, pool::Full},
+    peer::{
+        PeerKey, backoff::Kind, lifecycle::Cause, limits::DialRate, links::Dialling, pool::Full,
+    },
 };
 
 /// Dials that wait for a slot, or for the dial rate.
@@ -130,13 +132,12 @@ impl Manager {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
-        let free = peer.dialling == Dialling::Idle && !peer.is_live() && peer.arrivals.is_empty();
-        if !free || !peer.wants_connection() || self.closing == Closing::Done {
+        if !peer.links.may_dial() || !peer.wants_connection() || self.closing == Closing::Done {
             return;
         }
         match peer.not_before.filter(|at| *at > now) {
             Some(at) => {
-                peer.dialling = Dialling::Backoff;
+                peer.links.put_off();
                 self.deadlines.set(Timer::Backoff(key), Some(at));
             }
             None => self.enqueue(now, key, urgency),
@@ -146,7 +147,7 @@ impl Manager {
     fn enqueue(&mut self, now: Instant, key: PeerKey, urgency: Urgency) {
         let ticket = self.row.push(now, key, urgency);
         if let Some(peer) = self.peers.get_mut(key) {
-            peer.dialling = Dialling::Waiting { ticket };
+            peer.links.queued(ticket);
         }
         self.deadlines.set(Timer::Backoff(key), None);
         self.pump_dials(now);
@@ -156,8 +157,8 @@ impl Manager {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
-        if peer.dialling == Dialling::Backoff {
-            peer.dialling = Dialling::Idle;
+        if peer.links.dialling() == Dialling::Backoff {
+            peer.links.stop_waiting();
             self.dial_if_wanted(now, key, Urgency::Background);
         }
     }
@@ -167,8 +168,8 @@ impl Manager {
         let Some(peer) = self.peers.get(key) else {
             return;
         };
-        match peer.dialling {
-            Dialling::Idle | Dialling::Backoff if peer.arrivals.is_empty() => {
+        match peer.links.dialling() {
+            Dialling::Idle | Dialling::Backoff if !peer.links.has_arrivals() => {
                 self.enqueue(now, key, Urgency::User);
             }
             Dialling::Idle
@@ -202,7 +203,7 @@ impl Manager {
         loop {
             let entry = self.row.pop()?;
             let ticket = entry.ticket;
-            let waits = |peer: &super::Peer| peer.dialling == Dialling::Waiting { ticket };
+            let waits = |peer: &super::Peer| peer.links.dialling() == Dialling::Waiting { ticket };
             if !self.peers.get(entry.key).is_some_and(waits) {
                 continue;
             }
@@ -263,7 +264,7 @@ impl Manager {
                     link.owner = Some(key);
                 }
                 if let Some(peer) = self.peers.get_mut(key) {
-                    peer.dialling = Dialling::Running { link, address };
+                    peer.links.begun(link, address);
                 }
                 let at = now + self.config.handshake_timeout;
                 self.deadlines.set(Timer::Handshake(link), Some(at));
@@ -288,9 +289,8 @@ impl Manager {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
-        peer.dialling = Dialling::Idle;
         let more = address + 1 < peer.addresses.len();
-        if more && !peer.is_live() && peer.arrivals.is_empty() && reason.concerns_address() {
+        if more && !peer.is_live() && !peer.links.has_arrivals() && reason.concerns_address() {
             self.dial(now, key, address + 1);
             return;
         }
@@ -326,10 +326,7 @@ impl Manager {
             return;
         };
         peer.counts.failures += 1;
-        peer.dialling = match peer.dialling {
-            Dialling::Idle | Dialling::Backoff | Dialling::Waiting { .. } => Dialling::Idle,
-            running @ Dialling::Running { .. } => running,
-        };
+        peer.links.stop_waiting();
         let asked = reason.retry_after();
         let backoff = &self.config.backoff;
         let at = peer

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Manager, Timer,
-    peer::{Dialling, Expiry, Peer, Redial, Standing},
+    peer::{Expiry, Peer, Redial, Standing},
 };
 use crate::{
     Event, PeerId, Reason, Undeliverable,
@@ -167,14 +167,9 @@ impl Manager {
         };
         // First, so that nothing that follows dials again.
         peer.redial = Redial::OnDemand;
-        let confirmed: Vec<LinkId> = peer.chooser.links().collect();
-        let mut unconfirmed = std::mem::take(&mut peer.arrivals);
-        match peer.dialling {
-            Dialling::Running { link, .. } => unconfirmed.push(link),
-            Dialling::Idle | Dialling::Backoff | Dialling::Waiting { .. } => {
-                peer.dialling = Dialling::Idle;
-            }
-        }
+        let confirmed: Vec<LinkId> = peer.links.confirmed().collect();
+        let unconfirmed: Vec<LinkId> = peer.links.unconfirmed().collect();
+        peer.links.stop_waiting();
         let goodbye = crate::wire::code::ack_reason(&self.acknowledgement(key));
         self.give_up(key, why);
         for link in unconfirmed {
@@ -341,7 +336,7 @@ impl Manager {
             return;
         };
         peer.doubt.made_way();
-        if let Dialling::Running { link, .. } = peer.dialling {
+        if let Some(link) = peer.links.running() {
             let code = CloseCode::CalledOff;
             self.close_link(now, link, code, Bytes::new(), Reason::CalledOff);
         }
@@ -385,11 +380,8 @@ impl Manager {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
-        let confirmed: Vec<LinkId> = peer.chooser.links().collect();
-        let mut unconfirmed = peer.arrivals.clone();
-        if let Dialling::Running { link, .. } = peer.dialling {
-            unconfirmed.push(link);
-        }
+        let confirmed: Vec<LinkId> = peer.links.confirmed().collect();
+        let unconfirmed: Vec<LinkId> = peer.links.unconfirmed().collect();
         for link in unconfirmed {
             let code = CloseCode::CalledOff;
             self.close_link(now, link, code, Bytes::new(), reason.clone());

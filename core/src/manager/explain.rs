@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use super::{
     Manager, Timer,
-    peer::{Dialling, Expiry, Peer, Redial, Standing},
+    peer::{Expiry, Peer, Redial, Standing},
 };
 use crate::{
     Explanation, PeerId,
     explanation::{Lack, Outlook},
-    peer::PeerKey,
+    peer::{PeerKey, links::Dialling},
 };
 
 impl Manager {
@@ -64,12 +64,12 @@ impl Manager {
     }
 
     fn outlook(&self, now: Instant, key: PeerKey, peer: &Peer) -> Outlook {
-        let live = peer.chooser.live().and_then(|id| self.transport.link(id));
+        let live = peer.links.live().and_then(|id| self.transport.link(id));
         if let Some(link) = live {
             let rtt = link.connection.rtt();
             return Outlook::Connected { rtt };
         }
-        match peer.dialling {
+        match peer.links.dialling() {
             Dialling::Running { link, address } => {
                 let due = self.deadlines.get(Timer::Handshake(link));
                 let open = self.transport.link(link);
@@ -89,7 +89,7 @@ impl Manager {
                     false => Lack::DialRate,
                 },
             },
-            Dialling::Idle | Dialling::Backoff if !peer.arrivals.is_empty() => Outlook::Arriving,
+            Dialling::Idle | Dialling::Backoff if peer.links.has_arrivals() => Outlook::Arriving,
             Dialling::Backoff => {
                 let at = self.deadlines.get(Timer::Backoff(key));
                 let dials_in = at.map_or(Duration::ZERO, |at| left(now, at));

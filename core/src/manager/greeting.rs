@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 use super::{
     Manager, Timer,
     incarnations::Admission,
-    peer::{Dialling, Expiry, Redial},
+    peer::{Expiry, Redial},
 };
 use crate::{
     Event, Reason, Undeliverable,
@@ -103,7 +103,7 @@ impl Manager {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
-        let others: Vec<LinkId> = peer.chooser.links().filter(|link| *link != id).collect();
+        let others: Vec<LinkId> = peer.links.confirmed().filter(|link| *link != id).collect();
         let (undelivered, resent) = match continuity {
             Continuity::Continues => (0..0, 0),
             Continuity::Lost => {
@@ -140,12 +140,6 @@ impl Manager {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
-        peer.arrivals.retain(|link| *link != id);
-        peer.dialling = match peer.dialling {
-            Dialling::Running { link, .. } if link == id => Dialling::Idle,
-            running @ Dialling::Running { .. } => running,
-            Dialling::Idle | Dialling::Backoff | Dialling::Waiting { .. } => Dialling::Idle,
-        };
         if !peer.is_live() {
             peer.passed_before = peer.passed();
         }
@@ -154,7 +148,7 @@ impl Manager {
         peer.doubt.confirmed();
         let again = peer.counts.connections > 0 && !peer.is_live();
         peer.counts.connections += 1;
-        let loser = peer.chooser.confirm(
+        let loser = peer.links.confirm(
             local,
             peer.id,
             Candidate {

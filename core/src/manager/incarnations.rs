@@ -27,8 +27,8 @@ pub(super) enum Admission {
 }
 
 impl Manager {
-    /// Whether the process that says hello is the one to talk to. If it is a later one, the
-    /// connections of the earlier one end here; if it is an earlier one, it waits.
+    /// Whether the process that says hello is the one to talk to. While another one has the place it
+    /// waits.
     pub(super) fn check_incarnation(
         &mut self,
         now: Instant,
@@ -39,17 +39,13 @@ impl Manager {
         let Some(peer) = self.peers.get(key) else {
             return Admission::NotNow;
         };
-        let live = peer.chooser.live();
+        let live = peer.links.live();
         let presence = match live {
             Some(_) => Presence::Connected,
             None => Presence::Absent,
         };
         match peer.processes.judge(hello.incarnation, presence) {
-            Claim::Same => Admission::Admitted,
-            Claim::Next => {
-                self.supersede(now, key);
-                Admission::Admitted
-            }
+            Claim::Same | Claim::Next => Admission::Admitted,
             Claim::Waits => {
                 self.let_wait(now, id, key, hello);
                 Admission::NotNow
@@ -63,7 +59,7 @@ impl Manager {
     }
 
     fn supersede(&mut self, now: Instant, key: PeerKey) {
-        let links = |peer: &super::Peer| peer.chooser.links().collect::<Vec<LinkId>>();
+        let links = |peer: &super::Peer| peer.links.confirmed().collect::<Vec<LinkId>>();
         for link in self.peers.get(key).map(links).unwrap_or_default() {
             let code = CloseCode::IdentityInUse;
             self.close_link(now, link, code, Bytes::new(), Reason::Replaced);
@@ -71,21 +67,23 @@ impl Manager {
     }
 
     /// The present process may be dead: whether it is alive shows within a round trip, or within
-    /// `liveness_timeout`, or at once if its successor resets our packet.
+    /// `liveness_timeout`, or at once if its successor resets our packet. So may the newcomer, if its
+    /// hello is late.
     fn let_wait(&mut self, now: Instant, id: LinkId, key: PeerKey, hello: &Hello) {
         if let Some(link) = self.transport.link_mut(id) {
             link.stage = Stage::Waiting(Box::new(*hello));
         }
         if let Some(peer) = self.peers.get_mut(key) {
-            peer.processes.wait(now, id);
+            peer.processes.wait(now, id, hello.incarnation);
         }
+        self.transport.ping(id);
         self.ask_whether_alive(key);
     }
 
     /// Has the present process answer, if others wait for its place.
     pub(super) fn ask_whether_alive(&mut self, key: PeerKey) {
         let contested = self.peers.get(key).filter(|p| p.processes.is_contested());
-        if let Some(live) = contested.and_then(|peer| peer.chooser.live()) {
+        if let Some(live) = contested.and_then(|peer| peer.links.live()) {
             self.transport.ping(live);
         }
     }
@@ -111,6 +109,20 @@ impl Manager {
         for link in refused.unwrap_or_default() {
             let code = CloseCode::IdentityInUse;
             self.close_link(now, link, code, Bytes::new(), Reason::Replaced);
+        }
+    }
+
+    /// A connection on which a process waits has heard something: if that proves the process to be
+    /// alive, and it started later, the place is its own.
+    pub(super) fn admit_waiting(&mut self, now: Instant, id: LinkId) {
+        let waits = |link: &&Link| matches!(link.stage, Stage::Waiting(_));
+        let link = self.transport.link(id).filter(waits);
+        let Some((key, answered)) = link.and_then(|link| link.owner.zip(link.answered())) else {
+            return;
+        };
+        let prevails = |peer: &super::Peer| peer.processes.prevails(id, answered);
+        if self.peers.get(key).is_some_and(prevails) {
+            self.supersede(now, key);
         }
     }
 

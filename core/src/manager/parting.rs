@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{
-    Manager, Timer,
-    peer::{Dialling, Redial},
-};
+use super::{Manager, Timer, peer::Redial};
 use crate::{
     Reason, Undeliverable,
-    peer::{LinkId, PeerKey, backoff::Kind, chooser::Dialler, lifecycle::Cause, pool::Purpose},
+    peer::{
+        LinkId, PeerKey, backoff::Kind, chooser::Dialler, lifecycle::Cause, links::Loss,
+        pool::Purpose,
+    },
     transport::{Ending, Link, Stage},
     wire::code::{self, CloseCode},
 };
@@ -35,6 +35,7 @@ impl Manager {
             return self.part(now, id, Parting::Error, ending.reason);
         };
         let stale = self.is_stale(link, key);
+        let is_former = self.is_former(link, key);
         if let Some(ack) = ending.ack {
             // An acknowledgement of what was never sent changes nothing, and there is nothing
             // left to close.
@@ -44,7 +45,11 @@ impl Manager {
             Some(code) if code.is_deliberate() => Parting::Deliberate,
             Some(_) | None => Parting::Error,
         };
-        let code = ending.code.filter(|_| !stale);
+        let current = |code: &CloseCode| match *code == CloseCode::Forgotten {
+            true => !is_former,
+            false => !stale,
+        };
+        let code = ending.code.filter(current);
         // First, so that nothing is left to dial for.
         match code {
             Some(CloseCode::Goodbye) => self.give_up(key, Undeliverable::Goodbye),
@@ -60,6 +65,12 @@ impl Manager {
             }
             Some(_) | None => {}
         }
+    }
+
+    /// Whether we have become another process to the peer since we said hello.
+    fn is_former(&self, link: &Link, key: PeerKey) -> bool {
+        let ours = self.peers.get(key).and_then(|peer| peer.session.ours);
+        link.said != Some(ours.unwrap_or(self.incarnation))
     }
 
     /// Whether a connection is about a line that the peer has given up since, or that is not the
@@ -137,28 +148,17 @@ impl Manager {
             return;
         };
         peer.processes.leave(id);
-        if let Dialling::Running { link, address } = peer.dialling
-            && link == id
-        {
-            return match parting {
-                Parting::Error => self.dial_failed(now, key, address, reason),
-                Parting::Deliberate => self.dial_called_off(now, key, reason),
-            };
-        }
-        let was_live = peer.chooser.live() == Some(id);
-        let was_confirmed = peer.chooser.remove(id);
-        peer.arrivals.retain(|link| *link != id);
-        if !was_confirmed {
-            return self.lost_arrival(now, key, parting, reason);
-        }
-        if peer.is_live() {
-            if was_live {
-                return self.live_changed(now, key);
+        match (peer.links.lost(id), parting) {
+            (Loss::Dial { address }, Parting::Error) => {
+                self.dial_failed(now, key, address, reason);
             }
+            (Loss::Dial { .. }, Parting::Deliberate) => self.dial_called_off(now, key, reason),
+            (Loss::Arrival, _) => self.lost_arrival(now, key, parting, reason),
+            (Loss::Live, _) => self.live_changed(now, key),
             // Its last words may have been an acknowledgement.
-            return self.refresh(now, key);
+            (Loss::Spare, _) => self.refresh(now, key),
+            (Loss::Last, _) => self.disconnected(now, key, parting, reason),
         }
-        self.disconnected(now, key, parting, reason);
     }
 
     /// A connection that was not confirmed is gone, and with it the attempt if it was the only one.
@@ -180,10 +180,9 @@ impl Manager {
     }
 
     fn dial_called_off(&mut self, now: Instant, key: PeerKey, reason: Reason) {
-        let Some(peer) = self.peers.get_mut(key) else {
+        let Some(peer) = self.peers.get(key) else {
             return;
         };
-        peer.dialling = Dialling::Idle;
         let sent_away = reason != Reason::CalledOff && !peer.has_links();
         if sent_away {
             // The other end has closed what we had just begun: it knows better for a while.

@@ -8,11 +8,11 @@ use crate::{
     Config, ConnectionStatus, Incarnation, PeerId, PeerMetrics, Reason,
     index::LookUp,
     peer::{
-        LinkId, PeerKey,
+        PeerKey,
         backoff::Failures,
-        chooser::Chooser,
         doubt::Doubt,
         inbox::Inbox,
+        links::Links,
         outbox::Outbox,
         pool::Evictable,
         processes::Processes,
@@ -27,12 +27,8 @@ pub(super) struct Peer {
     pub(super) standing: Standing,
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) status: ConnectionStatus,
-    /// Confirmed connections.
-    pub(super) chooser: Chooser,
-    /// Connections that the peer has begun, and that are not confirmed.
-    pub(super) arrivals: Vec<LinkId>,
+    pub(super) links: Links,
     pub(super) processes: Processes,
-    pub(super) dialling: Dialling,
     pub(super) failures: Failures,
     pub(super) doubt: Doubt,
     /// No dial before this moment, whoever asks.
@@ -75,19 +71,6 @@ pub(super) enum Standing {
     Added,
     /// The user does not want it.
     Blocked,
-}
-
-/// Where our next connection to the peer stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Dialling {
-    /// None is wanted.
-    Idle,
-    /// The backoff has to end first.
-    Backoff,
-    /// A slot or the dial rate is waited for; the ticket is its entry in the row.
-    Waiting { ticket: u64 },
-    /// The address with this index is being dialled.
-    Running { link: LinkId, address: usize },
 }
 
 /// Whether the machine dials by itself.
@@ -180,10 +163,8 @@ impl Peer {
             standing,
             addresses: Vec::new(),
             status: ConnectionStatus::New,
-            chooser: Chooser::default(),
-            arrivals: Vec::new(),
+            links: Links::default(),
             processes: Processes::default(),
-            dialling: Dialling::Idle,
             failures: Failures::default(),
             doubt: Doubt::default(),
             not_before: None,
@@ -217,17 +198,17 @@ impl Peer {
 
     /// Whether messages can be sent at this moment.
     pub(super) fn is_live(&self) -> bool {
-        self.chooser.live().is_some()
+        self.links.is_live()
     }
 
     /// Whether a dial of ours is under way.
     pub(super) fn is_dialling(&self) -> bool {
-        matches!(self.dialling, Dialling::Running { .. })
+        self.links.running().is_some()
     }
 
     /// Whether any connection of the peer is open, confirmed or not.
     pub(super) fn has_links(&self) -> bool {
-        self.is_live() || self.is_dialling() || !self.arrivals.is_empty()
+        self.links.are_open()
     }
 
     /// Whether messages are held for the peer.

@@ -68,10 +68,7 @@ impl Manager {
     /// One peer in numbers; `None` if it is not known.
     pub fn peer_metrics(&self, peer: PeerId) -> Option<PeerMetrics> {
         let peer = self.peer(peer)?;
-        let live = peer
-            .chooser
-            .live()
-            .and_then(|link| self.transport.link(link));
+        let live = peer.links.live().and_then(|link| self.transport.link(link));
         Some(PeerMetrics {
             status: peer.status,
             rtt: live.map(|link| link.connection.rtt()),

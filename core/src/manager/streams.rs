@@ -34,6 +34,7 @@ impl Manager {
                 LinkEvent::Ended(ending) => return self.ends(id, ending),
             }
         }
+        self.admit_waiting(now, id);
         let greeted = self.greet_waiting(now, id);
         if let Err(code) = greeted.and_then(|()| self.read_streams(now, id)) {
             self.counters.violations += u64::from(code.is_violation());

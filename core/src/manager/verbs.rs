@@ -6,12 +6,13 @@ use super::{
     Manager, Timer,
     dialling::Urgency,
     ending::Closing,
-    peer::{Announced, Dialling, Peer, Redial, Standing},
+    peer::{Announced, Peer, Redial, Standing},
 };
 use crate::{
     Event, Message, OpenBatch, PeerAddr, PeerError, PeerId, SendError, Undeliverable,
     peer::{
         PeerKey,
+        links::Dialling,
         pool::{Evictability, Evictable},
     },
 };
@@ -49,9 +50,10 @@ impl Manager {
             .and_then(|key| self.peers.get_mut(key))
         {
             known.addresses.retain(|address| *address != peer.addr);
-            if known.addresses.is_empty() && matches!(known.dialling, Dialling::Waiting { .. }) {
+            let waits = matches!(known.links.dialling(), Dialling::Waiting { .. });
+            if known.addresses.is_empty() && waits {
                 // Its place in the row is void: there is nowhere to dial.
-                known.dialling = Dialling::Idle;
+                known.links.stop_waiting();
             }
         }
     }
@@ -104,7 +106,7 @@ impl Manager {
         if peer.standing == Standing::Blocked {
             return Err(PeerError::Blocked(peer.id));
         }
-        if peer.is_live() || !peer.arrivals.is_empty() {
+        if peer.is_live() || peer.links.has_arrivals() {
             return Ok(());
         }
         if peer.addresses.is_empty() {
@@ -113,7 +115,7 @@ impl Manager {
         // Derived from the backoff, so that there is no state that could stick: once the backoff
         // has ended the next call is the probe, and while a probe runs the others are refused.
         let open = peer.failures.count() >= self.config.breaker_failures;
-        let retry_at = match peer.dialling {
+        let retry_at = match peer.links.dialling() {
             Dialling::Idle | Dialling::Backoff | Dialling::Waiting { .. } => peer.not_before,
             Dialling::Running { link, .. } => self.deadlines.get(Timer::Handshake(link)),
         };
@@ -368,7 +370,7 @@ impl Manager {
         self.counters.messages_taken += count as u64;
         self.rate.add(now, count as u64);
         if was_full && known.session.inbox.has_room() {
-            let links: Vec<_> = known.chooser.links().collect();
+            let links: Vec<_> = known.links.confirmed().collect();
             links
                 .into_iter()
                 .for_each(|link| self.transport.mark_dirty(link));

@@ -42,7 +42,7 @@ impl Manager {
             peer.wanted_room = None;
             self.events.push_back(Event::Writable { peer: peer.id });
         }
-        let live = peer.chooser.live();
+        let live = peer.links.live();
         self.end_flushes(key);
         match live {
             Some(link) => self.refresh_live(now, key, link),
@@ -103,7 +103,7 @@ impl Manager {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
-        if peer.chooser.live() != Some(id) {
+        if peer.links.live() != Some(id) {
             return;
         }
         let accepts = peer.session.accepts;
@@ -156,7 +156,7 @@ impl Manager {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
-        let Some(id) = peer.chooser.live() else {
+        let Some(id) = peer.links.live() else {
             return;
         };
         peer.session.inbox.reported();
@@ -201,7 +201,7 @@ impl Manager {
             peer.latency.add(latency);
             self.latency.add(latency);
         }
-        if let Some(link) = peer.chooser.live() {
+        if let Some(link) = peer.links.live() {
             if let Some(link) = self.transport.link_mut(link) {
                 link.received(ack.received);
             }

@@ -9,14 +9,14 @@ use super::LinkId;
 use crate::PeerId;
 
 /// Which end began a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Dialler {
     Us,
     Them,
 }
 
 /// A confirmed connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Candidate {
     pub(crate) link: LinkId,
     pub(crate) dialler: Dialler,
@@ -27,7 +27,7 @@ pub(crate) struct Candidate {
 /// The confirmed connections to one peer, the one to send on last.
 ///
 /// At most one per dialler, so two at a time.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Chooser {
     confirmed: Vec<Candidate>,
 }
@@ -77,6 +77,19 @@ impl Chooser {
         let before = self.confirmed.len();
         self.confirmed.retain(|candidate| candidate.link != link);
         self.confirmed.len() < before
+    }
+
+    /// Gives connections other names, and dials other numbers.
+    #[cfg(test)]
+    pub(super) fn rename(
+        &mut self,
+        mut name: impl FnMut(&mut LinkId),
+        mut dial: impl FnMut(LinkId) -> u64,
+    ) {
+        for candidate in &mut self.confirmed {
+            name(&mut candidate.link);
+            candidate.dial = dial(candidate.link);
+        }
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod doubt;
 pub(crate) mod inbox;
 pub(crate) mod lifecycle;
 pub(crate) mod limits;
+pub(crate) mod links;
 pub(crate) mod outbox;
 pub(crate) mod pool;
 pub(crate) mod processes;

@@ -1,10 +1,12 @@
 //! Which process a peer is, when several have its identity.
 //!
 //! A process that has restarted and two processes that share a key look the same at first: a hello
-//! comes from another incarnation than the one before. One that started later is the peer from then
-//! on. One that started earlier may have a clock that stepped back, and the other may be dead: it
-//! waits until the other has answered something that was sent after the hello, which proves both to
-//! be alive, or until the other's connection has ended.
+//! comes from another incarnation than the one before. While the one before has a connection the
+//! newcomer waits, since its hello alone proves little: it may have been on its way for longer than
+//! its process has lived. Only an answer to something that was sent after the hello proves a process
+//! to be alive. One that started later is the peer from its own answer on. One that started earlier,
+//! or whose clock has stepped back, is refused once the other has answered. When the other's
+//! connection has ended, whoever waits gets the place.
 //!
 //! A process that comes back after another one had its place still believes in a session that was
 //! given up here. It is told so before anything else, and comes again as a new one.
@@ -19,19 +21,27 @@ use crate::Incarnation;
 const PAST_MAX: usize = 8;
 
 /// Whoever has said hello for one peer.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Processes {
     present: Option<Incarnation>,
     /// Those before it, in this session, the last one last.
     past: VecDeque<Incarnation>,
-    /// Those that started before it, and wait.
+    /// Those that wait for its place.
     waiting: Vec<Waiting>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Waiting {
     link: LinkId,
     since: Instant,
+    process: Incarnation,
+}
+
+/// When a process has started, beside the present one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Age {
+    Earlier,
+    Later,
 }
 
 /// What a hello means.
@@ -41,7 +51,7 @@ pub(crate) enum Claim {
     Same,
     /// It is another one, which takes the place of the one before.
     Next,
-    /// It is another one, and the one before may be alive.
+    /// It is another one, and either of them may be dead.
     Waits,
     /// It had its place before, and that session was given up.
     Forgotten,
@@ -65,13 +75,12 @@ impl Processes {
         let Some(present) = self.present.filter(|present| *present != newcomer) else {
             return Claim::Same;
         };
-        let is_earlier = order(newcomer) < order(present);
-        if is_earlier && presence == Presence::Connected {
-            return Claim::Waits;
-        }
-        match self.past.contains(&newcomer) {
-            true => Claim::Forgotten,
-            false => Claim::Next,
+        let is_past = self.past.contains(&newcomer);
+        match (presence, age(newcomer, present)) {
+            (Presence::Connected, Age::Earlier) => Claim::Waits,
+            (Presence::Connected | Presence::Absent, _) if is_past => Claim::Forgotten,
+            (Presence::Connected, Age::Later) => Claim::Waits,
+            (Presence::Absent, _) => Claim::Next,
         }
     }
 
@@ -98,8 +107,12 @@ impl Processes {
     }
 
     /// A process waits on this connection since it has said hello.
-    pub(crate) fn wait(&mut self, now: Instant, link: LinkId) {
-        self.waiting.push(Waiting { link, since: now });
+    pub(crate) fn wait(&mut self, now: Instant, link: LinkId, newcomer: Incarnation) {
+        self.waiting.push(Waiting {
+            link,
+            since: now,
+            process: newcomer,
+        });
     }
 
     /// The connection has ended, or waits no longer.
@@ -117,16 +130,40 @@ impl Processes {
         self.waiting.iter().map(|waiting| waiting.link)
     }
 
-    /// The present process has answered what was sent to it at this moment: those that have waited
-    /// since then are refused.
+    /// The present process has answered what was sent to it at this moment: those that started
+    /// earlier and have waited since then are refused.
     pub(crate) fn refused(&self, answered: Instant) -> Vec<LinkId> {
-        let waited = self.waiting.iter().filter(|w| w.since <= answered);
+        let waited = self.waited(answered, Age::Earlier);
         waited.map(|waiting| waiting.link).collect()
+    }
+
+    /// Whether the process that waits on this connection takes the place of the present one, now that
+    /// it has answered what was sent to it at this moment.
+    pub(crate) fn prevails(&self, link: LinkId, answered: Instant) -> bool {
+        let mut waited = self.waited(answered, Age::Later);
+        waited.any(|waiting| waiting.link == link)
+    }
+
+    fn waited(&self, until: Instant, wanted: Age) -> impl Iterator<Item = &Waiting> {
+        let age = |process| self.present.map(|present| age(process, present));
+        let waited = move |w: &&Waiting| w.since <= until && age(w.process) == Some(wanted);
+        self.waiting.iter().filter(waited)
+    }
+
+    /// Gives connections other names.
+    #[cfg(test)]
+    pub(super) fn rename(&mut self, mut name: impl FnMut(&mut LinkId)) {
+        let links = self.waiting.iter_mut().map(|waiting| &mut waiting.link);
+        links.for_each(&mut name);
     }
 }
 
-const fn order(process: Incarnation) -> (u64, u64) {
-    (process.started_ms, process.random)
+fn age(newcomer: Incarnation, present: Incarnation) -> Age {
+    let order = |process: Incarnation| (process.started_ms, process.random);
+    match order(newcomer) < order(present) {
+        true => Age::Earlier,
+        false => Age::Later,
+    }
 }
 
 #[cfg(test)]
@@ -137,12 +174,23 @@ mod tests {
     use crate::testing::epoch;
 
     #[test]
-    fn the_later_of_two_processes_is_the_peer_at_once() {
-        let processes = of(&[process(1)]);
-        for presence in [Presence::Connected, Presence::Absent] {
-            assert_eq!(processes.judge(process(2), presence), Claim::Next);
+    fn the_later_of_two_processes_is_the_peer_once_it_has_answered_or_nobody_is_there() {
+        let mut processes = of(&[process(1)]);
+        for (presence, claim) in [
+            (Presence::Connected, Claim::Waits),
+            (Presence::Absent, Claim::Next),
+        ] {
+            assert_eq!(processes.judge(process(2), presence), claim);
             assert_eq!(processes.judge(process(1), presence), Claim::Same);
         }
+        let (link, other, now) = (LinkId::new(1, 0), LinkId::new(2, 0), epoch());
+        let later = now + Duration::from_millis(1);
+        processes.wait(later, link, process(2));
+        processes.wait(now, other, process(0));
+        assert!(!processes.prevails(link, now), "sent before its hello");
+        assert!(processes.prevails(link, later));
+        assert!(!processes.prevails(other, later), "it started earlier");
+        assert_eq!(processes.refused(later), [other]);
         assert_eq!(
             Processes::default().judge(process(1), Presence::Absent),
             Claim::Same
@@ -152,12 +200,16 @@ mod tests {
     #[test]
     fn of_two_that_started_at_once_the_greater_number_is_the_later() {
         let processes = of(&[process(1)]);
-        for (random, claim) in [(0, Claim::Waits), (9, Claim::Next)] {
+        for (random, refused) in [(0, true), (9, false)] {
             let twin = Incarnation {
                 random,
                 ..process(1)
             };
-            assert_eq!(processes.judge(twin, Presence::Connected), claim);
+            let (link, now) = (LinkId::new(1, 0), epoch());
+            let mut processes = processes.clone();
+            processes.wait(now, link, twin);
+            assert_eq!(processes.refused(now) == [link], refused);
+            assert_eq!(processes.prevails(link, now), !refused);
         }
     }
 
@@ -191,7 +243,7 @@ mod tests {
             (2, Claim::Forgotten)
         );
         processes.end_session();
-        assert_eq!(judge(&processes, 2, Presence::Connected), (2, Claim::Next));
+        assert_eq!(judge(&processes, 2, Presence::Absent), (2, Claim::Next));
         processes.expire();
         assert_eq!(judge(&processes, 2, Presence::Connected), (2, Claim::Same));
     }
@@ -210,8 +262,8 @@ mod tests {
         let (mut processes, now) = (of(&[process(2)]), epoch());
         let link = |number| LinkId::new(number, 0);
         let at = |ms| now + Duration::from_millis(ms);
-        processes.wait(at(10), link(1));
-        processes.wait(at(20), link(2));
+        processes.wait(at(10), link(1), process(1));
+        processes.wait(at(20), link(2), process(1));
         assert_eq!(processes.refused(at(9)), []);
         assert_eq!(processes.refused(at(10)), [link(1)]);
         assert_eq!(processes.refused(at(20)), [link(1), link(2)]);

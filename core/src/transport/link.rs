@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::{Ending, silence::Silence, window};
 use crate::{
-    MeshKey, PeerId, Sealing,
+    Incarnation, MeshKey, PeerId, Sealing,
     peer::{PeerKey, chooser::Dialler, outbox::Outgoing},
     wire::{
         code::CloseCode,
@@ -57,6 +57,8 @@ pub(crate) struct Link {
     /// The number of our dial; 0 if the other end dialled.
     pub(crate) dial: u64,
     pub(crate) stage: Stage,
+    /// Which process we said that we are.
+    pub(crate) said: Option<Incarnation>,
     /// How it ended, until its peer has been told. It is not polled meanwhile: the endpoint would
     /// forget it.
     pub(crate) ending: Option<Ending>,
@@ -128,6 +130,7 @@ impl Link {
             owner: None,
             dial,
             stage: Stage::Handshaking,
+            said: None,
             ending: None,
             silence: Silence::new(now),
             control: Outgo::closed(),

@@ -8,7 +8,7 @@ use quicpool_core::{
     ConnectionStatus::{Connected, Failed},
     Event, Undeliverable,
 };
-use quicpool_sim::{Net, NodeId, ms, secs};
+use quicpool_sim::{Delay, Net, NodeId, Order, ms, secs};
 
 use crate::support::{counters, news, numbers, send_many, undelivered};
 
@@ -240,7 +240,49 @@ fn two_processes_that_both_talk_to_the_same_peers_come_to_rest_with_the_later_on
     }
 }
 
+#[test]
+fn a_hello_of_a_dead_process_that_comes_late_disturbs_nobody() {
+    let mut net = Net::new(3).latency(ms(10));
+    let (a, b) = (net.node(Config::default()), net.node(Config::default()));
+    net.set_wall_clock(a, AHEAD);
+    net.restart(a);
+    net.introduce(a, b);
+    net.faults(|faults| faults.order = Order::Free);
+    net.connect(a, b);
+    // What ends the handshake, and hello with it, leaves after 20 ms and arrives after 3 s.
+    net.advance(ms(15));
+    delay(&mut net, a, b, secs(3));
+    net.advance(ms(10));
+    delay(&mut net, a, b, ms(10));
+    net.set_wall_clock(a, Duration::ZERO);
+    net.restart(a);
+    net.introduce_one_way(a, b);
+    send_many(&mut net, a, b, 3);
+    net.advance(secs(1));
+    assert_eq!(numbers(&net.received(b)), [0, 1, 2]);
+    news(&mut net, a);
+    news(&mut net, b);
+
+    net.advance(ms(2_010));
+    let connections = net.occupancy(b).map(|held| held.connections);
+    assert_eq!(connections, Some(2), "it has come, and waits: {net:?}");
+    net.advance(secs(10));
+    send_many(&mut net, a, b, 1);
+    send_many(&mut net, b, a, 1);
+    net.advance(secs(1));
+    assert_eq!(numbers(&net.received(b)), [3]);
+    assert_eq!(numbers(&net.received(a)), [0]);
+    assert_eq!(counters(&net, a).dials, 1, "its connection has stayed");
+    assert_eq!(counters(&net, b).dials, 0);
+    assert_eq!(news(&mut net, a), []);
+    assert_eq!(news(&mut net, b), []);
+}
+
 // Helpers
+
+fn delay(net: &mut Net, from: NodeId, to: NodeId, delay: Duration) {
+    net.faults_between(from, to, |faults| faults.delay = Delay::Constant(delay));
+}
 
 /// A process whose clock is ahead, connected to a peer.
 fn ahead(config: Config) -> (Net, NodeId, NodeId) {
