@@ -82,9 +82,9 @@ fn two_steps_of_which_neither_can_go_alone_go_together() {
 fn numbers_that_matter_stay_and_become_round() {
     let fails = |world: &Scenario| {
         let storm: Duration = world.steps.iter().map(|step| step.pause).sum();
-        let messages: usize = world.steps.iter().filter_map(messages).sum();
+        let most = world.steps.iter().filter_map(messages).max();
         has(world, is_lossy)
-            && messages >= 7
+            && most >= Some(7)
             && storm >= ms(900)
             && world.nodes >= 3
             && world.limits.connections_max <= 2

@@ -137,6 +137,9 @@ fn check_operation(field: &str, operation: &Operation) -> Result<(), ScenarioErr
         | Operation::Freeze { time: lasts, .. }
         | Operation::BlockSocket { time: lasts, .. } => time(field, *lasts, TIME),
         Operation::StepClock { ahead, .. } => time(field, *ahead, AHEAD),
+        Operation::ReadUpTo { messages, .. } => {
+            within(&format!("messages in {field}"), *messages, MESSAGES)
+        }
         Operation::Connect(..)
         | Operation::ConnectBoth(..)
         | Operation::Disconnect(..)

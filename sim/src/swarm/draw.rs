@@ -24,7 +24,7 @@ const STEPS: (u64, u64) = (10, 70);
 const NODES: [usize; 12] = [2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 6];
 
 /// What can go wrong, in families that are on or off together.
-const FAMILIES: [Draft; 22] = [
+const FAMILIES: [Draft; 23] = [
     Draw::cut,
     Draw::cut_one_way,
     Draw::loss,
@@ -47,6 +47,7 @@ const FAMILIES: [Draft; 22] = [
     Draw::slow_reader,
     Draw::disconnect,
     Draw::connect_both,
+    Draw::partial_reader,
 ];
 
 /// Draws an operation of a family.
@@ -415,6 +416,12 @@ impl Draw {
             true => Operation::PauseReader(node),
             false => Operation::ResumeReader(node),
         }
+    }
+
+    /// Fewer than most records have, so that it stops in the middle of one.
+    fn partial_reader(&mut self) -> Operation {
+        let (node, messages) = (self.node(), self.between((1, 20)) as usize);
+        Operation::ReadUpTo { node, messages }
     }
 
     fn disconnect(&mut self) -> Operation {

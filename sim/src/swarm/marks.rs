@@ -52,6 +52,7 @@ pub const MARKS: &[&str] = &[
     "an outbox was full",
     "an outbox had room again",
     "an inbox was full",
+    "an application read in part",
     "messages were given up by our disconnect",
     "messages were given up by goodbye",
     "messages were given up by a restart",

@@ -108,6 +108,9 @@ impl Display for Operation {
                 text(*ahead)
             ),
             Self::PauseReader(node) => write!(f, "n{node} reads no more"),
+            Self::ReadUpTo { node, messages } => {
+                write!(f, "n{node} reads {messages} messages more, and then none")
+            }
             Self::ResumeReader(node) => write!(f, "n{node} reads again"),
         }
     }
