@@ -60,6 +60,7 @@ fn two_slots_are_enough_where_two_peers_are_gone() {
 fn every_world_converges(connections_max: usize, tenure_min: Duration, latency: Duration) {
     for seed in SEEDS {
         let mut scenario = Scenario::draw(seed);
+        scenario.own_limits.clear();
         scenario.limits.connections_max = connections_max;
         scenario.limits.tenure_min = tenure_min;
         scenario.links = LinkProfile::Delay(Delay::Constant(latency));
@@ -76,6 +77,7 @@ fn with_two_that_are_gone(mut scenario: Scenario, connections_max: usize) -> Sce
         Condition::Deaf,
         Condition::Mute,
     ];
+    scenario.own_limits.clear();
     scenario.limits.connections_max = connections_max;
     scenario.links = LinkProfile::Delay(Delay::Constant(ms(20)));
     let well = scenario.nodes;

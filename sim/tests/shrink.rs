@@ -5,8 +5,8 @@ use std::{ops::ControlFlow, time::Duration};
 use quicpool_sim::{
     Delay, ms,
     swarm::{
-        Condition, End, Failure, Limits, LinkFault, LinkProfile, Operation, Outsider, Scenario,
-        Shrink, Shrunk, Step, Where,
+        Condition, End, Failure, Limits, LinkFault, LinkProfile, Operation, Outsider, OwnLimits,
+        Scenario, Shrink, Shrunk, Step, Where,
     },
 };
 
@@ -115,6 +115,26 @@ fn numbers_that_matter_stay_and_become_round() {
 }
 
 #[test]
+fn of_limits_that_nodes_have_of_their_own_those_stay_that_matter() {
+    let differ = |world: &Scenario| {
+        let batch = |node| world.limits_of(node).batch_bytes_max;
+        (1..world.nodes).any(|node| batch(node) != batch(0))
+    };
+    for world in worlds(differ) {
+        let shrunk = shrink(world, differ).scenario;
+        assert_eq!((shrunk.steps.len(), shrunk.nodes), (0, 2), "{shrunk}");
+        let [own] = &shrunk.own_limits[..] else {
+            panic!("{shrunk}");
+        };
+        let only = OwnLimits {
+            batch_bytes_max: own.batch_bytes_max,
+            ..OwnLimits::of(own.node)
+        };
+        assert_eq!(*own, only, "{shrunk}");
+    }
+}
+
+#[test]
 fn those_who_stay_ill_go_unless_it_is_about_them() {
     let is_ill = |world: &Scenario| {
         world
@@ -211,6 +231,7 @@ fn assert_is_plain(world: &Scenario) {
     assert_eq!(world.nodes, 2, "{world}");
     assert_eq!(world.outsiders, [], "{world}");
     assert_eq!(world.limits, Limits::default(), "{world}");
+    assert_eq!(world.own_limits, [], "{world}");
     let plain = LinkProfile::Delay(Delay::Constant(ms(10)));
     assert_eq!(world.links, plain, "{world}");
 }

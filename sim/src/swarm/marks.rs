@@ -44,6 +44,7 @@ pub const MARKS: &[&str] = &[
     // Messages
     "a batch left full",
     "a batch left because the next message did not fit",
+    "a batch was cut to what its receiver accepts",
     "a batch left after its delay",
     "a batch left at once",
     "a batch kept its delay",
