@@ -42,13 +42,15 @@ pub use quicpool_core as machine;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 pub use quicpool_core::Identity;
 pub use quicpool_core::{
-    Accept, Backoff, Config, ConfigError, ConnectionStatus, Counters, Credentials, Event, Flush,
-    MeshKey, Message, NetworkMetrics, OnPeerRestart, ParsePeerAddrError, ParsePeerIdError,
-    PeerAddr, PeerError, PeerId, PeerMetrics, Reason, Sealing, Undeliverable,
+    Accept, Backoff, Config, ConfigError, ConnectionStatus, Counters, Credentials, Event,
+    Explanation, Flush, Lack, MeshKey, Message, NetworkMetrics, OnPeerRestart, Outlook,
+    ParsePeerAddrError, ParsePeerIdError, PeerAddr, PeerError, PeerId, PeerMetrics, Reason,
+    Sealing, Undeliverable,
 };
 pub use quicpool_driver::{
-    BindError, CloseReason, CloseReport, Closed, ConnectError, ConnectionManager, Error, Events,
-    EventsError, FlushError, Peer, PeerRef, SendError, SocketMetrics, TrySendError, runtime,
+    BindError, CloseReason, CloseReport, Closed, ConfirmError, ConnectError, ConnectionManager,
+    Error, Events, EventsError, FlushError, Peer, PeerRef, SendError, SocketMetrics, TrySendError,
+    runtime,
 };
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 pub use quicpool_driver::{Damage, IdentityFile, IdentityFileError};

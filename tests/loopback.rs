@@ -5,9 +5,9 @@ mod support;
 use std::time::Duration;
 
 use quicpool::{
-    BindError, CloseReason, Closed, Config, ConnectError, ConnectionManager, ConnectionStatus,
-    Event, EventsError, FlushError, Identity, Message, PeerError, Reason, SendError, TokioRuntime,
-    TrySendError, Undeliverable,
+    BindError, CloseReason, Closed, Config, ConfirmError, ConnectError, ConnectionManager,
+    ConnectionStatus, Event, EventsError, FlushError, Identity, Lack, Message, Outlook, PeerError,
+    Reason, SendError, TokioRuntime, TrySendError, Undeliverable,
 };
 use support::{
     black_hole, counts, event_where, fill, manager, pair, small_queues, soon, status_is,
@@ -333,6 +333,93 @@ async fn flush_returns_when_the_other_application_has_taken_it() {
         (metrics.messages_accepted, metrics.messages_delivered),
         (100, 100)
     );
+}
+
+#[tokio::test]
+async fn a_confirmed_message_waits_for_itself_and_not_for_those_after_it() {
+    let (alice, bob) = pair().await;
+    let to_bob = alice.peer(bob.peer_addr()).unwrap();
+    to_bob.send("before").await.unwrap();
+    let confirmed = to_bob.send_confirmed("this one");
+    tokio::pin!(confirmed);
+    assert!(is_pending(confirmed.as_mut()).await);
+    to_bob.send("after").await.unwrap();
+    for message in ["before", "this one"] {
+        assert!(is_pending(confirmed.as_mut()).await);
+        assert_eq!(soon(bob.recv()).await.unwrap().payload, message);
+    }
+    soon(confirmed).await.unwrap();
+
+    let too_large = vec![0; Config::default().message_bytes_max + 1];
+    let error = soon(to_bob.send_confirmed(too_large)).await.unwrap_err();
+    assert!(matches!(
+        error,
+        ConfirmError::Send(SendError::TooLarge { .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_confirmed_message_that_nobody_can_take_is_not_confirmed() {
+    let alice = manager(Config::default()).await;
+    let (_socket, nobody) = black_hole();
+    let to_nobody = alice.peer(nobody).unwrap();
+    let confirmed = to_nobody.send_confirmed("hello?");
+    tokio::pin!(confirmed);
+    assert!(is_pending(confirmed.as_mut()).await);
+    soon(to_nobody.disconnect()).await.unwrap();
+    let error = soon(confirmed).await.unwrap_err();
+    let why = Undeliverable::Disconnected;
+    assert!(matches!(error, ConfirmError::Undelivered(undelivered) if undelivered == why));
+}
+
+#[tokio::test]
+async fn a_peer_is_explained_in_words() {
+    let (alice, bob) = pair().await;
+    let to_bob = alice.peer(bob.peer_addr()).unwrap();
+    soon(to_bob.connect()).await.unwrap();
+    let told = soon(to_bob.explain()).await.unwrap().unwrap();
+    let expected = format!("{} is connected", bob.id());
+    assert!(told.to_string().starts_with(&expected), "{told}");
+
+    let (_socket, nobody) = black_hole();
+    let to_nobody = alice.peer(nobody).unwrap();
+    to_nobody.send("hello?").await.unwrap();
+    let told = soon(to_nobody.explain()).await.unwrap().unwrap();
+    assert!(
+        matches!(told.outlook, Outlook::Dialling { address, .. } if address == nobody.addr),
+        "{told}"
+    );
+    assert_eq!(told.queued_messages, 1);
+}
+
+#[tokio::test]
+async fn a_protected_peer_keeps_the_only_slot() {
+    let mut config = Config::default();
+    config.connections_max = 1;
+    let hub = manager(config).await;
+    let (first, second) = pair().await;
+    let to_first = hub.peer(first.peer_addr()).unwrap();
+    let to_second = hub.peer(second.peer_addr()).unwrap();
+    soon(to_first.connect()).await.unwrap();
+    soon(to_first.protect()).await.unwrap();
+    let connecting = to_second.connect();
+    tokio::pin!(connecting);
+    let waits = tokio::time::timeout(Duration::from_millis(500), connecting.as_mut()).await;
+    assert!(waits.is_err(), "{waits:?}");
+    let told = soon(to_second.explain()).await.unwrap().unwrap();
+    assert!(
+        matches!(
+            told.outlook,
+            Outlook::Waiting {
+                lacks: Lack::Slot,
+                ..
+            }
+        ),
+        "{told}"
+    );
+    soon(to_first.unprotect()).await.unwrap();
+    soon(connecting).await.unwrap();
+    assert_eq!(to_first.status(), ConnectionStatus::Disconnected);
 }
 
 #[tokio::test]

@@ -93,13 +93,14 @@ pub enum Event {
         /// Whose outbox.
         peer: PeerId,
     },
-    /// A `flush` has ended.
+    /// A `flush` or `send_confirmed` has ended.
     Flushed {
-        /// Whose outbox was flushed.
+        /// To whom the messages were sent.
         peer: PeerId,
-        /// What the caller of `flush` named it.
+        /// What the caller named it.
         token: u64,
-        /// Whether the peer's application has taken every message that was accepted before.
+        /// Whether the peer's application has taken every message that was accepted before, or the
+        /// one that was to be confirmed.
         result: Result<(), Undeliverable>,
     },
     /// Messages have left the outbox, and whether the peer's application took them is unknown.

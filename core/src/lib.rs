@@ -103,6 +103,7 @@ mod config;
 mod credentials;
 mod error;
 mod event;
+mod explanation;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 mod identity;
 mod incarnation;
@@ -130,6 +131,7 @@ pub use event::{
     Action, ConnectionStatus, Datagram, Deadline, DeadlineReason, EcnCodepoint, Event, Message,
     Reason, Transmit, Undeliverable,
 };
+pub use explanation::{Explanation, Lack, Outlook};
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 pub use identity::{Identity, TlsSources};
 pub use incarnation::Incarnation;

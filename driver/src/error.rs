@@ -174,6 +174,21 @@ pub enum FlushError {
     Closed(#[from] Closed),
 }
 
+/// Why a message is not confirmed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfirmError {
+    /// The message was not accepted. The session is unchanged.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The message has left the outbox, and whether the peer's application took it is unknown.
+    #[error("the message is undelivered: {0}")]
+    Undelivered(Undeliverable),
+    /// The manager has ended, and whether the peer's application took the message is unknown.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+}
+
 /// Why there is no next event.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -212,6 +227,9 @@ pub enum Error {
     /// See [`FlushError`].
     #[error(transparent)]
     Flush(#[from] FlushError),
+    /// See [`ConfirmError`].
+    #[error(transparent)]
+    Confirm(#[from] ConfirmError),
     /// See [`EventsError`].
     #[error(transparent)]
     Events(#[from] EventsError),

@@ -52,8 +52,8 @@ mod staging;
 mod switchboard;
 
 pub use error::{
-    BindError, CloseReason, Closed, ConnectError, Error, EventsError, FlushError, SendError,
-    TrySendError,
+    BindError, CloseReason, Closed, ConfirmError, ConnectError, Error, EventsError, FlushError,
+    SendError, TrySendError,
 };
 pub use events::Events;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use quicpool_core::PeerMetrics;
+use quicpool_core::{Explanation, PeerMetrics};
 
 use crate::{
     error::{ConnectError, FlushError},
@@ -20,6 +20,8 @@ pub(crate) enum Order {
     Connect(Responder<Result<(), ConnectError>>),
     /// Let everything staged before be taken.
     Flush(Responder<Result<(), FlushError>>),
+    /// Say when the next message is taken.
+    ConfirmNext(Responder<Result<(), FlushError>>),
     /// End the session.
     Disconnect(Responder<()>),
     /// End the session, and forget the peer.
@@ -28,6 +30,12 @@ pub(crate) enum Order {
     Block(Responder<()>),
     /// Refuse the peer no longer.
     Unblock(Responder<()>),
+    /// Keep the peer's slot from being taken away.
+    Protect(Responder<()>),
+    /// Let the peer's slot be taken away again.
+    Unprotect(Responder<()>),
     /// Say the peer's numbers.
     Metrics(Responder<Option<PeerMetrics>>),
+    /// Say how it stands with the peer.
+    Explain(Responder<Option<Explanation>>),
 }

@@ -2,10 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use quicpool_core::{ConnectionStatus, PeerAddr, PeerId, PeerMetrics};
+use quicpool_core::{ConnectionStatus, Explanation, PeerAddr, PeerId, PeerMetrics};
 
 use crate::{
-    error::{Closed, ConnectError, FlushError, SendError, TrySendError},
+    error::{Closed, ConfirmError, ConnectError, FlushError, SendError, TrySendError},
     order::Order,
     reply::{self, Responder},
     shared::Shared,
@@ -135,6 +135,36 @@ impl Peer {
             .await
     }
 
+    /// Sends a message, and waits until the peer's application has taken it.
+    ///
+    /// Unlike a [`flush`](Self::flush) it is about this message alone, whatever becomes of those
+    /// before it, and it lets the message gather with others into a batch. Many of them may wait at
+    /// once.
+    ///
+    /// Cancel safe in this sense: a future dropped while the outbox is full has sent nothing; one
+    /// dropped later has sent the message, and it is delivered all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfirmError::Send`] if the message was not accepted; for the others see [`ConfirmError`].
+    pub async fn send_confirmed(&self, message: impl AsRef<[u8]>) -> Result<(), ConfirmError> {
+        let message = message.as_ref();
+        self.check_len(message.len())?;
+        let attempt = || {
+            let (responder, reply) = reply::channel();
+            let order = Order::ConfirmNext(responder);
+            self.shared.stage_after(&self.peer, order, message)?;
+            Ok(reply)
+        };
+        let reply = self.with_room(attempt).await?;
+        match reply.await.ok_or_else(|| self.shared.closed())? {
+            Ok(()) => Ok(()),
+            Err(FlushError::Undelivered(why)) => Err(ConfirmError::Undelivered(why)),
+            Err(FlushError::Closed(closed)) => Err(closed.into()),
+            Err(FlushError::Peer(error)) => Err(SendError::Peer(error).into()),
+        }
+    }
+
     async fn send_with(&self, message: &[u8], urgency: Urgency) -> Result<(), SendError> {
         self.check_len(message.len())?;
         let attempt = || self.shared.stage(&self.peer, message, urgency);
@@ -154,7 +184,7 @@ impl Peer {
     }
 
     /// Tries until it is no longer for want of room that it fails.
-    async fn with_room(&self, attempt: impl Fn() -> Result<(), Refused>) -> Result<(), SendError> {
+    async fn with_room<T>(&self, attempt: impl Fn() -> Result<T, Refused>) -> Result<T, SendError> {
         loop {
             match attempt() {
                 Err(Refused::Full) => {}
@@ -169,9 +199,9 @@ impl Peer {
         }
     }
 
-    fn sent(&self, outcome: Result<(), Refused>) -> Result<(), SendError> {
+    fn sent<T>(&self, outcome: Result<T, Refused>) -> Result<T, SendError> {
         match outcome {
-            Ok(()) => Ok(()),
+            Ok(sent) => Ok(sent),
             Err(Refused::Full) => unreachable!("invariant: whoever finds no room waits"),
             Err(Refused::Peer(error)) => Err(self.shared.rejected(error).into()),
         }
@@ -222,6 +252,41 @@ impl Peer {
     /// [`Closed`] if the manager has ended.
     pub async fn disconnect(&self) -> Result<(), Closed> {
         self.ask(Order::Disconnect).await
+    }
+
+    /// Keeps the peer's slot from being taken away for another peer, as when all slots of
+    /// `connections_max` are taken and somebody else has something to send.
+    ///
+    /// Cancel safe: it is protected all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if the manager has ended.
+    pub async fn protect(&self) -> Result<(), Closed> {
+        self.ask(Order::Protect).await
+    }
+
+    /// Lets the peer's slot be taken away for another peer again, as it is from the start.
+    ///
+    /// Cancel safe: it is protected no longer, all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if the manager has ended.
+    pub async fn unprotect(&self) -> Result<(), Closed> {
+        self.ask(Order::Unprotect).await
+    }
+
+    /// How it stands with the peer: why it is not connected, when the next dial is due, what is
+    /// queued. It displays as sentences. `None` if the machine does not know the peer (any more).
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if the manager has ended.
+    pub async fn explain(&self) -> Result<Option<Explanation>, Closed> {
+        self.ask(Order::Explain).await
     }
 
     /// The peer's numbers, as of this moment; `None` if the machine does not know it (any more).

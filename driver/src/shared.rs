@@ -156,6 +156,18 @@ impl Shared {
         outcome
     }
 
+    /// Accepts a message with an order right before it, and lets the event loop know.
+    pub(crate) fn stage_after(
+        &self,
+        peer: &Arc<PeerShared>,
+        order: Order,
+        message: &[u8],
+    ) -> Result<(), Refused> {
+        let (outcome, listing) = peer.stage_after(order, message);
+        self.list(peer, listing);
+        outcome
+    }
+
     /// Whether a message of `len` bytes would be accepted; if not, the event loop is to find room.
     pub(crate) fn has_room(&self, peer: &Arc<PeerShared>, len: usize) -> Result<(), Refused> {
         let (outcome, listing) = peer.has_room(len);

@@ -174,6 +174,22 @@ impl PeerShared {
         (outcome, staging.list())
     }
 
+    /// Accepts a message if there is credit for it, with an order right before it.
+    pub(crate) fn stage_after(
+        &self,
+        order: Order,
+        message: &[u8],
+    ) -> (Result<(), Refused>, Listing) {
+        let mut staging = self.staging.lock();
+        let mut outcome = staging.has_room(OpenBatch::cost(message.len()));
+        if outcome.is_ok() {
+            staging.close_open();
+            staging.earlier.push(Entry::Order(order));
+            outcome = staging.stage(message, Urgency::Batched);
+        }
+        (outcome, staging.list())
+    }
+
     /// Whether there is credit for a message of `len` bytes.
     pub(crate) fn has_room(&self, len: usize) -> (Result<(), Refused>, Listing) {
         let mut staging = self.staging.lock();
@@ -198,7 +214,14 @@ impl PeerShared {
             Order::RemoveAddress(_) | Order::Forget(_) | Order::Block(_) | Order::Unblock(_) => {
                 staging.added = None;
             }
-            Order::Connect(_) | Order::Flush(_) | Order::Disconnect(_) | Order::Metrics(_) => {}
+            Order::Connect(_)
+            | Order::Flush(_)
+            | Order::ConfirmNext(_)
+            | Order::Disconnect(_)
+            | Order::Protect(_)
+            | Order::Unprotect(_)
+            | Order::Metrics(_)
+            | Order::Explain(_) => {}
         }
         staging.close_open();
         staging.earlier.push(Entry::Order(order));

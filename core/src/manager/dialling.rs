@@ -83,6 +83,18 @@ impl DialRow {
         self.urgent.len() + self.background.len()
     }
 
+    /// How many are served before the one with this ticket, some of them in vain.
+    pub(super) fn ahead_of(&self, ticket: u64) -> usize {
+        let mut row = self.urgent.iter().chain(&self.background);
+        row.position(|entry| entry.ticket == ticket)
+            .unwrap_or(self.len())
+    }
+
+    /// Whether the dial rate allows another dial.
+    pub(super) fn keeps_rate(&self, now: Instant) -> bool {
+        self.rate.check(now).is_ok()
+    }
+
     fn push(&mut self, now: Instant, key: PeerKey, urgency: Urgency) -> u64 {
         self.tickets += 1;
         let entry = Entry {

@@ -245,7 +245,7 @@ impl Manager {
                 reason,
             });
         }
-        self.fail_flushes(key, messages.start, reason);
+        self.fail_flushes(key, &messages, reason);
     }
 
     /// Sees to it that a session without connection does not last for ever.

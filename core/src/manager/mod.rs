@@ -4,14 +4,16 @@
 //! - `admission`, `greeting`, `streams`, `parting`: what happens to connections, in the order of
 //!   their life.
 //! - `dialling`: when and where to dial.
-//! - `writing`: what goes into packets.
+//! - `writing`: what goes into packets; `flushes`: who waits until it is taken.
 //! - `liveness`: whether the other end is still there.
 //! - `ending`: the ways out: disconnect, eviction, expiry, close.
-//! - `report`: numbers.
+//! - `report`: numbers; `explain`: the same in words.
 
 mod admission;
 mod dialling;
 mod ending;
+mod explain;
+mod flushes;
 mod greeting;
 mod liveness;
 mod parting;

@@ -1,6 +1,6 @@
 //! What the machine knows about one peer, and the table of all of them.
 
-use std::{collections::VecDeque, net::SocketAddr, time::Duration, time::Instant};
+use std::{collections::VecDeque, net::SocketAddr, ops::Range, time::Duration, time::Instant};
 
 use slab::Slab;
 
@@ -133,12 +133,19 @@ pub(super) enum Expiry {
     LastDial,
 }
 
-/// A `flush` that waits.
-#[derive(Debug, Clone, Copy)]
+/// A `flush` that waits, or a message that is to be confirmed.
+#[derive(Debug, Clone)]
 pub(super) struct Flush {
     pub(super) token: u64,
-    /// The number after the last message that it covers.
-    pub(super) until: u64,
+    /// The numbers of the messages that it covers.
+    pub(super) messages: Range<u64>,
+}
+
+impl Flush {
+    /// Whether it covers one of these.
+    pub(super) fn covers(&self, messages: &Range<u64>) -> bool {
+        self.messages.start < messages.end && messages.start < self.messages.end
+    }
 }
 
 /// An exponential average of delays.

@@ -6,7 +6,7 @@ use super::{
     Manager, Timer,
     dialling::Urgency,
     ending::Closing,
-    peer::{Announced, Dialling, Flush, Peer, Redial, Standing},
+    peer::{Announced, Dialling, Peer, Redial, Standing},
 };
 use crate::{
     Event, Message, OpenBatch, PeerAddr, PeerError, PeerId, SendError, Undeliverable,
@@ -210,7 +210,12 @@ impl Manager {
         Ok(())
     }
 
-    fn accept(&mut self, now: Instant, peer: PeerId, message: &[u8]) -> Result<PeerKey, SendError> {
+    pub(super) fn accept(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        message: &[u8],
+    ) -> Result<PeerKey, SendError> {
         self.now = now;
         // Looked up once: this is the way of every message.
         let key = self.peers.key(peer);
@@ -308,28 +313,6 @@ impl Manager {
             known.wanted_room = Some(least.min(self.config.outbox_bytes_max));
         }
         self.refresh(now, key);
-    }
-
-    /// Lets what is queued leave at once, and asks for [`Event::Flushed`] with `token` once the
-    /// peer's application has taken all of it.
-    ///
-    /// # Errors
-    ///
-    /// [`PeerError::NoAddress`] if the peer is not known, [`PeerError::Closed`]. State is
-    /// unchanged.
-    pub fn flush(&mut self, now: Instant, peer: PeerId, token: u64) -> Result<(), PeerError> {
-        self.now = now;
-        if self.closing == Closing::Done {
-            return Err(PeerError::Closed);
-        }
-        let key = self.peers.key(peer).ok_or(PeerError::NoAddress(peer))?;
-        if let Some(known) = self.peers.get_mut(key) {
-            known.session.outbox.close_tail();
-            let until = known.session.outbox.next();
-            known.flushes.push_back(Flush { token, until });
-        }
-        self.refresh(now, key);
-        Ok(())
     }
 
     /// Takes up to `max` messages of a peer, and says how many it appended to `out`.

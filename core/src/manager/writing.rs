@@ -2,9 +2,9 @@
 
 use std::{time::Duration, time::Instant};
 
-use super::{Manager, Timer, dialling::Urgency, peer::Flush};
+use super::{Manager, Timer, dialling::Urgency};
 use crate::{
-    Event, Flush as FlushPolicy, Undeliverable,
+    Event, Flush as FlushPolicy,
     peer::{LinkId, PeerKey, outbox::Acknowledged, pool::Evictability},
     transport::Transport,
     wire::{
@@ -42,18 +42,9 @@ impl Manager {
             peer.wanted_room = None;
             self.events.push_back(Event::Writable { peer: peer.id });
         }
-        let taken = peer.session.outbox.outstanding().start;
-        while let Some(flush) = peer.flushes.front().copied()
-            && flush.until <= taken
-        {
-            peer.flushes.pop_front();
-            self.events.push_back(Event::Flushed {
-                peer: peer.id,
-                token: flush.token,
-                result: Ok(()),
-            });
-        }
-        match peer.chooser.live() {
+        let live = peer.chooser.live();
+        self.end_flushes(key);
+        match live {
             Some(link) => self.refresh_live(now, key, link),
             None => self.refresh_absent(now, key),
         }
@@ -218,23 +209,6 @@ impl Manager {
             self.transport.mark_ready(link);
         }
         Ok(())
-    }
-
-    /// Flushes that cover a message with an unknown fate have failed.
-    pub(super) fn fail_flushes(&mut self, key: PeerKey, from: u64, reason: Undeliverable) {
-        let Some(peer) = self.peers.get_mut(key) else {
-            return;
-        };
-        let id = peer.id;
-        let (kept, failed): (Vec<Flush>, Vec<Flush>) =
-            peer.flushes.iter().partition(|flush| flush.until <= from);
-        peer.flushes = kept.into();
-        self.events
-            .extend(failed.into_iter().map(|flush| Event::Flushed {
-                peer: id,
-                token: flush.token,
-                result: Err(reason),
-            }));
     }
 
     // Stalls

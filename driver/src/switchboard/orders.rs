@@ -66,6 +66,10 @@ impl Switchboard {
             }
             Order::Connect(responder) => self.connect(now, id, responder),
             Order::Flush(responder) => self.flush(now, id, responder),
+            Order::ConfirmNext(responder) => {
+                let token = self.await_flushed(responder);
+                self.core.confirm_next(now, id, token);
+            }
             Order::Disconnect(responder) => {
                 self.core.disconnect(now, id);
                 self.session_ended(now, id, responder);
@@ -85,7 +89,16 @@ impl Switchboard {
                 self.core.unblock(id);
                 self.done.push(responder);
             }
+            Order::Protect(responder) => {
+                self.core.protect(id);
+                self.done.push(responder);
+            }
+            Order::Unprotect(responder) => {
+                self.core.unprotect(id);
+                self.done.push(responder);
+            }
             Order::Metrics(responder) => responder.answer(self.core.peer_metrics(id)),
+            Order::Explain(responder) => responder.answer(self.core.explain(now, id)),
         }
     }
 
@@ -129,13 +142,19 @@ impl Switchboard {
     }
 
     fn flush(&mut self, now: Instant, peer: PeerId, responder: Responder<Result<(), FlushError>>) {
+        let token = self.await_flushed(responder);
+        if let Err(error) = self.core.flush(now, peer, token)
+            && let Some(responder) = self.flushes.remove(&token)
+        {
+            responder.answer(Err(self.shared.rejected(error).into()));
+        }
+    }
+
+    /// A name for what the responder waits for.
+    fn await_flushed(&mut self, responder: Responder<Result<(), FlushError>>) -> u64 {
         let token = self.next_token;
         self.next_token += 1;
-        match self.core.flush(now, peer, token) {
-            Ok(()) => {
-                self.flushes.insert(token, responder);
-            }
-            Err(error) => responder.answer(Err(self.shared.rejected(error).into())),
-        }
+        self.flushes.insert(token, responder);
+        token
     }
 }

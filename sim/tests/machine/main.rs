@@ -16,3 +16,4 @@ mod lifecycle_turns;
 mod limits;
 mod standstill;
 mod support;
+mod told;

@@ -1,0 +1,232 @@
+//! Why a peer is not connected, in words.
+
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use crate::{ConnectionStatus, PeerError, PeerId, Reason};
+
+/// How it stands with a peer at one moment, as [`Manager::explain`](crate::Manager::explain) tells
+/// it. It displays as sentences, for logs and for whoever looks at them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// Whom it is about.
+    pub peer: PeerId,
+    /// The state of its connection.
+    pub status: ConnectionStatus,
+    /// What the connection does, or what the next one waits for.
+    pub outlook: Outlook,
+    /// Why `send` would refuse a message at this moment, whatever its length.
+    pub refuses: Option<PeerError>,
+    /// Why the last dial or connection failed; `None` once one has proved stable.
+    pub last_failure: Option<Reason>,
+    /// Failures in a row since then. A peer that had no room has not failed.
+    pub failures: u32,
+    /// Addresses that are known for it.
+    pub addresses: usize,
+    /// Messages that were accepted for it, and that it is not known to have taken.
+    pub queued_messages: u64,
+    /// Their bytes, framing included.
+    pub queued_bytes: usize,
+    /// Bytes of its messages that our application has not taken.
+    pub unread_bytes: usize,
+    /// When the session expires if no connection comes before, from now; what is queued is reported
+    /// as undelivered then. `None` while it is connected, or if there is nothing to give up.
+    pub session_expires_in: Option<Duration>,
+}
+
+/// What a connection does, or what the next one waits for. Durations count from the moment of the
+/// question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outlook {
+    /// There is one, with this smoothed round-trip time (RFC 9002 section 5.3).
+    Connected {
+        /// The round-trip time.
+        rtt: Duration,
+    },
+    /// The peer has dialled us, and the two ends are getting to know each other.
+    Arriving,
+    /// We dial.
+    Dialling {
+        /// The address.
+        address: SocketAddr,
+        /// When the next address is tried, or the dial has failed, if nobody answers.
+        gives_up_in: Duration,
+    },
+    /// The next dial waits for the end of the backoff.
+    BackingOff {
+        /// When it ends.
+        dials_in: Duration,
+    },
+    /// The next dial waits for its turn.
+    Waiting {
+        /// Dials that come before it.
+        ahead: usize,
+        /// What the first of all that wait lacks.
+        lacks: Lack,
+    },
+    /// No connection is wanted: nothing waits at either end, and none was asked for. The next `send`
+    /// or `connect` dials.
+    Idle {
+        /// The backoff that it has to wait for, all the same.
+        not_before: Option<Duration>,
+    },
+    /// The last failure is one that trying again by itself would not mend: somebody has to change
+    /// something, and then call `send` or `connect`.
+    Barred,
+    /// Nothing is dialled: there is no address, and the peer has to dial us.
+    Unreachable,
+}
+
+/// What dials wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    /// A slot of `connections_max`.
+    Slot,
+    /// The dial rate, `dial_rate`.
+    DialRate,
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let connected = match self.status {
+            ConnectionStatus::Connected => "connected",
+            ConnectionStatus::New
+            | ConnectionStatus::Connecting
+            | ConnectionStatus::Disconnected
+            | ConnectionStatus::Failed => "not connected",
+        };
+        write!(f, "{} is {connected}: {}.", self.peer, self.outlook)?;
+        if let Some(reason) = &self.last_failure {
+            write!(f, " It failed last by this: {reason}")?;
+            match self.failures {
+                0 | 1 => write!(f, ".")?,
+                count => write!(f, " ({count} failures in a row).")?,
+            }
+        }
+        match &self.refuses {
+            // That is said before.
+            None | Some(PeerError::NoAddress(_)) => {}
+            Some(error) => write!(f, " Messages are refused: {error}.")?,
+        }
+        if self.queued_messages > 0 {
+            let (messages, bytes) = (self.queued_messages, self.queued_bytes);
+            write!(f, " {messages} messages of {bytes} bytes wait to be taken")?;
+            match self.session_expires_in {
+                Some(after) => write!(f, ", and are given up in {}.", Seconds(after))?,
+                None => write!(f, ".")?,
+            }
+        }
+        match self.unread_bytes {
+            0 => Ok(()),
+            bytes => write!(f, " {bytes} bytes from it are unread."),
+        }
+    }
+}
+
+impl fmt::Display for Outlook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected { rtt } => write!(f, "the round-trip time is {rtt:.1?}"),
+            Self::Arriving => f.write_str("it dials us"),
+            Self::Dialling {
+                address,
+                gives_up_in,
+            } => write!(
+                f,
+                "we dial {address} for {} more at most",
+                Seconds(*gives_up_in)
+            ),
+            Self::BackingOff { dials_in } => {
+                write!(f, "the next dial is due in {}", Seconds(*dials_in))
+            }
+            Self::Waiting { ahead, lacks } => {
+                write!(f, "the next dial waits for {lacks}, with {ahead} before it")
+            }
+            Self::Idle { not_before: None } => {
+                f.write_str("none is wanted until the next send or connect")
+            }
+            Self::Idle {
+                not_before: Some(after),
+            } => write!(
+                f,
+                "none is wanted; the next send or connect dials in {} at the earliest",
+                Seconds(*after)
+            ),
+            Self::Barred => f.write_str(
+                "trying again by itself would not help, so we wait for the next send or connect",
+            ),
+            Self::Unreachable => f.write_str("no address is known for it, so it has to dial us"),
+        }
+    }
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Slot => "a slot of connections_max",
+            Self::DialRate => "dial_rate",
+        })
+    }
+}
+
+/// A time as people read it in a log.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} s", self.0.as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn explanation(outlook: Outlook) -> Explanation {
+        Explanation {
+            peer: PeerId::from_bytes([7; 32]),
+            status: ConnectionStatus::Failed,
+            outlook,
+            refuses: None,
+            last_failure: None,
+            failures: 0,
+            addresses: 1,
+            queued_messages: 0,
+            queued_bytes: 0,
+            unread_bytes: 0,
+            session_expires_in: None,
+        }
+    }
+
+    #[test]
+    fn it_reads_as_sentences() {
+        let peer = PeerId::from_bytes([7; 32]);
+        let mut told = explanation(Outlook::BackingOff {
+            dials_in: Duration::from_millis(2_449),
+        });
+        told.last_failure = Some(Reason::HandshakeTimeout);
+        told.failures = 3;
+        told.queued_messages = 12;
+        told.queued_bytes = 3_400;
+        told.session_expires_in = Some(Duration::from_secs(250));
+        assert_eq!(
+            told.to_string(),
+            format!(
+                "{peer} is not connected: the next dial is due in 2.4 s. It failed last by this: no \
+                 answer within handshake_timeout (3 failures in a row). 12 messages of 3400 bytes \
+                 wait to be taken, and are given up in 250.0 s."
+            )
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_once() {
+        let mut told = explanation(Outlook::Unreachable);
+        told.refuses = Some(PeerError::NoAddress(told.peer));
+        let said = told.to_string();
+        assert_eq!(said.matches("address").count(), 1, "{said}");
+        told.refuses = Some(PeerError::Blocked(told.peer));
+        assert!(told.to_string().contains("is blocked"), "{told}");
+    }
+}
