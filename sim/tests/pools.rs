@@ -67,6 +67,7 @@ fn every_world_converges(
     latency: Duration,
 ) {
     all_converge(pool, |mut scenario| {
+        scenario.own_limits.clear();
         scenario.limits.connections_max = connections_max;
         scenario.limits.tenure_min = tenure_min;
         scenario.links = LinkProfile::Delay(Delay::Constant(latency));
@@ -83,6 +84,7 @@ fn with_two_that_are_gone(mut scenario: Scenario, connections_max: usize) -> Sce
         Condition::Deaf,
         Condition::Mute,
     ];
+    scenario.own_limits.clear();
     scenario.limits.connections_max = connections_max;
     scenario.links = LinkProfile::Delay(Delay::Constant(ms(20)));
     let well = scenario.nodes;

@@ -8,7 +8,10 @@ use std::{
 
 use quicpool_sim::{
     Crypto, Delay, ms, secs,
-    swarm::{Condition, Limits, LinkProfile, Operation, Outsider, Property, Scenario, Step, Where},
+    swarm::{
+        Condition, Limits, LinkProfile, Operation, Outsider, OwnLimits, Property, Scenario, Step,
+        Where,
+    },
 };
 
 const SEEDS: std::ops::Range<u64> = 0..2_000;
@@ -38,12 +41,14 @@ fn each_kind_of_fault_is_left_out_of_half_of_the_worlds() {
 fn worlds_can_be_played_and_most_are_small() {
     let mut nodes = BTreeMap::new();
     let mut conditions = BTreeSet::new();
+    let mut alike = 0;
     for seed in SEEDS {
         let scenario = Scenario::draw(seed);
         assert_eq!(scenario.check(), Ok(()), "seed {seed}");
         assert!(scenario.core().count() >= 2, "seed {seed}");
         assert!(scenario.convergence_max() <= secs(1_500), "seed {seed}");
         *nodes.entry(scenario.nodes).or_insert(0) += 1;
+        alike += usize::from(scenario.own_limits.is_empty());
         for outsider in scenario.outsiders {
             conditions.insert(format!("{:?}", discriminant(&outsider.condition)));
         }
@@ -51,6 +56,7 @@ fn worlds_can_be_played_and_most_are_small() {
     assert_eq!(nodes.keys().copied().collect::<Vec<_>>(), [2, 3, 4, 5, 6]);
     assert!(nodes[&2] > 2 * nodes[&6]);
     assert_eq!(conditions.len(), 7, "{conditions:?}");
+    assert!((900..1_100).contains(&alike), "all are alike in {alike}");
 }
 
 #[test]
@@ -101,6 +107,9 @@ fn what_may_take_longer_has_a_longer_bound() {
         |world| world.limits.backoff_max *= 2,
         |world| world.limits.handshake_timeout *= 2,
         |world| world.limits.liveness_timeout *= 2,
+        |world| own(world).connections_max = Some(1),
+        |world| own(world).liveness_timeout = Some(secs(30)),
+        |world| own(world).inbox_bytes_max = Some(2_048),
         |world| world.links = LinkProfile::Satellite,
         |world| world.steps[0].operation = Operation::Rebind(0),
         |world| {
@@ -110,6 +119,12 @@ fn what_may_take_longer_has_a_longer_bound() {
     ] {
         assert!(bound(change) > plain.convergence_max());
     }
+}
+
+/// What is different about the last node.
+fn own(world: &mut Scenario) -> &mut OwnLimits {
+    world.own_limits = vec![OwnLimits::of(2)];
+    &mut world.own_limits[0]
 }
 
 /// Three nodes which send to each other.
@@ -140,6 +155,7 @@ fn triangle(outsiders: Vec<Outsider>) -> Scenario {
             backoff_max: secs(2),
             ..Limits::default()
         },
+        own_limits: Vec::new(),
         links: LinkProfile::Delay(Delay::Constant(ms(20))),
         steps,
         outsiders,

@@ -201,9 +201,37 @@ impl Net {
 
     /// Lets messages wait: the application of this node takes none.
     pub fn pause_reader(&mut self, node: NodeId) {
-        self.nodes[node.index()].pause_reader();
+        self.nodes[node.index()].read_up_to(0);
         let scope = Scope::Node(node);
         self.note_fault(|recorder, now| recorder.begins(now, "slow reader", scope, None));
+    }
+
+    /// Lets the application of this node take this many messages more as they come, of all peers
+    /// together, and then none: as if it stopped in the middle of its work.
+    ///
+    /// ```
+    /// use quicpool_core::Config;
+    /// use quicpool_sim::{Net, secs};
+    ///
+    /// let mut net = Net::new(1);
+    /// let (a, b) = (net.node(Config::default()), net.node(Config::default()));
+    /// net.introduce(a, b);
+    /// net.read_up_to(b, 2);
+    /// for message in [b"one", b"two", b"six"] {
+    ///     net.send(a, b, message);
+    /// }
+    /// net.advance(secs(5));
+    /// assert_eq!(net.received(b).len(), 2);
+    /// net.resume_reader(b);
+    /// assert_eq!(net.received(b).len(), 1);
+    /// ```
+    pub fn read_up_to(&mut self, node: NodeId, messages: usize) {
+        self.nodes[node.index()].read_up_to(messages);
+        self.note_fault(|recorder, now| {
+            recorder.strikes(now, "reads in part", node, format!("{messages} messages"));
+            recorder.begins(now, "slow reader", Scope::Node(node), None);
+        });
+        self.settle(node);
     }
 
     /// Lets the application of this node take messages as they come, which it does by default.

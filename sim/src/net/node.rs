@@ -39,14 +39,31 @@ pub(crate) struct Departure {
 /// What the application does when messages wait.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reader {
+    /// It takes them as they come.
     Eager,
-    Paused,
+    /// It takes this many more, and then none.
+    UpTo(usize),
 }
 
 impl Reader {
-    /// Whether an event is left for whoever watches: an eager reader uses `Readable` itself.
+    /// Whether an event is left for whoever watches: a reader that takes messages uses `Readable`
+    /// itself.
     fn leaves(self, event: &Event) -> bool {
-        self == Self::Paused || !matches!(event, Event::Readable { .. })
+        self.room() == 0 || !matches!(event, Event::Readable { .. })
+    }
+
+    /// How many messages it takes in one go.
+    fn room(self) -> usize {
+        match self {
+            Self::Eager => RECEIVE_MAX,
+            Self::UpTo(messages) => messages.min(RECEIVE_MAX),
+        }
+    }
+
+    fn took(&mut self, messages: usize) {
+        if let Self::UpTo(rest) = self {
+            *rest -= messages;
+        }
     }
 }
 
@@ -188,8 +205,8 @@ impl Node {
         self.machine.as_mut().and_then(Machine::bare_mut)
     }
 
-    pub(super) fn pause_reader(&mut self) {
-        self.reader = Reader::Paused;
+    pub(super) fn read_up_to(&mut self, messages: usize) {
+        self.reader = Reader::UpTo(messages);
     }
 
     pub(super) fn resume_reader(&mut self) {
@@ -340,14 +357,24 @@ impl Node {
 
     /// Takes what has arrived, and says whether anything had.
     fn read(&mut self, now: Instant) -> bool {
-        if self.reader == Reader::Paused || self.readable.is_empty() {
+        if self.reader.room() == 0 || self.readable.is_empty() {
             return false;
         }
         let Some(machine) = &mut self.machine else {
             return false;
         };
-        for peer in mem::take(&mut self.readable) {
-            while machine.receive(now, peer, RECEIVE_MAX, &mut self.received) > 0 {}
+        while let Some(peer) = self.readable.pop_first() {
+            loop {
+                let room = self.reader.room();
+                if room == 0 {
+                    self.readable.insert(peer);
+                    return true;
+                }
+                match machine.receive(now, peer, room, &mut self.received) {
+                    0 => break,
+                    taken => self.reader.took(taken),
+                }
+            }
         }
         true
     }

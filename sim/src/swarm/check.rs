@@ -63,13 +63,23 @@ impl Scenario {
     /// ```
     pub fn check(&self) -> Result<(), ScenarioError> {
         within("nodes", self.nodes, NODES)?;
-        self.limits.config().check()?;
+        self.check_limits()?;
         check_links(self.links)?;
         within("the length of steps", self.steps.len(), STEPS)?;
         for (n, step) in self.steps.iter().enumerate() {
             self.check_step(&format!("steps[{n}]"), step)?;
         }
         self.check_outsiders()
+    }
+
+    fn check_limits(&self) -> Result<(), ScenarioError> {
+        self.limits.config().check()?;
+        for (n, own) in self.own_limits.iter().enumerate() {
+            self.check_node(&format!("own_limits[{n}]"), own.node)?;
+            self.limits_of(own.node).config().check()?;
+        }
+        let nodes: Vec<usize> = self.own_limits.iter().map(|own| own.node).collect();
+        distinct("own_limits", &nodes)
     }
 
     fn check_step(&self, at: &str, step: &Step) -> Result<(), ScenarioError> {
@@ -137,6 +147,9 @@ fn check_operation(field: &str, operation: &Operation) -> Result<(), ScenarioErr
         | Operation::Freeze { time: lasts, .. }
         | Operation::BlockSocket { time: lasts, .. } => time(field, *lasts, TIME),
         Operation::StepClock { ahead, .. } => time(field, *ahead, AHEAD),
+        Operation::ReadUpTo { messages, .. } => {
+            within(&format!("messages in {field}"), *messages, MESSAGES)
+        }
         Operation::Connect(..)
         | Operation::ConnectBoth(..)
         | Operation::Disconnect(..)

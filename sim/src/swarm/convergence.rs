@@ -1,8 +1,8 @@
 //! How long a world that is well again may take to settle everything.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
-use super::{LinkFault, Operation, Scenario, limits::SESSION_TIMEOUT};
+use super::{Limits, LinkFault, Operation, Scenario, limits::SESSION_TIMEOUT};
 use crate::{Delay, ms, secs};
 
 /// How many standard deviations a delay is from its mean at most, but for one in 30,000.
@@ -36,6 +36,8 @@ impl Scenario {
     ///     its place in the row of those that `dial_rate` allows,
     ///   - as many round trips as it takes to carry a full outbox through an empty inbox.
     ///
+    /// Where nodes have limits of their own, the worst of them count.
+    ///
     /// Dials to outsiders that never answer cost no more than that, as they make way for whoever
     /// comes; each that has made way may hold its slot once, which is the turn of its pair.
     ///
@@ -48,9 +50,19 @@ impl Scenario {
 
     fn silence_max(&self) -> Duration {
         let longest = self.round_trip_max() + self.hold_max();
-        self.limits
-            .liveness_timeout
-            .max(longest * SILENT_ROUND_TRIPS)
+        let of_all = self.most(|limits| limits.liveness_timeout);
+        of_all.max(longest * SILENT_ROUND_TRIPS)
+    }
+
+    /// The largest of something that each node has.
+    fn most<T: Ord>(&self, of: impl Fn(&Limits) -> T) -> T {
+        let all = (0..self.nodes).map(|node| of(&self.limits_of(node)));
+        all.max().unwrap_or_else(|| of(&self.limits))
+    }
+
+    /// The smallest.
+    fn least<T: Ord>(&self, of: impl Fn(&Limits) -> T) -> T {
+        self.most(|limits| Reverse(of(limits))).0
     }
 
     /// How long a datagram or the answer to it was held up at most, in a queue, on the way, or by a
@@ -65,7 +77,7 @@ impl Scenario {
 
     fn turns(&self) -> u32 {
         let peers = self.nodes - 1;
-        let slots = self.limits.connections_max;
+        let slots = self.least(|limits| limits.connections_max);
         let pairs = self.nodes * peers / 2;
         match slots >= peers {
             true => 1,
@@ -82,15 +94,15 @@ impl Scenario {
             }
         }
         let most = lines.into_values().max().unwrap_or(0);
-        let held = most.min(self.limits.outbox_bytes_max);
+        let held = most.min(self.most(|limits| limits.outbox_bytes_max));
         held.div_ceil(WINDOW_BYTES).max(1)
     }
 
     fn turn_max(&self) -> Duration {
         let limits = &self.limits;
-        let round_trips = limits
-            .outbox_bytes_max
-            .div_ceil(limits.inbox_bytes_max.max(1));
+        let outbox = self.most(|limits| limits.outbox_bytes_max);
+        let inbox = self.least(|limits| limits.inbox_bytes_max);
+        let round_trips = outbox.div_ceil(inbox.max(1));
         let carry = self.round_trip_max() * count(round_trips);
         limits.backoff_max + limits.slot_wait + limits.tenure_min + self.dial_max() + carry
     }

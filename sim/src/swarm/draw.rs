@@ -9,7 +9,8 @@ use std::time::Duration;
 use quicpool_core::{Flush, OnPeerRestart, Sealing};
 
 use super::{
-    Condition, Limits, LinkFault, LinkProfile, Operation, Outsider, Scenario, Step, Where,
+    Condition, Limits, LinkFault, LinkProfile, Operation, Outsider, OwnLimits, Scenario, Step,
+    Where,
 };
 use crate::{
     Crypto, Delay,
@@ -24,7 +25,7 @@ const STEPS: (u64, u64) = (10, 70);
 const NODES: [usize; 12] = [2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 6];
 
 /// What can go wrong, in families that are on or off together.
-const FAMILIES: [Draft; 22] = [
+const FAMILIES: [Draft; 23] = [
     Draw::cut,
     Draw::cut_one_way,
     Draw::loss,
@@ -47,6 +48,7 @@ const FAMILIES: [Draft; 22] = [
     Draw::slow_reader,
     Draw::disconnect,
     Draw::connect_both,
+    Draw::partial_reader,
 ];
 
 /// Draws an operation of a family.
@@ -61,6 +63,7 @@ enum Part {
     Links,
     Outsiders,
     Length,
+    OwnLimits,
     Step(u64),
 }
 
@@ -73,6 +76,7 @@ impl Part {
             Self::Links => 3,
             Self::Outsiders => 4,
             Self::Length => 5,
+            Self::OwnLimits => 6,
             Self::Step(n) => 16 + n,
         }
     }
@@ -93,6 +97,7 @@ impl Scenario {
             crypto: Crypto::Checksum,
             nodes,
             limits: part(Part::Limits, nodes).limits(),
+            own_limits: part(Part::OwnLimits, nodes).own_limits(),
             links: part(Part::Links, nodes).links(),
             steps: (0..count).map(step).collect(),
             outsiders: part(Part::Outsiders, nodes).outsiders(),
@@ -220,6 +225,42 @@ impl Draw {
         limits.sealing = self.pick([Sealing::On, Sealing::Off]);
         limits.on_peer_restart = self.pick([OnPeerRestart::Report, OnPeerRestart::Resend]);
         limits
+    }
+
+    /// In one world of two all are alike; in the others some are not, in some of their limits.
+    fn own_limits(&mut self) -> Vec<OwnLimits> {
+        if self.happens() {
+            return Vec::new();
+        }
+        let nodes = (0..self.nodes as usize).map(|node| self.own_limits_of(node));
+        let own: Vec<OwnLimits> = nodes.collect();
+        own.into_iter()
+            .filter(|own| *own != OwnLimits::of(own.node))
+            .collect()
+    }
+
+    fn own_limits_of(&mut self, node: usize) -> OwnLimits {
+        let mut own = OwnLimits::of(node);
+        self.maybe(&mut own.connections_max, |draw| {
+            Some(draw.between((1, 5)) as usize)
+        });
+        self.maybe(&mut own.batch_messages_max, |draw| {
+            Some(draw.between((1, 64)) as usize)
+        });
+        self.maybe(&mut own.batch_bytes_max, |draw| {
+            Some(draw.pick([1_024, 4_096, 32_768]))
+        });
+        self.maybe(&mut own.inbox_bytes_max, |draw| {
+            Some(draw.pick([2_048, 8_192, 65_536]))
+        });
+        self.maybe(&mut own.outbox_bytes_max, |draw| {
+            Some(draw.pick([40_960, 65_536, 262_144]))
+        });
+        self.maybe(&mut own.pool_ttl, |draw| Some(draw.millis((500, 20_000))));
+        self.maybe(&mut own.liveness_timeout, |draw| {
+            Some(secs(draw.between((3, 12))))
+        });
+        own
     }
 
     // After the storm
@@ -415,6 +456,12 @@ impl Draw {
             true => Operation::PauseReader(node),
             false => Operation::ResumeReader(node),
         }
+    }
+
+    /// Fewer than most records have, so that it stops in the middle of one.
+    fn partial_reader(&mut self) -> Operation {
+        let (node, messages) = (self.node(), self.between((1, 20)) as usize);
+        Operation::ReadUpTo { node, messages }
     }
 
     fn disconnect(&mut self) -> Operation {

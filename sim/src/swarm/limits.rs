@@ -4,6 +4,7 @@ use std::{fmt, time::Duration};
 
 use quicpool_core::{Config, Flush, OnPeerRestart, Sealing};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::{duration, secs};
 
@@ -133,24 +134,31 @@ impl Limits {
 /// What is not as by default.
 impl fmt::Display for Limits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fields = |limits: &Self| match serde_json::to_value(limits) {
-            Ok(serde_json::Value::Object(fields)) => fields,
-            Ok(_) | Err(_) => serde_json::Map::new(),
-        };
         let default = fields(&Self::default());
-        let changed: Vec<String> = fields(self)
-            .iter()
-            .filter(|(name, value)| default.get(*name) != Some(*value))
-            .map(|(name, value)| match value.as_str() {
-                Some(text) => format!("{name} {text}"),
-                None => format!("{name} {value}"),
-            })
-            .collect();
+        let mut changed = fields(self);
+        changed.retain(|name, value| default.get(name) != Some(&*value));
         match changed.is_empty() {
             true => f.write_str("default limits"),
-            false => f.write_str(&changed.join(", ")),
+            false => f.write_str(&in_words(&changed)),
         }
     }
+}
+
+/// The limits of a file, by name.
+pub(super) fn fields(limits: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(limits) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(_) | Err(_) => Map::new(),
+    }
+}
+
+/// Limits in a row.
+pub(super) fn in_words(fields: &Map<String, Value>) -> String {
+    let words = fields.iter().map(|(name, value)| match value.as_str() {
+        Some(text) => format!("{name} {text}"),
+        None => format!("{name} {value}"),
+    });
+    words.collect::<Vec<_>>().join(", ")
 }
 
 #[derive(Serialize, Deserialize)]

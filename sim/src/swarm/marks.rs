@@ -44,6 +44,7 @@ pub const MARKS: &[&str] = &[
     // Messages
     "a batch left full",
     "a batch left because the next message did not fit",
+    "a batch was cut to what its receiver accepts",
     "a batch left after its delay",
     "a batch left at once",
     "a batch kept its delay",
@@ -52,6 +53,7 @@ pub const MARKS: &[&str] = &[
     "an outbox was full",
     "an outbox had room again",
     "an inbox was full",
+    "an application read in part",
     "messages were given up by our disconnect",
     "messages were given up by goodbye",
     "messages were given up by a restart",

@@ -84,6 +84,13 @@ pub enum Operation {
     },
     /// A node's application takes no messages.
     PauseReader(usize),
+    /// It takes so many more, of all others together, and then none.
+    ReadUpTo {
+        /// Which.
+        node: usize,
+        /// How many.
+        messages: usize,
+    },
     /// It takes them again.
     ResumeReader(usize),
 }
@@ -163,6 +170,7 @@ impl Operation {
             Self::Restart(_) => "restart",
             Self::StepClock { .. } => "step_clock",
             Self::PauseReader(_) => "pause_reader",
+            Self::ReadUpTo { .. } => "read_up_to",
             Self::ResumeReader(_) => "resume_reader",
         }
     }
@@ -191,6 +199,7 @@ impl Operation {
             | Self::ResumeReader(node)
             | Self::Freeze { node, .. }
             | Self::BlockSocket { node, .. }
+            | Self::ReadUpTo { node, .. }
             | Self::StepClock { node, .. } => vec![node],
             Self::Heal => vec![],
         }

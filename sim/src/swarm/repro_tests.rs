@@ -1,5 +1,5 @@
 use super::*;
-use crate::swarm::{Limits, LinkFault, Operation, Where};
+use crate::swarm::{Limits, LinkFault, Operation, OwnLimits, Where};
 
 /// Worlds that are written and read back.
 const SEEDS: std::ops::Range<u64> = 0..3_000;
@@ -63,7 +63,7 @@ fn what_cannot_be_played_is_an_error_that_says_what_can() {
         let on = Where::Everywhere;
         first_step(Operation::Link { on, fault })
     };
-    let changes: [(&str, Change); 12] = [
+    let changes: [(&str, Change); 15] = [
         (
             "a node in steps[0].operation is 2, allowed is 0..=1",
             first_step(Operation::Crash(2)),
@@ -90,6 +90,23 @@ fn what_cannot_be_played_is_an_error_that_says_what_can() {
         (
             "connections_max is 0, allowed is 1..=1000000",
             Box::new(|world| world.limits.connections_max = 0),
+        ),
+        (
+            "batch_bytes_max is 1, allowed is 1024..=",
+            Box::new(|world| {
+                world.own_limits = vec![OwnLimits {
+                    batch_bytes_max: Some(1),
+                    ..OwnLimits::of(1)
+                }];
+            }),
+        ),
+        (
+            "a node in own_limits[0] is 2, allowed is 0..=1",
+            Box::new(|world| world.own_limits = vec![OwnLimits::of(2)]),
+        ),
+        (
+            "a node in own_limits is 1 twice",
+            Box::new(|world| world.own_limits = vec![OwnLimits::of(1), OwnLimits::of(1)]),
         ),
         (
             "is 7200s, allowed is 0s..=3600s",
@@ -145,6 +162,7 @@ fn world_of_two() -> Scenario {
         .find(|world| world.nodes == 2)
         .expect("many worlds have two");
     scenario.limits = Limits::default();
+    scenario.own_limits = Vec::new();
     scenario
 }
 

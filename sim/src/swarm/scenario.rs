@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Limits, Operation, Outcome, Watch, world::World};
+use super::{Limits, Operation, Outcome, OwnLimits, Watch, world::World};
 use crate::{Crypto, Delay, Path, duration, trace::Recorder};
 
 /// A world: who there is, what they do, and what is done to them.
@@ -20,8 +20,11 @@ pub struct Scenario {
     pub crypto: Crypto,
     /// How many nodes there are, which all know each other.
     pub nodes: usize,
-    /// The configuration of every node.
+    /// The configuration of every node, but for what nodes have of their own.
     pub limits: Limits,
+    /// What is different about some nodes, each of them named once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub own_limits: Vec<OwnLimits>,
     /// What is between any two nodes before anything goes wrong, and once it is over.
     pub links: LinkProfile,
     /// What happens, in order.
@@ -116,6 +119,13 @@ impl Scenario {
     pub fn core(&self) -> impl Iterator<Item = usize> + '_ {
         let is_well = |node: &usize| self.outsiders.iter().all(|o| o.node != *node);
         (0..self.nodes).filter(is_well)
+    }
+
+    /// The limits of a node.
+    #[must_use]
+    pub fn limits_of(&self, node: usize) -> Limits {
+        let own = self.own_limits.iter().find(|own| own.node == node);
+        own.map_or_else(|| self.limits.clone(), |own| own.beside(&self.limits))
     }
 
     /// The same world with another cryptography.

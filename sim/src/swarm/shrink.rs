@@ -41,8 +41,8 @@ pub enum End {
 
 impl Shrink {
     /// Makes a world smaller that fails: fewer steps (delta debugging, after Zeller and
-    /// Hildebrandt, then pairs), fewer nodes, fewer that stay ill, limits as by default, plain links, round
-    /// numbers, short pauses.
+    /// Hildebrandt, then pairs), fewer nodes, fewer that stay ill, limits as by default
+    /// and the same for all, plain links, round numbers, short pauses.
     ///
     /// `fails` plays a world and says whether it fails as the first one did; see
     /// [`Failure::befalls`](super::Failure::befalls). `watch` is told how many worlds were tried,
@@ -200,6 +200,23 @@ where
         ControlFlow::Continue(())
     }
 
+    fn drop_own_limits(&mut self) -> ControlFlow<()> {
+        for place in (0..self.best.own_limits.len()).rev() {
+            let mut candidate = self.best.clone();
+            candidate.own_limits.remove(place);
+            self.keeps(candidate)?;
+        }
+        for place in 0..self.best.own_limits.len() {
+            self.simplify(
+                |world| world.own_limits[place].clone(),
+                |world, own| {
+                    world.own_limits[place] = own;
+                },
+            )?;
+        }
+        ControlFlow::Continue(())
+    }
+
     fn simplify_whole(&mut self) -> ControlFlow<()> {
         if self.best.crypto != Crypto::default() {
             let candidate = self.best.clone().crypto(Crypto::default());
@@ -209,6 +226,7 @@ where
             |world| world.limits.clone(),
             |world, limits| world.limits = limits,
         )?;
+        self.drop_own_limits()?;
         self.simplify(|world| world.links, |world, links| world.links = links)
     }
 
@@ -281,13 +299,15 @@ fn without_node(world: &Scenario, node: usize) -> Scenario {
         .steps
         .retain(|step| !step.operation.nodes().contains(&node));
     world.outsiders.retain(|outsider| outsider.node != node);
+    world.own_limits.retain(|own| own.node != node);
     let named = world.steps.iter_mut();
     let named = named.flat_map(|step| step.operation.nodes_mut());
     let ill = world
         .outsiders
         .iter_mut()
         .map(|outsider| &mut outsider.node);
-    for other in named.chain(ill).filter(|other| **other > node) {
+    let own = world.own_limits.iter_mut().map(|own| &mut own.node);
+    for other in named.chain(ill).chain(own).filter(|other| **other > node) {
         *other -= 1;
     }
     world

@@ -116,6 +116,12 @@ impl Simplify for Operation {
                 candidates.extend(simpler(&ahead, |ahead| Self::StepClock { node, ahead }));
                 candidates
             }
+            Self::ReadUpTo { node, messages } => {
+                let fewer = (messages as u64).simpler().into_iter();
+                let fewer = fewer.map(|messages| messages as usize);
+                let fewer = fewer.map(|messages| Self::ReadUpTo { node, messages });
+                [Self::PauseReader(node)].into_iter().chain(fewer).collect()
+            }
             Self::Move(node) => vec![Self::Rebind(node)],
             Self::Connect(..)
             | Self::Disconnect(..)

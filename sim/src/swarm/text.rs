@@ -19,6 +19,9 @@ impl Display for Scenario {
             writeln!(f, "crypto {}", self.crypto)?;
         }
         writeln!(f, "{}", self.limits)?;
+        for own in &self.own_limits {
+            writeln!(f, "{own}")?;
+        }
         let mut at = Duration::ZERO;
         for step in &self.steps {
             writeln!(f, "{:>10.3} s  {}", at.as_secs_f64(), step.operation)?;
@@ -108,6 +111,9 @@ impl Display for Operation {
                 text(*ahead)
             ),
             Self::PauseReader(node) => write!(f, "n{node} reads no more"),
+            Self::ReadUpTo { node, messages } => {
+                write!(f, "n{node} reads {messages} messages more, and then none")
+            }
             Self::ResumeReader(node) => write!(f, "n{node} reads again"),
         }
     }

@@ -269,6 +269,40 @@ fn a_gap_is_refused_and_a_repetition_is_cut() {
     }));
 }
 
+/// No peer of ours sends such a record: what it repeats it cuts where it had cut it before.
+#[test]
+fn of_a_record_that_repeats_in_part_only_what_is_new_is_read() {
+    let mut inbox = Inbox::new(5 * HANDED_BYTES);
+    let id = LineId([9; 16]);
+    let line = Line {
+        id,
+        first: 0,
+        next: 5,
+    };
+    assert_eq!(inbox.greeted(&line), Ok(()));
+    // Each message is a byte, its number.
+    let mut accept = |first: u8, count: u8| {
+        let messages = (first..first + count).map(|number| [1, number]);
+        let body: Vec<u8> = messages.flatten().collect();
+        let header = Header {
+            len: body.len() as u32,
+            count: count.into(),
+            first: first.into(),
+        };
+        inbox.accept(id, &header, body.into())
+    };
+    assert_eq!(accept(0, 3), Ok(3));
+    assert_eq!(accept(1, 4), Ok(2));
+    assert_eq!(accept(0, 5), Ok(0));
+
+    let mut out = Vec::new();
+    inbox.read(FROM, 9, &mut out);
+    let numbers: Vec<u8> = out.iter().map(|message| message.payload[0]).collect();
+    assert_eq!(numbers, [0, 1, 2, 3, 4]);
+    inbox.mark_taken(5);
+    assert_eq!(inbox.bytes(), 0);
+}
+
 #[test]
 fn a_peer_that_lost_its_state_gets_what_the_policy_says() {
     for (policy, undelivered, resent) in [

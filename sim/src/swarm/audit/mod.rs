@@ -32,7 +32,7 @@ use self::{
     expiry::Expiry,
     lifecycle::Lifecycle,
     punctual::{Path, Punctual},
-    records::Records,
+    records::{Records, body_max},
     sample::Sample,
     tally::Tally,
     wire::{Leaving, Wire},
@@ -174,6 +174,7 @@ impl Audit {
             to,
             destination: departure.destination,
             payload: &departure.payload,
+            accepts: body_max(&self.processes[to].config),
         };
         let (log, process) = (&mut self.log, &mut self.processes[from]);
         if scene.addr_of(self.nodes[to]) != departure.destination

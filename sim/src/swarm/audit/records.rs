@@ -119,7 +119,7 @@ impl Records {
                 let seal = if is_sealed(config) { SEAL_LEN } else { 0 };
                 stream.rest = start.len + seal;
                 stream.body.clear();
-                self.start(log, config, leaving.from, start);
+                self.start(log, config, leaving, start);
                 starts.push(start);
             }
             let body = take(&mut data, stream.rest);
@@ -135,12 +135,13 @@ impl Records {
         }
     }
 
-    fn start(&mut self, log: &mut Log, config: &Config, from: usize, start: RecordStart) {
+    fn start(&mut self, log: &mut Log, config: &Config, leaving: &Leaving<'_>, start: RecordStart) {
         let at = log.at;
         let RecordStart { len, count, .. } = start;
-        let line = &mut self.lines[from][start.to];
+        let line = &mut self.lines[leaving.from][start.to];
         let fits = count as usize <= config.batch_messages_max
-            && (len <= config.batch_bytes_max || count == 1);
+            && (len <= config.batch_bytes_max || count == 1)
+            && len <= leaving.accepts;
         always!(
             log,
             fits && count > 0 && start.next() <= line.accepted.len() as u64,
@@ -164,6 +165,12 @@ impl Records {
             "a batch left because the next message did not fit"
         );
         if let Some(first) = line.accepted.get(start.first as usize) {
+            // What was accepted at once is one batch, but for the sender's own limits.
+            let is_cut = !is_full
+                && !is_long
+                && next
+                    .is_some_and(|next| len + next.cost > leaving.accepts && next.at == first.at);
+            sometimes!(log, is_cut, "a batch was cut to what its receiver accepts");
             let is_due = at == first.at + config.batch_delay_max;
             sometimes!(
                 log,
@@ -220,6 +227,12 @@ impl Records {
     }
 }
 
+/// The longest body of a record that a configuration accepts: a full batch, or one largest message.
+pub(super) fn body_max(config: &Config) -> usize {
+    let message = OpenBatch::cost(config.message_bytes_max);
+    config.batch_bytes_max.max(message)
+}
+
 fn is_sealed(config: &Config) -> bool {
     config.sealing == Sealing::On
 }
@@ -270,6 +283,8 @@ pub(super) mod tests {
     use crate::swarm::Property::{self, NonceUsedOnce, NothingInClear, RecordsAddUp};
 
     const MESSAGE: [u8; 40] = [FILLING; 40];
+    /// More than any record here has.
+    const ACCEPTS: usize = 1_024;
 
     #[test]
     fn a_keystream_that_comes_again_is_noticed() {
@@ -293,6 +308,15 @@ pub(super) mod tests {
     fn a_record_of_what_was_never_accepted_is_noticed() {
         let mut scene = Scene::new(Sealing::Off);
         assert_eq!(scene.send(3, |_| ()), [RecordsAddUp]);
+    }
+
+    #[test]
+    fn a_record_that_is_longer_than_its_receiver_accepts_is_noticed() {
+        let mut scene = Scene::new(Sealing::Off);
+        scene.accepts = 1 + MESSAGE.len();
+        assert_eq!(scene.send(0, |_| ()), []);
+        scene.accepts -= 1;
+        assert_eq!(scene.send(1, |_| ()), [RecordsAddUp]);
     }
 
     #[test]
@@ -329,6 +353,7 @@ pub(super) mod tests {
         config: Config,
         records: Records,
         stream: Stream,
+        accepts: usize,
     }
 
     impl Scene {
@@ -346,6 +371,7 @@ pub(super) mod tests {
                 config,
                 records,
                 stream: Stream::default(),
+                accepts: ACCEPTS,
             }
         }
 
@@ -361,12 +387,16 @@ pub(super) mod tests {
                 record.extend([0; SEAL_LEN]);
             }
             let mut starts = Vec::new();
+            let leaving = Leaving {
+                accepts: self.accepts,
+                ..leaving(&[])
+            };
             // In pieces, as packets have it.
             for data in record.chunks(10) {
                 self.records.read(
                     &mut self.log,
                     &self.config,
-                    &leaving(&[]),
+                    &leaving,
                     &mut self.stream,
                     data,
                     &mut starts,
@@ -387,6 +417,7 @@ pub(super) mod tests {
             to: 1,
             destination: ([10, 0, 0, 1], 1).into(),
             payload,
+            accepts: ACCEPTS,
         }
     }
 }

@@ -179,7 +179,9 @@ impl Tally {
         self.expired = 0;
         self.evicted = 0;
         self.balance(log, sample, dials);
+        notice_readers(log, &self.seen, sample);
         self.seen.counters = sample.counters;
+        self.seen.peers.clone_from(&sample.peers);
     }
 
     /// What was accepted is delivered, reported or held; and so on.
@@ -233,6 +235,14 @@ impl Tally {
             "taken: {counted} counted and {} seen",
             self.taken
         );
+    }
+}
+
+/// Whether messages of a peer were taken, and others were left that it had sent.
+fn notice_readers(log: &mut Log, seen: &Sample, sample: &Sample) {
+    for (before, peer) in seen.peers.iter().zip(&sample.peers) {
+        let is_in_part = peer.taken > before.taken && peer.inbox_bytes > 0;
+        sometimes!(log, is_in_part, "an application read in part");
     }
 }
 

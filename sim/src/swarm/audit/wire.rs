@@ -51,6 +51,8 @@ pub(super) struct Leaving<'a> {
     pub(super) to: usize,
     pub(super) destination: SocketAddr,
     pub(super) payload: &'a [u8],
+    /// The longest body that the receiver accepts, in bytes.
+    pub(super) accepts: usize,
 }
 
 impl Wire {
@@ -234,6 +236,7 @@ pub(super) mod tests {
                 to: 1 - from,
                 destination: ([10, 0, 0, 1], 1).into(),
                 payload,
+                accepts: usize::MAX,
             };
             wire.leave(&mut log, &Config::default(), &mut records, &leaving);
             (wire.connections.len(), wire.ids.len())

@@ -63,7 +63,9 @@ impl<'a> World<'a> {
         let path = scenario.links.path();
         let net = Net::new(scenario.seed).crypto(scenario.crypto);
         let mut net = net.path(path.clone()).steps_max(STEPS_MAX);
-        let nodes = net.nodes(scenario.nodes, &scenario.limits.config());
+        let nodes: Vec<NodeId> = (0..scenario.nodes)
+            .map(|place| net.node(scenario.limits_of(place).config()))
+            .collect();
         let audit = audit(&net, scenario.crypto);
         net.watch(audit.clone());
         net.introduce_all();

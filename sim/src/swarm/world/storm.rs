@@ -65,6 +65,10 @@ impl World<'_> {
                 self.net.pause_reader(nodes[a]);
                 return self.paused.insert(a);
             }
+            Operation::ReadUpTo { node, messages } => {
+                self.net.read_up_to(nodes[node], messages);
+                self.paused.insert(node);
+            }
             Operation::ResumeReader(a) => return self.resume(a),
         }
         true
