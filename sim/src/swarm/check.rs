@@ -139,6 +139,7 @@ fn check_operation(field: &str, operation: &Operation) -> Result<(), ScenarioErr
         Operation::StepClock { ahead, .. } => time(field, *ahead, AHEAD),
         Operation::Connect(..)
         | Operation::ConnectBoth(..)
+        | Operation::Flush(..)
         | Operation::Disconnect(..)
         | Operation::Cut(..)
         | Operation::CutOneWay(..)
