@@ -19,8 +19,8 @@
 //! - **Ways out**: [`poll_action`](Manager::poll_action) and
 //!   [`poll_timeout`](Manager::poll_timeout). There is no other: nothing calls back.
 //! - **Getters**: [`status`](Manager::status), [`metrics`](Manager::metrics),
-//!   [`peer_metrics`](Manager::peer_metrics), [`room`](Manager::room),
-//!   [`verdict`](Manager::verdict), [`occupancy`](Manager::occupancy).
+//!   [`peer_metrics`](Manager::peer_metrics), [`connections`](Manager::connections),
+//!   [`room`](Manager::room), [`verdict`](Manager::verdict), [`occupancy`](Manager::occupancy).
 //!
 //! # What the driver does
 //!
@@ -136,6 +136,6 @@ pub use explanation::{Explanation, Lack, Outlook};
 pub use identity::{Identity, TlsSources};
 pub use incarnation::Incarnation;
 pub use manager::Manager;
-pub use metrics::{Counters, NetworkMetrics, Occupancy, PeerMetrics};
+pub use metrics::{ConnectionName, Counters, NetworkMetrics, Occupancy, PeerMetrics};
 pub use peer::batch::{BatchLimits, OpenBatch};
 pub use peer_id::{ParsePeerAddrError, ParsePeerIdError, PeerAddr, PeerId};

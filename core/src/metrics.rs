@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::ConnectionStatus;
+use crate::{ConnectionStatus, Incarnation, PeerId};
 
 /// A manager's state in numbers. Counters run from its start.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -130,6 +130,17 @@ impl PeerMetrics {
             pool_misses: 0,
         }
     }
+}
+
+/// What both ends call a connection that is confirmed, and no end calls another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnectionName {
+    /// Who dialled.
+    pub dialler: PeerId,
+    /// In which run of its process.
+    pub incarnation: Incarnation,
+    /// The number of the dial in that run, from 1; later dials have greater ones.
+    pub dial: u64,
 }
 
 /// How much the machine's maps and queues hold. All zero once every peer is forgotten and every

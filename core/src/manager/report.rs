@@ -3,7 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::Manager;
-use crate::{NetworkMetrics, Occupancy, PeerId, PeerMetrics};
+use crate::{
+    ConnectionName, NetworkMetrics, Occupancy, PeerId, PeerMetrics,
+    peer::{LinkId, chooser::Dialler},
+    transport::Stage,
+};
 
 /// Over how many seconds a rate is taken.
 const WINDOW: usize = 10;
@@ -76,6 +80,35 @@ impl Manager {
             outbox_bytes: peer.session.outbox.bytes(),
             inbox_bytes: peer.session.inbox.bytes(),
             ..peer.counts.clone()
+        })
+    }
+
+    /// The confirmed connections to a peer, the one that is sent on last: one, or none, but for the
+    /// moment until two that were begun at once are one.
+    ///
+    /// Both ends give a connection the same name.
+    pub fn connections(&self, peer: PeerId) -> impl Iterator<Item = ConnectionName> {
+        let links = self.peer(peer).into_iter();
+        let links = links.flat_map(|known| known.links.confirmed());
+        links.filter_map(move |link| self.name(peer, link))
+    }
+
+    fn name(&self, peer: PeerId, id: LinkId) -> Option<ConnectionName> {
+        let link = self.transport.link(id)?;
+        let Stage::Confirmed(hello) = &link.stage else {
+            return None;
+        };
+        Some(match link.dialler {
+            Dialler::Us => ConnectionName {
+                dialler: self.id,
+                incarnation: self.incarnation,
+                dial: link.dial,
+            },
+            Dialler::Them => ConnectionName {
+                dialler: peer,
+                incarnation: hello.incarnation,
+                dial: hello.dial,
+            },
         })
     }
 

@@ -152,6 +152,7 @@ fn check_operation(field: &str, operation: &Operation) -> Result<(), ScenarioErr
         }
         Operation::Connect(..)
         | Operation::ConnectBoth(..)
+        | Operation::Flush(..)
         | Operation::Disconnect(..)
         | Operation::Cut(..)
         | Operation::CutOneWay(..)

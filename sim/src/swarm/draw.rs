@@ -25,7 +25,7 @@ const STEPS: (u64, u64) = (10, 70);
 const NODES: [usize; 12] = [2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 6];
 
 /// What can go wrong, in families that are on or off together.
-const FAMILIES: [Draft; 23] = [
+const FAULTS: [Draft; 19] = [
     Draw::cut,
     Draw::cut_one_way,
     Draw::loss,
@@ -45,11 +45,20 @@ const FAMILIES: [Draft; 23] = [
     Draw::block_socket,
     Draw::crash,
     Draw::step_clock,
+];
+
+/// What applications do, in families as well.
+const USES: [Draft; 5] = [
     Draw::slow_reader,
     Draw::disconnect,
     Draw::connect_both,
     Draw::partial_reader,
+    Draw::flush,
 ];
+
+/// In one world of so many nothing goes wrong: what only faults may cause must not come of what
+/// applications do.
+const CALM: u64 = 16;
 
 /// Draws an operation of a family.
 type Draft = fn(&mut Draw) -> Operation;
@@ -89,7 +98,12 @@ impl Scenario {
         let part = |part, nodes| Draw::new(seed, part, nodes);
         let nodes = NODES[part(Part::Nodes, 0).below(NODES.len() as u64) as usize];
         let mut toss = part(Part::Families, nodes);
-        let families: Vec<Draft> = FAMILIES.into_iter().filter(|_| toss.happens()).collect();
+        let mut faults: Vec<Draft> = FAULTS.into_iter().filter(|_| toss.happens()).collect();
+        let uses = USES.into_iter().filter(|_| toss.happens());
+        let mut families: Vec<Draft> = uses.collect();
+        if toss.below(CALM) > 0 {
+            families.append(&mut faults);
+        }
         let count = part(Part::Length, nodes).between(STEPS);
         let step = |n| part(Part::Step(n), nodes).step(&families);
         Self {
@@ -472,5 +486,10 @@ impl Draw {
     fn connect_both(&mut self) -> Operation {
         let (a, b) = self.pair();
         Operation::ConnectBoth(a, b)
+    }
+
+    fn flush(&mut self) -> Operation {
+        let (a, b) = self.pair();
+        Operation::Flush(a, b)
     }
 }

@@ -24,6 +24,8 @@ pub const MARKS: &[&str] = &[
     "a peer that was busy was dialled again after its delay",
     "a backoff reached its cap",
     "both ends dialled at once and one connection stayed",
+    "of two connections of a pair one stayed",
+    "a dial took the place of an older one",
     "a stranger was let in",
     // Connections
     "a connection was live when it was asked for",
@@ -40,6 +42,7 @@ pub const MARKS: &[&str] = &[
     "a connection survived that its peer moved",
     "a path was validated",
     "a quiet connection was kept alive",
+    "nothing was said for long where nothing is lost",
     "the restart of a peer was noticed",
     // Messages
     "a batch left full",
@@ -50,6 +53,7 @@ pub const MARKS: &[&str] = &[
     "a batch kept its delay",
     "a record was sent again on another connection",
     "stream data was sent again on its connection",
+    "a sender learnt that what it had sent was taken",
     "an outbox was full",
     "an outbox had room again",
     "an inbox was full",

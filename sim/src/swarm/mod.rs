@@ -113,17 +113,24 @@ pub enum Property {
     RecordsAddUp,
     /// Counters agree with what was seen to happen.
     CountersAgree,
+    /// Two processes that hear each other share one connection, the same at both ends, or none.
+    OneConnection,
+    /// No connection is lost to an error on a path where nothing happens to datagrams.
+    KeptAlive,
     /// Once every peer has forgotten the others, every map and queue is empty.
     NothingLeftBehind,
     /// Every message between nodes that are well again is taken or reported within a bounded time.
     Converges,
+    /// Whatever is taken is acknowledged to its sender within that time, and every flush is answered,
+    /// once, and with the truth.
+    Acknowledged,
 }
 
 impl Property {
     /// Whether a violation means that something never happens, rather than that it happens wrong.
     #[must_use]
     pub const fn is_liveness(self) -> bool {
-        matches!(self, Self::Converges)
+        matches!(self, Self::Converges | Self::Acknowledged)
     }
 }
 

@@ -24,6 +24,8 @@ pub enum Operation {
     Connect(usize, usize),
     /// Two nodes ask for a connection to each other at the same instant.
     ConnectBoth(usize, usize),
+    /// A node asks to be told when all that it has sent to another is taken.
+    Flush(usize, usize),
     /// A node ends its session with another.
     Disconnect(usize, usize),
     /// Nothing passes between two nodes.
@@ -156,6 +158,7 @@ impl Operation {
             Self::Send { .. } => "send",
             Self::Connect(..) => "connect",
             Self::ConnectBoth(..) => "connect_both",
+            Self::Flush(..) => "flush",
             Self::Disconnect(..) => "disconnect",
             Self::Cut(..) => "cut",
             Self::CutOneWay(..) => "cut_one_way",
@@ -187,6 +190,7 @@ impl Operation {
             Self::Send { from, to, .. } | Self::Clog { from, to, .. } => vec![from, to],
             Self::Connect(a, b)
             | Self::ConnectBoth(a, b)
+            | Self::Flush(a, b)
             | Self::Disconnect(a, b)
             | Self::Cut(a, b)
             | Self::CutOneWay(a, b) => vec![a, b],

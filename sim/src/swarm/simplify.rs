@@ -124,6 +124,7 @@ impl Simplify for Operation {
             }
             Self::Move(node) => vec![Self::Rebind(node)],
             Self::Connect(..)
+            | Self::Flush(..)
             | Self::Disconnect(..)
             | Self::CutOneWay(..)
             | Self::Heal

@@ -85,6 +85,7 @@ impl Display for Operation {
             }
             Self::Connect(a, b) => write!(f, "n{a} connects to n{b}"),
             Self::ConnectBoth(a, b) => write!(f, "n{a} and n{b} connect to each other at once"),
+            Self::Flush(a, b) => write!(f, "n{a} flushes to n{b}"),
             Self::Disconnect(a, b) => write!(f, "n{a} disconnects from n{b}"),
             Self::Cut(a, b) => write!(f, "n{a} and n{b} are cut off from each other"),
             Self::CutOneWay(a, b) => write!(f, "the way from n{a} to n{b} is cut"),

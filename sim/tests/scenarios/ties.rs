@@ -80,4 +80,9 @@ fn share_one(net: &Net, a: NodeId, b: NodeId, moment: u64) {
         let connections = net.occupancy(node).map(|held| held.connections);
         assert_eq!(connections, Some(1), "at {moment} ms: {net:?}");
     }
+    let [ours, theirs] = [(a, b), (b, a)].map(|(node, of)| {
+        let machine = net.machine(node).expect("it is up");
+        machine.connections(net.peer_id(of)).collect::<Vec<_>>()
+    });
+    assert_eq!(ours, theirs, "at {moment} ms: {net:?}");
 }

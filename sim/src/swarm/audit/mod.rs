@@ -5,16 +5,22 @@
 //! - [`lifecycle`]: a status moves along the edges of the lifecycle.
 //! - [`bounds`]: slots and queues never exceed their limits.
 //! - [`expiry`]: no connection expires before its time to live, and none is used after it.
+//! - [`agreement`]: both ends of a pair share one connection.
+//! - [`calm`]: no connection is lost where nothing happens to it.
+//! - [`progress`]: senders hear of what is taken.
 //! - [`punctual`]: batches leave in time.
 //! - [`backoff`]: dials after failures keep their distance, and come.
 //! - [`records`]: nothing that is sealed is legible on the wire, no nonce is used twice, and what
 //!   was accepted is in records; [`wire`] and [`quic`] find them.
 //! - [`tally`]: counters say what was seen to happen.
 
+mod agreement;
 mod backoff;
 mod bounds;
+mod calm;
 mod expiry;
 mod lifecycle;
+mod progress;
 mod punctual;
 mod quic;
 mod records;
@@ -28,9 +34,12 @@ use quicpool_core::{Config, Datagram, Event, PeerId, Reason, SendError};
 
 pub(super) use self::records::FILLING;
 use self::{
+    agreement::Agreement,
     backoff::Backoff,
+    calm::{Calm, KeptAlive},
     expiry::Expiry,
     lifecycle::Lifecycle,
+    progress::{Progress, Seen, Tie},
     punctual::{Path, Punctual},
     records::{Records, body_max},
     sample::Sample,
@@ -54,6 +63,8 @@ pub(super) struct Audit {
     processes: Vec<Process>,
     /// Whether each node was up and has acted whenever it wanted to, so far.
     steady: Vec<bool>,
+    /// See [`between`].
+    between: Vec<Between>,
     packets: Packets,
     wire: Wire,
     records: Records,
@@ -77,6 +88,8 @@ struct Process {
     tally: Tally,
     /// Connections that the node had begun before this process.
     dials_before: u64,
+    /// Dials that it had counted when it last had nothing more to do.
+    dialled: u64,
     /// By place.
     pairs: Vec<Pair>,
     company: Company,
@@ -84,12 +97,35 @@ struct Process {
     is_held_up: bool,
 }
 
+impl Process {
+    /// Nodes count how often they were started.
+    const fn is_up(&self) -> bool {
+        self.life > 0
+    }
+}
+
 /// One process and one of its peers.
 #[derive(Default)]
 struct Pair {
     backoff: Backoff,
     expiry: Expiry,
+    kept_alive: KeptAlive,
     punctual: Punctual,
+}
+
+/// Two nodes, and what is between them.
+#[derive(Default)]
+struct Between {
+    agreement: Agreement,
+    calm: Calm,
+    /// By the sender's end.
+    progress: [Progress; 2],
+}
+
+/// The place of two nodes among all pairs, and which end the first of them is.
+fn between(place: usize, peer: usize) -> (usize, usize) {
+    let (least, most) = (place.min(peer), place.max(peer));
+    (most * (most - 1) / 2 + least, usize::from(place > peer))
 }
 
 /// Whether a datagram has reached a process since it last had nothing more to do.
@@ -109,6 +145,10 @@ impl Audit {
             nodes: nodes.iter().map(|(node, _)| *node).collect(),
             processes: nodes.iter().map(|_| Process::default()).collect(),
             steady: vec![true; nodes.len()],
+            between: (1..nodes.len())
+                .flat_map(|count| 0..count)
+                .map(|_| Between::default())
+                .collect(),
             packets,
             wire: Wire::default(),
             records: Records::new(nodes.len()),
@@ -142,6 +182,11 @@ impl Audit {
         self.log.marks()
     }
 
+    /// Whether two nodes do not share one connection, or none, at this moment.
+    pub(super) fn are_apart(&self, a: usize, b: usize) -> bool {
+        self.between[between(a, b).0].agreement.is_apart()
+    }
+
     /// The place of a node that takes part.
     fn place(&self, node: NodeId) -> Option<usize> {
         self.nodes.iter().position(|other| *other == node)
@@ -149,6 +194,11 @@ impl Audit {
 
     /// Another process runs on a node, or none any more.
     fn begin(&mut self, scene: &Scene<'_>, place: usize) {
+        for peer in self.others(place) {
+            let (pair, end) = between(place, peer);
+            self.between[pair].agreement.lose(end);
+            self.between[pair].calm.disturb(&self.log);
+        }
         let Some(machine) = scene.machine else {
             self.processes[place] = Process::default();
             self.steady[place] = false;
@@ -195,7 +245,11 @@ impl Audit {
         }
     }
 
-    fn hear(&mut self, place: usize, event: &Event) {
+    fn others(&self, place: usize) -> impl Iterator<Item = usize> + use<> {
+        (0..self.nodes.len()).filter(move |peer| *peer != place)
+    }
+
+    fn hear(&mut self, scene: &Scene<'_>, place: usize, event: &Event) {
         let (log, process) = (&mut self.log, &mut self.processes[place]);
         process.lifecycle.hear(log, event);
         bounds::hear(log, &process.config, &process.lifecycle);
@@ -211,6 +265,8 @@ impl Audit {
         let Some(peer) = self.peers.iter().position(|other| other == peer) else {
             return;
         };
+        self.hear_of_connection(scene, place, peer, event);
+        let (log, process) = (&mut self.log, &mut self.processes[place]);
         let is_busy = process.sample.peers.get(peer).copied().unwrap_or_default();
         sometimes!(
             log,
@@ -220,6 +276,71 @@ impl Audit {
         let pair = &mut process.pairs[peer];
         pair.backoff.hear(log, &process.config, event);
         pair.expiry.hear(log, event);
+    }
+
+    fn hear_of_connection(&mut self, scene: &Scene<'_>, place: usize, peer: usize, event: &Event) {
+        let (at, end) = between(place, peer);
+        let between = &mut self.between[at];
+        let log = &mut self.log;
+        if [place, peer]
+            .iter()
+            .any(|at| self.processes[*at].is_held_up)
+        {
+            between.calm.disturb(log);
+        }
+        let faults = scene.faults_between(scene.node, self.nodes[peer]);
+        let calm_since = between.calm.look(log.at, faults);
+        between.agreement.hear(log, end, self.peers[place], event);
+        let process = &mut self.processes[place];
+        let kept_alive = &mut process.pairs[peer].kept_alive;
+        kept_alive.hear(log, &process.config, event, calm_since);
+    }
+
+    /// Looks whether both ends of each of its connections call it the same.
+    fn compare(&mut self, scene: &Scene<'_>, place: usize) {
+        let Some(machine) = scene.machine else {
+            return;
+        };
+        let process = &mut self.processes[place];
+        let dials = process.sample.counters.dials;
+        let dialled_before = std::mem::replace(&mut process.dialled, dials);
+        for peer in self.others(place) {
+            let (at, end) = between(place, peer);
+            let Between {
+                agreement,
+                calm,
+                progress,
+            } = &mut self.between[at];
+            let log = &mut self.log;
+            let ends = [place, peer].map(|at| &self.processes[at]);
+            let dials = ends[0].sample.peers[peer].dials;
+            agreement.dial(end, dials, dialled_before + 1);
+            agreement.see(log, end, machine.connections(self.peers[peer]));
+            if !ends[1].is_up() {
+                agreement.lose(1 - end);
+                continue;
+            }
+            if ends.iter().any(|process| process.is_held_up) {
+                calm.disturb(log);
+            }
+            let faults = || scene.faults_between(scene.node, self.nodes[peer]);
+            // Whoever was late asks first, and judges a third later.
+            let silence_max = ends.map(|process| process.config.liveness_timeout * 4 / 3);
+            let silence_max = silence_max[0].max(silence_max[1]);
+            let now = log.at;
+            agreement.pass(log, silence_max, || calm.look(now, faults()));
+            let tie = match agreement.is_shared() {
+                true => Tie::Shared,
+                false => Tie::None,
+            };
+            let samples = [&ends[0].sample.peers[peer], &ends[1].sample.peers[place]];
+            for (sender, receiver) in [(0, 1), (1, 0)] {
+                let seen = Seen::of(samples[sender], samples[receiver]);
+                // Ends are ordered by place, samples by who is looked at.
+                let progress = &mut progress[end ^ sender];
+                progress.pass(log, seen, tie, silence_max, || calm.look(now, faults()));
+            }
+        }
     }
 
     fn settle(&mut self, scene: &Scene<'_>, place: usize) {
@@ -334,12 +455,13 @@ impl Watch for Audit {
             self.begin(scene, place);
         }
         for (_, event) in news {
-            self.hear(place, event);
+            self.hear(scene, place, event);
         }
         for departure in departures {
             self.leave(scene, place, departure);
         }
         self.settle(scene, place);
+        self.compare(scene, place);
     }
 }
 

@@ -1,5 +1,6 @@
 //! A scenario as it is played.
 
+mod answers;
 mod phases;
 mod storm;
 
@@ -13,6 +14,7 @@ use std::{
 
 use quicpool_core::{Event, Message, PeerId};
 
+use self::answers::Flush;
 use super::{
     Effect, Outcome, Phase, Property, Scenario, Violation, Watch,
     audit::{Audit, Packets},
@@ -45,6 +47,9 @@ pub(super) struct World<'a> {
     lines: BTreeMap<(usize, u32, usize), Line>,
     /// Lines of which messages may be given up: either end has ended the session, or has died.
     disturbed: BTreeSet<(usize, u32, usize)>,
+    /// Those that are not answered, by token.
+    flushes: BTreeMap<u64, Flush>,
+    flushes_begun: u64,
     /// Who is well after the storm.
     core: BTreeSet<usize>,
     audit: Rc<RefCell<Audit>>,
@@ -82,6 +87,8 @@ impl<'a> World<'a> {
             paused: BTreeSet::new(),
             lines: BTreeMap::new(),
             disturbed: BTreeSet::new(),
+            flushes: BTreeMap::new(),
+            flushes_begun: 0,
             core: scenario.core().collect(),
             violations: Vec::new(),
             injected: BTreeMap::new(),
@@ -252,6 +259,9 @@ impl<'a> World<'a> {
         {
             line.repeat();
         }
+        if let Event::Flushed { token, result, .. } = event {
+            self.flushed(place, *token, *result);
+        }
     }
 
     /// What a process has sent to a peer.
@@ -307,6 +317,7 @@ impl<'a> World<'a> {
                 found.push((Property::NothingGivenUp, format!("{who}: {given_up:?}")));
             }
         }
+        found.extend(self.unsettled());
         for (property, what) in found {
             self.violated(property, what);
         }

@@ -25,10 +25,7 @@ impl World<'_> {
         for place in 0..self.nodes.len() {
             self.thaw(place);
         }
-        for (a, b) in self.pairs() {
-            if !self.is_of_core(a, b) {
-                continue;
-            }
+        for (a, b) in self.core_pairs().collect::<Vec<_>>() {
             let profile = self.profile(a, b).clone();
             let (from, to) = (self.nodes[a], self.nodes[b]);
             self.net.heal(from, to);
@@ -42,10 +39,11 @@ impl World<'_> {
             self.resume(place);
         }
         // Whoever has moved is found again.
-        for (a, b) in self.pairs() {
-            if self.is_of_core(a, b) {
-                self.net.introduce_one_way(self.nodes[a], self.nodes[b]);
-            }
+        for (a, b) in self.core_pairs().collect::<Vec<_>>() {
+            self.net.introduce_one_way(self.nodes[a], self.nodes[b]);
+        }
+        for (a, b) in self.core_pairs().collect::<Vec<_>>() {
+            self.flush(a, b);
         }
         for outsider in outsiders {
             self.leave_ill(outsider.node, outsider.condition);
@@ -100,12 +98,28 @@ impl World<'_> {
     }
 
     /// Whether everything that living processes of the core have sent each other is taken or
-    /// reported.
+    /// reported, their senders know it, and each two of them share one connection or none.
     fn is_settled(&self) -> bool {
-        self.lines.iter().all(|((from, life, to), line)| {
+        let is_taken = self.lines.iter().all(|((from, life, to), line)| {
             let is_past = *life < self.lives[*from];
             is_past || !self.is_of_core(*from, *to) || line.missing().is_empty()
-        })
+        });
+        is_taken && self.is_acknowledged() && self.pairs_apart().next().is_none()
+    }
+
+    /// What senders do not know in the end, and who does not agree, where it should all be settled.
+    pub(super) fn unsettled(&self) -> Vec<(Property, String)> {
+        let unknown = self.unacknowledged();
+        let mut found: Vec<_> = unknown.map(|what| (Property::Acknowledged, what)).collect();
+        // Who has agreed once may dial or expire at this very moment.
+        if self.converged_in.is_none() {
+            found.extend(self.pairs_apart().map(|(a, b)| {
+                let (a, b) = (self.nodes[a], self.nodes[b]);
+                let what = format!("{a} and {b} do not share one connection");
+                (Property::OneConnection, what)
+            }));
+        }
+        found
     }
 
     pub(super) fn is_of_core(&self, a: usize, b: usize) -> bool {

@@ -48,6 +48,7 @@ impl World<'_> {
                 let both = [self.connect(a, b), self.connect(b, a)];
                 return both == [true, true];
             }
+            Operation::Flush(a, b) => return self.flush(a, b),
             Operation::Disconnect(a, b) => return self.disconnect(a, b),
             Operation::Cut(a, b) => self.net.cut(nodes[a], nodes[b]),
             Operation::CutOneWay(a, b) => self.net.cut_one_way(nodes[a], nodes[b]),
