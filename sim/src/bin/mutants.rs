@@ -193,8 +193,10 @@ impl Tree {
         ];
         // One that hangs may have found something on another core before.
         let ran = self.qsim(&worlds, budget)?;
-        if ran.is_some_and(|status| status.success()) {
-            return Ok(Verdict::Missed);
+        match ran {
+            Some(status) if status.success() => return Ok(Verdict::Missed),
+            None if !repros.exists() => return Ok(Verdict::Missed),
+            Some(_) | None => {}
         }
         let found = Path::new("../repros").join(first_file(&repros)?);
         let found = found.to_str().ok_or("the name of a repro is not text")?;
