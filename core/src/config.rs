@@ -84,7 +84,10 @@ pub struct Config {
     pub tenure_min: Duration,
     /// How long a dial waits for an idle slot before a busy one is evicted. 0 to 1 h; default 200 ms.
     pub slot_wait: Duration,
-    /// How long after an eviction we dial a peer that cannot dial us. 1 s to 24 h; default 30 s.
+    /// How long after its connection has ended we dial a peer that cannot dial us, to see whether
+    /// it has something for us; up to a quarter earlier, so that those who were lost together do not
+    /// return together, and not later than half of the session timeout of both. 1 s to 24 h;
+    /// default 30 s.
     pub revisit: Duration,
     /// How long `close` may flush. 0 to 1 h; default 5 s.
     pub close_timeout: Duration,

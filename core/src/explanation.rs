@@ -71,6 +71,12 @@ pub enum Outlook {
         /// The backoff that it has to wait for, all the same.
         not_before: Option<Duration>,
     },
+    /// None is wanted at this end, and the peer cannot dial us: in a while we look whether it has
+    /// something for us.
+    Revisiting {
+        /// When.
+        dials_in: Duration,
+    },
     /// The last failure is one that trying again by itself would not mend: somebody has to change
     /// something, and then call `send` or `connect`.
     Barred,
@@ -152,6 +158,11 @@ impl fmt::Display for Outlook {
                 f,
                 "none is wanted; the next send or connect dials in {} at the earliest",
                 Seconds(*after)
+            ),
+            Self::Revisiting { dials_in } => write!(
+                f,
+                "it cannot dial us, so we look in again in {}",
+                Seconds(*dials_in)
             ),
             Self::Barred => f.write_str(
                 "trying again by itself would not help, so we wait for the next send or connect",

@@ -155,6 +155,7 @@ fn triangle(outsiders: Vec<Outsider>) -> Scenario {
             backoff_max: secs(2),
             ..Limits::default()
         },
+        hidden: Vec::new(),
         own_limits: Vec::new(),
         links: LinkProfile::Delay(Delay::Constant(ms(20))),
         steps,

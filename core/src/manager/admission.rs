@@ -173,15 +173,17 @@ impl Manager {
     }
 
     /// A slot for a peer that has dialled us: a free one, that of an idle peer, or that of a doubtful
-    /// dial. One that the user has added, and that was turned away before, gets that of a busy one as
-    /// a dial of ours would: else it would wait for ever for peers that never stop talking.
+    /// dial. One that the user has added, or that we have something for, and that was turned away
+    /// before, gets that of a busy one as a dial of ours would: else it would wait for ever for peers
+    /// that never stop talking.
     fn slot_for_arrival(&mut self, now: Instant, key: PeerKey) -> bool {
         let Some(peer) = self.peers.get(key) else {
             return false;
         };
         let evictable = peer.evictable;
         let waited = |since: Instant| since + self.config.slot_wait <= now;
-        let is_due = peer.standing == Standing::Added && peer.turned_away.is_some_and(waited);
+        let is_ours = peer.standing == Standing::Added || peer.is_owed();
+        let is_due = is_ours && peer.turned_away.is_some_and(waited);
         loop {
             if self
                 .pool
@@ -216,6 +218,7 @@ impl Manager {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
+        let can_dial = !peer.addresses.is_empty();
         let session = &mut peer.session;
         session.held_reported = session.outbox.bytes() as u64;
         let incarnation = session.ours.unwrap_or(self.incarnation);
@@ -227,6 +230,7 @@ impl Manager {
             accepts: self.config.accepts(),
             mine: session.outbox.line(),
             yours: session.inbox.known(),
+            can_dial,
         };
         if let Some(link) = self.transport.link_mut(id) {
             link.said = Some(incarnation);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Manager, Timer,
-    peer::{Expiry, Peer, Redial, Standing},
+    peer::{Comes, Expiry, Peer, Redial, Standing},
 };
 use crate::{
     Event, PeerId, Reason, Undeliverable,
@@ -214,6 +214,7 @@ impl Manager {
         peer.session.their_held = 0;
         peer.session.held_reported = 0;
         peer.session.expiry = Expiry::NotDue;
+        peer.session.comes = Comes::Unknown;
         self.report_undelivered(key, given_up, why);
     }
 
@@ -315,6 +316,7 @@ impl Manager {
             Timer::Session(key),
             Timer::Stable(key),
             Timer::Stall(key),
+            Timer::Revisit(key),
         ] {
             self.deadlines.set(timer, None);
         }
@@ -360,8 +362,9 @@ impl Manager {
         let at = peer.last_used + self.config.pool_ttl;
         if at > now {
             self.deadlines.set(Timer::Idle(key), Some(at));
-        } else if !peer.is_idle() {
-            // Something waits at one of the ends: the connection is in use until it is taken.
+        } else if !peer.is_idle() || peer.session.comes == Comes::Never {
+            // Something waits at one of the ends: the connection is in use until it is taken. Or the
+            // other end could not get back to us if something did.
             let at = now + self.config.pool_ttl;
             self.deadlines.set(Timer::Idle(key), Some(at));
         } else {

@@ -99,6 +99,11 @@ impl Manager {
                 Outlook::Unreachable
             }
             Dialling::Idle if peer.redial == Redial::Barred => Outlook::Barred,
+            Dialling::Idle if self.deadlines.get(Timer::Revisit(key)).is_some() => {
+                let at = self.deadlines.get(Timer::Revisit(key));
+                let dials_in = at.map_or(Duration::ZERO, |at| left(now, at));
+                Outlook::Revisiting { dials_in }
+            }
             Dialling::Idle => {
                 let not_before = peer.not_before.filter(|at| *at > now);
                 let not_before = not_before.map(|at| left(now, at));

@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 use super::{
     Manager, Timer,
     incarnations::Admission,
-    peer::{Expiry, Redial},
+    peer::{Comes, Expiry, Redial},
 };
 use crate::{
     Event, Reason, Undeliverable,
@@ -89,6 +89,10 @@ impl Manager {
         session.accepts = Some(hello.accepts);
         session.their_held = hello.mine.next - hello.mine.first;
         session.timeout = timeout;
+        session.comes = match hello.can_dial {
+            true => Comes::ByItself,
+            false => Comes::Never,
+        };
         peer.counts.messages_delivered += taken;
         self.counters.messages_delivered += taken;
         self.rate.add(now, taken);

@@ -3,7 +3,7 @@
 //! - `verbs`: what the application asks for.
 //! - `admission`, `greeting`, `streams`, `parting`: what happens to connections, in the order of
 //!   their life.
-//! - `dialling`: when and where to dial.
+//! - `dialling`: when and where to dial; `visits`: peers that cannot dial us.
 //! - `writing`: what goes into packets; `flushes`: who waits until it is taken.
 //! - `incarnations`: which of several processes a peer is.
 //! - `liveness`: whether the other end is still there.
@@ -23,6 +23,7 @@ mod peer;
 mod report;
 mod streams;
 mod verbs;
+mod visits;
 mod writing;
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
@@ -100,6 +101,7 @@ enum Timer {
     Session(PeerKey),
     Stable(PeerKey),
     Stall(PeerKey),
+    Revisit(PeerKey),
     Row,
     Close,
 }
@@ -112,7 +114,7 @@ impl Timer {
             Self::Silence(_) => DeadlineReason::Liveness,
             Self::Flush(_) => DeadlineReason::Flush,
             Self::Acknowledge(_) => DeadlineReason::Acknowledge,
-            Self::Backoff(_) => DeadlineReason::Dial,
+            Self::Backoff(_) | Self::Revisit(_) => DeadlineReason::Dial,
             Self::Idle(_) => DeadlineReason::Expiry,
             Self::Session(_) => DeadlineReason::Session,
             Self::Stable(_) => DeadlineReason::Stable,
@@ -255,6 +257,7 @@ impl Manager {
             Timer::Session(key) => self.session_is_due(now, key),
             Timer::Stable(key) => self.proved_stable(key),
             Timer::Stall(key) => self.stall_is_due(now, key),
+            Timer::Revisit(key) => self.revisit(now, key),
             Timer::Row => self.pump_dials(now),
             Timer::Close => self.finish(now),
         }

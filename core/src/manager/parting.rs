@@ -243,6 +243,7 @@ impl Manager {
         }
         self.release_unused(key);
         self.call_waiting(key);
+        self.plan_visit(now, key);
         self.refresh(now, key);
         self.pump_dials(now);
     }

@@ -109,6 +109,18 @@ pub(super) struct Session {
     /// The smaller of both ends' timeouts.
     pub(super) timeout: Duration,
     pub(super) expiry: Expiry,
+    pub(super) comes: Comes,
+}
+
+/// Whether the peer can dial us, as its last hello of this session said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Comes {
+    /// It has not said hello.
+    Unknown,
+    /// It knows an address of ours.
+    ByItself,
+    /// It knows none: if we are to meet, we have to dial.
+    Never,
 }
 
 /// How close to its end a session is.
@@ -185,6 +197,7 @@ impl Peer {
                 held_reported: 0,
                 timeout: config.session_timeout,
                 expiry: Expiry::NotDue,
+                comes: Comes::Unknown,
             },
             flushes: VecDeque::new(),
             wanted_room: None,

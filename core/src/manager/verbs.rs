@@ -6,7 +6,7 @@ use super::{
     Manager, Timer,
     dialling::Urgency,
     ending::Closing,
-    peer::{Announced, Peer, Redial, Standing},
+    peer::{Announced, Comes, Peer, Redial, Standing},
 };
 use crate::{
     Event, Message, OpenBatch, PeerAddr, PeerError, PeerId, SendError, Undeliverable,
@@ -110,7 +110,11 @@ impl Manager {
             return Ok(());
         }
         if peer.addresses.is_empty() {
-            return Err(PeerError::NoAddress(peer.id));
+            // It looks in again by itself: see `visits`.
+            return match peer.session.comes {
+                Comes::ByItself => Ok(()),
+                Comes::Unknown | Comes::Never => Err(PeerError::NoAddress(peer.id)),
+            };
         }
         // Derived from the backoff, so that there is no state that could stick: once the backoff
         // has ended the next call is the probe, and while a probe runs the others are refused.
@@ -143,13 +147,19 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// As [`verdict`](Self::verdict). State is unchanged.
+    /// As [`verdict`](Self::verdict), and [`PeerError::NoAddress`] also for a peer that accepts
+    /// messages since it looks in by itself. State is unchanged.
     pub fn connect(&mut self, now: Instant, peer: PeerId) -> Result<(), PeerError> {
         self.now = now;
         self.verdict(peer)?;
         let Some(key) = self.peers.key(peer) else {
             return Ok(());
         };
+        let has_way = |known: &Peer| known.has_links() || !known.addresses.is_empty();
+        if !self.peers.get(key).is_some_and(has_way) {
+            // Messages may wait for it to look in; a connection is asked for now.
+            return Err(PeerError::NoAddress(peer));
+        }
         self.count_use(key, 1);
         if let Some(known) = self.peers.get_mut(key) {
             known.redial = Redial::Wanted;

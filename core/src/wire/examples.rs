@@ -53,6 +53,7 @@ fn hello() -> Hello {
             received: 200,
             taken: 150,
         }),
+        can_dial: true,
     }
 }
 
@@ -90,7 +91,7 @@ fn frames_are_as_documented() {
         ..hello()
     };
     let body = encoded(&Frame::Hello(first_contact));
-    assert_documented("what a hello says of an unknown line", &body[86..]);
+    assert_documented("what a hello says of an unknown line", &body[86..119]);
     assert_documented("an acknowledgement", &encoded(&Frame::Ack(ACK)));
 }
 

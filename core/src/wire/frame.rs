@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{WIRE_VERSION, code::CloseCode, varint};
 use crate::Incarnation;
 
-/// The longest body of a control frame. Hello takes 116 bytes; the rest is room to grow.
+/// The longest body of a control frame. Hello takes 117 bytes; the rest is room to grow.
 const BODY_BYTES_MAX: usize = 1_024;
 
 const HELLO: u64 = 0x01;
@@ -28,6 +28,8 @@ pub(crate) struct Hello {
     pub(crate) mine: Line,
     /// What the sender has of the receiver's line, if it knows one.
     pub(crate) yours: Option<Known>,
+    /// Whether the sender knows an address of the receiver, and so can dial it.
+    pub(crate) can_dial: bool,
 }
 
 /// Whether the sender seals, and a value that only an end with the same keys can state.
@@ -128,6 +130,7 @@ impl Hello {
         out.extend_from_slice(&yours.id.0);
         out.extend_from_slice(&yours.received.to_be_bytes());
         out.extend_from_slice(&yours.taken.to_be_bytes());
+        out.push(u8::from(self.can_dial));
     }
 
     fn decode_body(body: &[u8]) -> Result<Self, CloseCode> {
@@ -161,7 +164,8 @@ impl Hello {
             received: body.number()?,
             taken: body.number()?,
         };
-        if mine.first > mine.next || yours.taken > yours.received || known > 1 {
+        let [can_dial] = body.take()?;
+        if mine.first > mine.next || yours.taken > yours.received || known.max(can_dial) > 1 {
             return Err(CloseCode::MalformedFrame);
         }
         let yours = (known == 1).then_some(yours);
@@ -173,6 +177,7 @@ impl Hello {
             accepts,
             mine,
             yours,
+            can_dial: can_dial == 1,
         })
     }
 }
@@ -305,6 +310,7 @@ mod tests {
                 received: 10,
                 taken: 9,
             }),
+            can_dial: true,
         }
     }
 
@@ -330,6 +336,7 @@ mod tests {
     fn hello_comes_out_as_it_went_in() {
         let unknown = Hello {
             yours: None,
+            can_dial: false,
             ..hello()
         };
         let mut bytes = Vec::new();
@@ -345,7 +352,7 @@ mod tests {
     fn a_later_hello_may_be_longer_and_never_shorter() {
         let mut body = Vec::new();
         hello().encode_body(&mut body);
-        assert_eq!(body.len(), 116);
+        assert_eq!(body.len(), 117);
         for short in 2..body.len() {
             assert_eq!(
                 read(&raw(HELLO, &body[..short])),
@@ -365,6 +372,15 @@ mod tests {
         let mut bytes = Vec::new();
         Frame::Hello(backwards).encode(&mut bytes);
         assert_eq!(read(&bytes), Err(CloseCode::MalformedFrame));
+
+        let mut body = Vec::new();
+        hello().encode_body(&mut body);
+        for truth in [83, 116] {
+            let mut body = body.clone();
+            assert_eq!(body[truth], 1);
+            body[truth] = 2;
+            assert_eq!(read(&raw(HELLO, &body)), Err(CloseCode::MalformedFrame));
+        }
 
         let mut bytes = Vec::new();
         Frame::Ack(Ack {

@@ -63,6 +63,10 @@ impl Scenario {
     /// ```
     pub fn check(&self) -> Result<(), ScenarioError> {
         within("nodes", self.nodes, NODES)?;
+        for node in &self.hidden {
+            self.check_node("hidden", *node)?;
+        }
+        distinct("hidden", &self.hidden)?;
         self.check_limits()?;
         check_links(self.links)?;
         within("the length of steps", self.steps.len(), STEPS)?;

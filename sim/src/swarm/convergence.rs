@@ -2,7 +2,10 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
-use super::{Limits, LinkFault, Operation, Scenario, limits::SESSION_TIMEOUT};
+use super::{
+    Limits, LinkFault, Operation, Scenario,
+    limits::{REVISIT, SESSION_TIMEOUT},
+};
 use crate::{Delay, ms, secs};
 
 /// How many standard deviations a delay is from its mean at most, but for one in 30,000.
@@ -34,7 +37,8 @@ impl Scenario {
     ///   - `slot_wait` and `tenure_min`, until a slot is free at either end,
     ///   - a dial: `handshake_timeout` for each address under which the peer was ever known, and
     ///     its place in the row of those that `dial_rate` allows,
-    ///   - as many round trips as it takes to carry a full outbox through an empty inbox.
+    ///   - as many round trips as it takes to carry a full outbox through an empty inbox,
+    ///   - and `revisit`, if a node is hidden: the others wait for it.
     ///
     /// Where nodes have limits of their own, the worst of them count.
     ///
@@ -103,8 +107,12 @@ impl Scenario {
         let outbox = self.most(|limits| limits.outbox_bytes_max);
         let inbox = self.least(|limits| limits.inbox_bytes_max);
         let round_trips = outbox.div_ceil(inbox.max(1));
+        let away = match self.hidden.is_empty() {
+            true => Duration::ZERO,
+            false => REVISIT,
+        };
         let carry = self.round_trip_max() * count(round_trips);
-        limits.backoff_max + limits.slot_wait + limits.tenure_min + self.dial_max() + carry
+        limits.backoff_max + limits.slot_wait + limits.tenure_min + self.dial_max() + carry + away
     }
 
     fn dial_max(&self) -> Duration {

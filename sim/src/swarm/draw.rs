@@ -73,6 +73,7 @@ enum Part {
     Outsiders,
     Length,
     OwnLimits,
+    Hidden,
     Step(u64),
 }
 
@@ -86,6 +87,7 @@ impl Part {
             Self::Outsiders => 4,
             Self::Length => 5,
             Self::OwnLimits => 6,
+            Self::Hidden => 7,
             Self::Step(n) => 16 + n,
         }
     }
@@ -110,6 +112,7 @@ impl Scenario {
             seed,
             crypto: Crypto::Checksum,
             nodes,
+            hidden: part(Part::Hidden, nodes).hidden(),
             limits: part(Part::Limits, nodes).limits(),
             own_limits: part(Part::OwnLimits, nodes).own_limits(),
             links: part(Part::Links, nodes).links(),
@@ -275,6 +278,14 @@ impl Draw {
             Some(secs(draw.between((3, 12))))
         });
         own
+    }
+
+    /// Nobody in three worlds of four; in the others one, which the others cannot dial.
+    fn hidden(&mut self) -> Vec<usize> {
+        match self.below(4) {
+            0 => vec![self.node()],
+            _ => Vec::new(),
+        }
     }
 
     // After the storm

@@ -18,6 +18,9 @@ pub(super) const MESSAGE_BYTES_MAX: usize = 4_096;
 /// the network did to dials before.
 const BREAKER_FAILURES: u32 = 1_000;
 
+/// How long a hidden node stays away.
+pub(super) const REVISIT: Duration = secs(5);
+
 /// The limits of a [`Config`] that worlds differ in, in its units and under its names.
 ///
 /// What is left out of a file is as in [`Config::default`].
@@ -124,6 +127,7 @@ impl Limits {
         config.stable_after = self.stable_after;
         config.tenure_min = self.tenure_min;
         config.slot_wait = self.slot_wait;
+        config.revisit = REVISIT;
         config.flush = self.flush;
         config.sealing = self.sealing;
         config.on_peer_restart = self.on_peer_restart;

@@ -27,6 +27,7 @@ pub const MARKS: &[&str] = &[
     "of two connections of a pair one stayed",
     "a dial took the place of an older one",
     "a stranger was let in",
+    "a hidden peer looked in",
     // Connections
     "a connection was live when it was asked for",
     "a connection was missing when it was asked for",

@@ -18,8 +18,11 @@ pub struct Scenario {
     /// What sessions are made of. [`draw`](Self::draw) always says `Checksum`.
     #[serde(default, with = "crypto_text")]
     pub crypto: Crypto,
-    /// How many nodes there are, which all know each other.
+    /// How many nodes there are, which all know each other, but for those that are hidden.
     pub nodes: usize,
+    /// Nodes of which nobody has an address, as behind NAT: they come to the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hidden: Vec<usize>,
     /// The configuration of every node, but for what nodes have of their own.
     pub limits: Limits,
     /// What is different about some nodes, each of them named once.

@@ -200,6 +200,15 @@ where
         ControlFlow::Continue(())
     }
 
+    fn drop_hidden(&mut self) -> ControlFlow<()> {
+        for place in (0..self.best.hidden.len()).rev() {
+            let mut candidate = self.best.clone();
+            candidate.hidden.remove(place);
+            self.keeps(candidate)?;
+        }
+        ControlFlow::Continue(())
+    }
+
     fn drop_own_limits(&mut self) -> ControlFlow<()> {
         for place in (0..self.best.own_limits.len()).rev() {
             let mut candidate = self.best.clone();
@@ -226,6 +235,7 @@ where
             |world| world.limits.clone(),
             |world, limits| world.limits = limits,
         )?;
+        self.drop_hidden()?;
         self.drop_own_limits()?;
         self.simplify(|world| world.links, |world, links| world.links = links)
     }
@@ -300,6 +310,7 @@ fn without_node(world: &Scenario, node: usize) -> Scenario {
         .retain(|step| !step.operation.nodes().contains(&node));
     world.outsiders.retain(|outsider| outsider.node != node);
     world.own_limits.retain(|own| own.node != node);
+    world.hidden.retain(|hidden| *hidden != node);
     let named = world.steps.iter_mut();
     let named = named.flat_map(|step| step.operation.nodes_mut());
     let ill = world
@@ -307,7 +318,9 @@ fn without_node(world: &Scenario, node: usize) -> Scenario {
         .iter_mut()
         .map(|outsider| &mut outsider.node);
     let own = world.own_limits.iter_mut().map(|own| &mut own.node);
-    for other in named.chain(ill).chain(own).filter(|other| **other > node) {
+    let hidden = world.hidden.iter_mut();
+    let all = named.chain(ill).chain(own).chain(hidden);
+    for other in all.filter(|other| **other > node) {
         *other -= 1;
     }
     world

@@ -18,6 +18,9 @@ impl Display for Scenario {
         if self.crypto != Crypto::default() {
             writeln!(f, "crypto {}", self.crypto)?;
         }
+        for node in &self.hidden {
+            writeln!(f, "n{node} is hidden")?;
+        }
         writeln!(f, "{}", self.limits)?;
         for own in &self.own_limits {
             writeln!(f, "{own}")?;

@@ -196,7 +196,7 @@ fn control(mut data: &[u8]) -> Option<String> {
 }
 
 /// The length of a hello, and where its numbers are.
-const HELLO_LEN: usize = 116;
+const HELLO_LEN: usize = 117;
 const DIAL: usize = 18;
 const FIRST: usize = 67;
 const NEXT: usize = 75;

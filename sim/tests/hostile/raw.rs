@@ -29,7 +29,7 @@ pub(crate) struct RawPeer {
     pub(crate) lost: Option<ConnectionError>,
 }
 
-/// Bytes of what a hello ends with: see [`RawHello::yours`].
+/// Bytes of what a hello says of the other's line: see [`RawHello::yours`].
 pub(crate) const YOURS_LEN: usize = 1 + 16 + 8 + 8;
 
 /// What a hello says, apart from what never matters here.
@@ -306,6 +306,8 @@ impl RawPeer {
         body.extend(hello.first.to_be_bytes());
         body.extend(hello.next.to_be_bytes());
         body.extend(hello.yours);
+        // It can dial the other end.
+        body.push(1);
         frame(HELLO, &body)
     }
 }

@@ -18,3 +18,4 @@ mod limits;
 mod standstill;
 mod support;
 mod told;
+mod visits;

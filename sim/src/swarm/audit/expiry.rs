@@ -99,6 +99,16 @@ impl Expiry {
         );
     }
 
+    /// The process cannot be dialled, and has closed so many connections for being idle.
+    pub(super) fn keep(&self, log: &mut Log, expired: u64) {
+        never!(
+            log,
+            expired > 0,
+            NotExpiredEarly,
+            "a process that nobody can dial has closed a connection"
+        );
+    }
+
     /// Time has passed. The machine looks every `pool_ttl` whether anything waits, so that a
     /// connection may last twice that; and for as long as it takes to learn that nothing waits at
     /// the other end, which depends on what is lost and on who is up, unless the way is clear.

@@ -65,6 +65,8 @@ pub(super) struct Audit {
     steady: Vec<bool>,
     /// See [`between`].
     between: Vec<Between>,
+    /// Whom nobody has an address of.
+    hidden: Vec<usize>,
     packets: Packets,
     wire: Wire,
     records: Records,
@@ -138,7 +140,7 @@ enum Company {
 
 impl Audit {
     /// Auditors of these nodes, in the order in which they were added.
-    pub(super) fn new(nodes: &[(NodeId, PeerId)], packets: Packets) -> Self {
+    pub(super) fn new(nodes: &[(NodeId, PeerId)], hidden: &[usize], packets: Packets) -> Self {
         Self {
             log: Log::new(),
             peers: nodes.iter().map(|(_, peer)| *peer).collect(),
@@ -149,6 +151,7 @@ impl Audit {
                 .flat_map(|count| 0..count)
                 .map(|_| Between::default())
                 .collect(),
+            hidden: hidden.to_vec(),
             packets,
             wire: Wire::default(),
             records: Records::new(nodes.len()),
@@ -273,6 +276,14 @@ impl Audit {
             *reason == Reason::Evicted && is_busy.outbox_bytes > 0,
             "a busy peer gave up its slot for another"
         );
+        sometimes!(
+            log,
+            self.hidden.contains(&place)
+                && *reason == Reason::Dialling
+                && is_busy.outbox_bytes == 0
+                && is_busy.connections > 0,
+            "a hidden peer looked in"
+        );
         let pair = &mut process.pairs[peer];
         pair.backoff.hear(log, &process.config, event);
         pair.expiry.hear(log, event);
@@ -383,12 +394,18 @@ impl Audit {
         let is_own = expired > 0 && expired == ended.count() as u64;
         for (peer, pair) in pairs.iter_mut().enumerate().filter(|(at, _)| *at != place) {
             let numbers = sample.peers[peer];
-            pair.backoff.settle(log, config, sample, numbers);
+            if !self.hidden.contains(&peer) {
+                pair.backoff.settle(log, config, sample, numbers);
+            }
             let steady = self.steady[place] && self.steady[peer];
             let is_clear = || steady && scene.faults_between(scene.node, self.nodes[peer]) == 0;
             pair.expiry
                 .settle(log, config, numbers, is_own, held_for[peer]);
-            pair.expiry.pass(log, config, is_clear);
+            // Who could not be reached again keeps its connections.
+            match self.hidden.contains(&place) {
+                true => pair.expiry.keep(log, expired),
+                false => pair.expiry.pass(log, config, is_clear),
+            }
             if scene.is_held_up {
                 pair.backoff.hold_up();
                 pair.punctual.excuse();

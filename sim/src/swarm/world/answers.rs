@@ -18,7 +18,11 @@ pub(super) struct Flush {
 
 impl World<'_> {
     pub(super) fn flush(&mut self, from: usize, to: usize) -> bool {
-        if !self.can_act(from) {
+        let knows = |world: &Self| {
+            let (from, to) = (world.nodes[from], world.nodes[to]);
+            world.net.peer_metrics(from, to).is_some()
+        };
+        if !self.can_act(from) || !knows(self) {
             return false;
         }
         let life = self.lives[from];

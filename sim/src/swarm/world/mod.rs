@@ -35,6 +35,8 @@ pub(super) struct World<'a> {
     /// When the run is left, whatever it has come to.
     until: Duration,
     nodes: Vec<NodeId>,
+    /// Whom nobody has an address of.
+    hidden: BTreeSet<usize>,
     /// What links are like when nothing is wrong with them.
     path: Path,
     /// How often each node has been started again.
@@ -71,16 +73,17 @@ impl<'a> World<'a> {
         let nodes: Vec<NodeId> = (0..scenario.nodes)
             .map(|place| net.node(scenario.limits_of(place).config()))
             .collect();
-        let audit = audit(&net, scenario.crypto);
+        let audit = audit(&net, scenario);
         net.watch(audit.clone());
-        net.introduce_all();
-        Self {
+        let hidden: BTreeSet<usize> = scenario.hidden.iter().copied().collect();
+        let mut world = Self {
             lives: vec![0; nodes.len()],
             audit,
             net,
             watch,
             until: until.unwrap_or(Duration::MAX),
             nodes,
+            hidden,
             path,
             down: BTreeSet::new(),
             frozen: BTreeMap::new(),
@@ -94,7 +97,11 @@ impl<'a> World<'a> {
             injected: BTreeMap::new(),
             messages: 0,
             converged_in: None,
+        };
+        for place in 0..world.nodes.len() {
+            world.introduce(place);
         }
+        world
     }
 
     pub(super) fn record(&mut self, recorder: &Recorder) {
@@ -332,12 +339,12 @@ impl<'a> World<'a> {
 }
 
 /// Who watches the nodes of a network.
-fn audit(net: &Net, crypto: Crypto) -> Rc<RefCell<Audit>> {
+fn audit(net: &Net, scenario: &Scenario) -> Rc<RefCell<Audit>> {
     let peers: Vec<_> = net.ids().map(|node| (node, net.peer_id(node))).collect();
-    let packets = match crypto {
+    let packets = match scenario.crypto {
         Crypto::Checksum => Packets::Legible,
         #[cfg(feature = "tls")]
         Crypto::Tls => Packets::Opaque,
     };
-    Rc::new(RefCell::new(Audit::new(&peers, packets)))
+    Rc::new(RefCell::new(Audit::new(&peers, &scenario.hidden, packets)))
 }

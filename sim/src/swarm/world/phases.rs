@@ -40,7 +40,13 @@ impl World<'_> {
         }
         // Whoever has moved is found again.
         for (a, b) in self.core_pairs().collect::<Vec<_>>() {
-            self.net.introduce_one_way(self.nodes[a], self.nodes[b]);
+            if !self.hidden.contains(&b) {
+                self.net.introduce_one_way(self.nodes[a], self.nodes[b]);
+            }
+        }
+        // Whoever has ended a session, and was not heard, is waited for.
+        for place in self.core.clone() {
+            self.show_up(place);
         }
         for (a, b) in self.core_pairs().collect::<Vec<_>>() {
             self.flush(a, b);

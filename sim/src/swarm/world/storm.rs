@@ -146,10 +146,30 @@ impl World<'_> {
         self.disturb(|from, to| from == a || to == a);
         self.lives[a] += 1;
         self.net.restart(self.nodes[a]);
-        for other in (0..self.nodes.len()).filter(|other| *other != a) {
-            self.net.introduce_one_way(self.nodes[a], self.nodes[other]);
-        }
+        self.introduce(a);
         true
+    }
+
+    /// Tells a process where the others are. Whom the others cannot dial goes to them.
+    pub(super) fn introduce(&mut self, a: usize) {
+        for other in (0..self.nodes.len()).filter(|other| *other != a) {
+            if !self.hidden.contains(&other) {
+                self.net.introduce_one_way(self.nodes[a], self.nodes[other]);
+            }
+        }
+        self.show_up(a);
+    }
+
+    /// A hidden node asks for connections to all others.
+    pub(super) fn show_up(&mut self, a: usize) {
+        if !self.hidden.contains(&a) {
+            return;
+        }
+        for other in (0..self.nodes.len()).filter(|other| *other != a) {
+            if !self.hidden.contains(&other) {
+                self.connect(a, other);
+            }
+        }
     }
 
     fn step_clock(&mut self, a: usize, ahead: Duration) {
@@ -171,7 +191,7 @@ impl World<'_> {
     fn roam(&mut self, a: usize) {
         self.net.rebind(self.nodes[a]);
         for other in (0..self.nodes.len()).filter(|other| *other != a) {
-            if self.can_act(other) {
+            if self.can_act(other) && !self.hidden.contains(&a) {
                 self.net.introduce_one_way(self.nodes[other], self.nodes[a]);
             }
         }
