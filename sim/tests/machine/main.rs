@@ -18,4 +18,5 @@ mod limits;
 mod standstill;
 mod support;
 mod told;
+mod twins;
 mod visits;
