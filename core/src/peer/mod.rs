@@ -12,6 +12,7 @@ pub(crate) mod outbox;
 pub(crate) mod pool;
 pub(crate) mod processes;
 pub(crate) mod tenure;
+pub(crate) mod turns;
 
 /// A peer's place in the machine's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
