@@ -137,5 +137,8 @@ pub use identity::{Identity, TlsSources};
 pub use incarnation::Incarnation;
 pub use manager::Manager;
 pub use metrics::{ConnectionName, Counters, NetworkMetrics, Occupancy, PeerMetrics};
-pub use peer::batch::{BatchLimits, OpenBatch};
+pub use peer::{
+    batch::{BatchLimits, OpenBatch},
+    turns::Turns,
+};
 pub use peer_id::{ParsePeerAddrError, ParsePeerIdError, PeerAddr, PeerId};

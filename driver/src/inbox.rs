@@ -1,7 +1,6 @@
 //! Messages on their way from the event loop to the application.
 
 use std::{
-    collections::VecDeque,
     mem,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -10,7 +9,9 @@ use event_listener::{Event, EventListener};
 use parking_lot::Mutex;
 use quicpool_core::{Message, PeerId};
 
-/// The one queue that `recv` pops from.
+use crate::mailboxes::Mailboxes;
+
+/// What `recv` takes from: of peers with messages, each in its turn.
 ///
 /// It needs no limit of its own: what is in it has been read and not taken, and the core bounds
 /// that for each peer and in all.
@@ -27,7 +28,7 @@ pub(crate) struct Inbox {
 
 #[derive(Debug, Default)]
 struct Queue {
-    messages: VecDeque<Message>,
+    messages: Mailboxes,
     /// How many messages of which peer were taken since the event loop collected, in order.
     taken: Vec<(PeerId, usize)>,
     taken_bytes: usize,
@@ -93,12 +94,12 @@ impl Inbox {
         }
     }
 
-    /// Moves messages to the end of the queue, and wakes those who wait.
+    /// Moves messages in, and wakes those who wait.
     pub(crate) fn push(&self, messages: &mut Vec<Message>) {
         let count = messages.len();
         let mut queue = self.queue.lock();
         match queue.state {
-            State::Open => queue.messages.extend(messages.drain(..)),
+            State::Open => queue.messages.extend(messages),
             State::Ended => messages.clear(),
         }
         drop(queue);
@@ -107,10 +108,10 @@ impl Inbox {
         self.arrived.notify_additional(count);
     }
 
-    /// Takes the oldest message.
+    /// Takes the next message.
     pub(crate) fn pop(&self) -> Popped<Message> {
         let mut queue = self.queue.lock();
-        let Some(message) = queue.messages.pop_front() else {
+        let Some(message) = queue.messages.pop() else {
             return queue.nothing();
         };
         queue.count(&message);
@@ -124,14 +125,16 @@ impl Inbox {
     /// Takes up to `max` messages, and says how many it appended to `out`.
     pub(crate) fn pop_many(&self, max: usize, out: &mut Vec<Message>) -> Popped<usize> {
         let mut queue = self.queue.lock();
-        let count = queue.messages.len().min(max);
+        let mut count = 0;
+        while count < max
+            && let Some(message) = queue.messages.pop()
+        {
+            queue.count(&message);
+            out.push(message);
+            count += 1;
+        }
         if count == 0 {
             return queue.nothing();
-        }
-        let start = out.len();
-        out.extend(queue.messages.drain(..count));
-        for message in &out[start..] {
-            queue.count(message);
         }
         let wake = self.report(&mut queue);
         Popped::Taken { value: count, wake }
@@ -181,7 +184,7 @@ impl Inbox {
     pub(crate) fn forget(&self, peer: PeerId, taken: &mut Vec<(PeerId, usize)>) -> Left {
         // With the lock held throughout, nothing of the peer is taken and not counted.
         let mut queue = self.queue.lock();
-        queue.messages.retain(|message| message.from != peer);
+        queue.messages.clear(peer);
         self.hand_over(&mut queue, taken)
     }
 
@@ -189,7 +192,7 @@ impl Inbox {
     pub(crate) fn end(&self) {
         let mut queue = self.queue.lock();
         queue.state = State::Ended;
-        queue.messages = VecDeque::new();
+        queue.messages = Mailboxes::default();
         drop(queue);
         self.arrived.notify(usize::MAX);
     }
@@ -265,7 +268,7 @@ mod tests {
     #[test]
     fn taking_a_few_wakes_nobody() {
         let inbox = Inbox::new(1 << 20);
-        inbox.push(&mut messages(&[A, A, B, A], 1));
+        inbox.push(&mut messages(&[A, A, B, B], 1));
         assert!(!inbox.has_taken());
         assert_eq!(pop(&inbox), (A, Wake::No));
         assert_eq!(pop(&inbox), (A, Wake::No));
@@ -275,7 +278,7 @@ mod tests {
         assert_eq!(inbox.collect(&mut taken), Left::Some);
         assert_eq!(taken, [(A, 2), (B, 1)]);
         assert!(!inbox.has_taken());
-        assert_eq!(pop(&inbox), (A, Wake::No));
+        assert_eq!(pop(&inbox), (B, Wake::No));
         taken.clear();
         assert_eq!(inbox.collect(&mut taken), Left::Nothing);
     }

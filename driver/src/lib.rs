@@ -40,6 +40,7 @@ mod events;
 mod identity_file;
 mod inbox;
 mod io;
+mod mailboxes;
 mod manager;
 mod metrics;
 mod order;

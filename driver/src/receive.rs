@@ -9,8 +9,9 @@ use crate::{
 };
 
 impl ConnectionManager {
-    /// Waits for the next message of any peer. Messages of one peer come in order, and the peer
-    /// that sent it is told that it was taken.
+    /// Waits for the next message of any peer. Messages of one peer come in order, and peers take
+    /// turns of 64 KiB: whoever floods us buries nobody. The peer that sent the message is told that
+    /// it was taken.
     ///
     /// Cancel safe: a message is taken only if it is returned. Several tasks may receive at once.
     ///

@@ -11,6 +11,7 @@ use crate::{
     Reason,
     peer::{
         PeerKey, backoff::Kind, lifecycle::Cause, limits::DialRate, links::Dialling, pool::Full,
+        urgency::Urgency,
     },
 };
 
@@ -49,13 +50,6 @@ struct Entry {
     urgency: Urgency,
 }
 
-/// Who asks for a dial.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Urgency {
-    User,
-    Background,
-}
-
 impl DialRow {
     pub(super) fn new(rate: u32, now: Instant) -> Self {
         Self {
@@ -92,9 +86,13 @@ impl DialRow {
             .unwrap_or(self.len())
     }
 
-    /// Whether the dial rate allows another dial.
+    /// Whether the dial rate allows the first of those that wait.
     pub(super) fn keeps_rate(&self, now: Instant) -> bool {
-        self.rate.check(now).is_ok()
+        let first = match self.urgent.is_empty() {
+            true => Urgency::Background,
+            false => Urgency::User,
+        };
+        self.rate.check(now, first).is_ok()
     }
 
     fn push(&mut self, now: Instant, key: PeerKey, urgency: Urgency) -> u64 {
@@ -127,8 +125,24 @@ impl DialRow {
 }
 
 impl Manager {
+    /// The user asks for a connection at this moment. If a dial waits or is under way in the
+    /// background, it is the user's from here on.
+    pub(super) fn dial_for_user(&mut self, now: Instant, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key).filter(|peer| !peer.is_live()) else {
+            return;
+        };
+        if std::mem::replace(&mut peer.asked, Urgency::User) == Urgency::Background {
+            match peer.links.dialling() {
+                Dialling::Waiting { .. } => self.enqueue(now, key),
+                Dialling::Running { .. } => self.pool.set_urgency(key, Urgency::User),
+                Dialling::Idle | Dialling::Backoff => {}
+            }
+        }
+        self.dial_if_wanted(now, key);
+    }
+
     /// Asks for a dial if a connection would be of use and there is none.
-    pub(super) fn dial_if_wanted(&mut self, now: Instant, key: PeerKey, urgency: Urgency) {
+    pub(super) fn dial_if_wanted(&mut self, now: Instant, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
@@ -140,15 +154,17 @@ impl Manager {
                 peer.links.put_off();
                 self.deadlines.set(Timer::Backoff(key), Some(at));
             }
-            None => self.enqueue(now, key, urgency),
+            None => self.enqueue(now, key),
         }
     }
 
-    fn enqueue(&mut self, now: Instant, key: PeerKey, urgency: Urgency) {
-        let ticket = self.row.push(now, key, urgency);
-        if let Some(peer) = self.peers.get_mut(key) {
-            peer.links.queued(ticket);
-        }
+    /// Puts a dial into the row; the place that it had before, if any, is void.
+    fn enqueue(&mut self, now: Instant, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        let ticket = self.row.push(now, key, peer.asked);
+        peer.links.queued(ticket);
         self.deadlines.set(Timer::Backoff(key), None);
         self.pump_dials(now);
     }
@@ -159,18 +175,20 @@ impl Manager {
         };
         if peer.links.dialling() == Dialling::Backoff {
             peer.links.stop_waiting();
-            self.dial_if_wanted(now, key, Urgency::Background);
+            self.dial_if_wanted(now, key);
         }
     }
 
     /// Dials at once, whatever the backoff says: the session is about to expire.
     pub(super) fn dial_last(&mut self, now: Instant, key: PeerKey) {
-        let Some(peer) = self.peers.get(key) else {
+        let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
         match peer.links.dialling() {
             Dialling::Idle | Dialling::Backoff if !peer.links.has_arrivals() => {
-                self.enqueue(now, key, Urgency::User);
+                // What the user has queued depends on it.
+                peer.asked = Urgency::User;
+                self.enqueue(now, key);
             }
             Dialling::Idle
             | Dialling::Backoff
@@ -208,10 +226,10 @@ impl Manager {
                 continue;
             }
             // The rate first: nobody is evicted for a dial that has to wait all the same.
-            let rate = self.row.rate.check(now).map_err(Some);
+            let rate = self.row.rate.check(now, entry.urgency).map_err(Some);
             match rate.and_then(|()| self.slot_for(now, entry)) {
                 Ok(()) => {
-                    let taken = self.row.rate.take(now);
+                    let taken = self.row.rate.take(now, entry.urgency);
                     debug_assert!(taken.is_ok(), "it was there");
                     self.dial(now, entry.key, 0);
                 }
@@ -223,22 +241,34 @@ impl Manager {
         }
     }
 
-    /// A slot for a dial: a free one, or that of an idle peer, or after `slot_wait` of a busy one.
-    /// If there is none, when to try again, or nothing if a slot has to be released first.
+    /// A slot for a dial: a free one, or that of an idle peer, or for the user's that of one in the
+    /// background, or after `slot_wait` that of a busy peer. If there is none, when to try again, or
+    /// nothing if a slot has to be released first.
     fn slot_for(&mut self, now: Instant, entry: Entry) -> Result<(), Option<Instant>> {
         let peer = self.peers.get(entry.key).ok_or(None)?;
         let (purpose, evictable) = (peer.doubt.purpose(), peer.evictable);
         loop {
-            match self.pool.acquire(now, entry.key, purpose, evictable) {
-                Ok(()) => return Ok(()),
-                Err(Full::Dials) => return Err(None),
-                Err(Full::Slots) => {}
-            }
+            let full = match self.pool.acquire(now, entry.key, purpose, evictable) {
+                Ok(()) => {
+                    self.pool.set_urgency(entry.key, entry.urgency);
+                    return Ok(());
+                }
+                Err(full) => full,
+            };
+            let background = match entry.urgency {
+                Urgency::User => self.pool.background_dial(),
+                Urgency::Background => None,
+            };
             let due = entry.since + self.config.slot_wait;
-            let victim = match self.pool.idle_victim() {
-                Some(victim) => victim,
-                None if now < due => return Err(Some(due)),
-                None => self.pool.busy_victim(now)?,
+            let victim = match (full, self.pool.idle_victim(), background) {
+                (Full::Slots, Some(idle), _) => idle,
+                (Full::Slots | Full::Dials, _, Some(dial)) => {
+                    self.call_off(now, dial);
+                    continue;
+                }
+                (Full::Dials, _, None) => return Err(None),
+                (Full::Slots, None, None) if now < due => return Err(Some(due)),
+                (Full::Slots, None, None) => self.pool.busy_victim(now)?,
             };
             self.evict(now, victim);
         }
@@ -308,6 +338,8 @@ impl Manager {
             return;
         };
         peer.doubt.failed(kind);
+        // Whoever asked was answered; from here on the machine tries by itself.
+        peer.asked = Urgency::Background;
         let last = peer.session.expiry == Expiry::LastDial && !peer.has_links();
         if !peer.has_links() {
             self.moved(key, Cause::AttemptFailed, reason);
@@ -316,7 +348,7 @@ impl Manager {
         if last {
             self.expire_session(now, key);
         }
-        self.dial_if_wanted(now, key, Urgency::Background);
+        self.dial_if_wanted(now, key);
         self.pump_dials(now);
     }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Event, PeerId, Reason, Undeliverable,
-    peer::{LinkId, PeerKey},
+    peer::{LinkId, PeerKey, urgency::Urgency},
     wire::code::CloseCode,
 };
 
@@ -167,6 +167,7 @@ impl Manager {
         };
         // First, so that nothing that follows dials again.
         peer.redial = Redial::OnDemand;
+        peer.asked = Urgency::Background;
         let confirmed: Vec<LinkId> = peer.links.confirmed().collect();
         let unconfirmed: Vec<LinkId> = peer.links.unconfirmed().collect();
         peer.links.stop_waiting();
@@ -331,14 +332,20 @@ impl Manager {
         self.close_keeping_session(now, key, CloseCode::Evicted, Reason::Evicted);
     }
 
-    /// Calls a doubtful dial off for a peer that has come. It has not failed: it waits for a slot
-    /// like any other.
+    /// Calls a doubtful dial off for a peer that has come.
     pub(super) fn make_way(&mut self, now: Instant, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
         peer.doubt.made_way();
-        if let Some(link) = peer.links.running() {
+        self.call_off(now, key);
+    }
+
+    /// Calls a dial off. It has not failed, and if it is wanted still it waits for a slot again.
+    pub(super) fn call_off(&mut self, now: Instant, key: PeerKey) {
+        let running = self.peers.get(key).and_then(|peer| peer.links.running());
+        debug_assert!(running.is_some(), "only what is under way is called off");
+        if let Some(link) = running {
             let code = CloseCode::CalledOff;
             self.close_link(now, link, code, Bytes::new(), Reason::CalledOff);
         }

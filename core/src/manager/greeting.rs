@@ -17,6 +17,7 @@ use crate::{
         chooser::{Candidate, Dialler},
         lifecycle::Cause,
         outbox::{Continuity, Memory},
+        urgency::Urgency,
     },
     transport::{Link, Stage},
     wire::{code::CloseCode, frame::Hello},
@@ -150,6 +151,7 @@ impl Manager {
         peer.turned_away = None;
         peer.failures.admitted();
         peer.doubt.confirmed();
+        peer.asked = Urgency::Background;
         let again = peer.counts.connections > 0 && !peer.is_live();
         peer.counts.connections += 1;
         let loser = peer.links.confirm(

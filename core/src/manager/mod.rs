@@ -212,7 +212,8 @@ impl Manager {
     /// The next thing to do. The bytes of a [`Transmit`] are in `buf`, which is cleared first.
     ///
     /// Every [`Action::Notify`] comes before the first [`Action::Transmit`]. Packets are built
-    /// when they are asked for, from the state at that moment; connections take turns.
+    /// when they are asked for, from the state at that moment; connections take turns of as many
+    /// bytes as one burst may have ([`set_segments_max`](Self::set_segments_max)).
     pub fn poll_action(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Action> {
         if let Some(event) = self.poll_event(now) {
             return Some(Action::Notify(event));

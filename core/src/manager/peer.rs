@@ -17,6 +17,7 @@ use crate::{
         pool::Evictable,
         processes::Processes,
         tenure::{Tenure, Turn},
+        urgency::Urgency,
     },
     wire::frame::{Accepts, LineId},
 };
@@ -36,6 +37,8 @@ pub(super) struct Peer {
     /// Why the last attempt or connection failed.
     pub(super) last_failure: Option<Reason>,
     pub(super) redial: Redial,
+    /// Who asks for the next dial, or for the one that is under way.
+    pub(super) asked: Urgency,
     pub(super) last_used: Instant,
     pub(super) evictable: Evictable,
     pub(super) tenure: Tenure,
@@ -182,6 +185,7 @@ impl Peer {
             not_before: None,
             last_failure: None,
             redial: Redial::OnDemand,
+            asked: Urgency::Background,
             last_used: now,
             evictable: Evictable::Yes,
             tenure: Tenure::default(),

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use super::{
     Manager, Timer,
-    dialling::Urgency,
     ending::Closing,
     peer::{Announced, Comes, Peer, Redial, Standing},
 };
@@ -165,7 +164,7 @@ impl Manager {
             known.redial = Redial::Wanted;
             known.last_used = now;
         }
-        self.dial_if_wanted(now, key, Urgency::User);
+        self.dial_for_user(now, key);
         self.refresh(now, key);
         Ok(())
     }
@@ -262,7 +261,7 @@ impl Manager {
                 peer.redial = Redial::OnDemand;
             }
         }
-        self.dial_if_wanted(now, key, Urgency::User);
+        self.dial_for_user(now, key);
     }
 
     fn count_use(&mut self, key: PeerKey, uses: u64) {

@@ -2,7 +2,7 @@
 
 use std::{time::Duration, time::Instant};
 
-use super::{Manager, Timer, dialling::Urgency};
+use super::{Manager, Timer};
 use crate::{
     Event, Flush as FlushPolicy,
     peer::{LinkId, PeerKey, outbox::Acknowledged, pool::Evictability},
@@ -75,7 +75,7 @@ impl Manager {
 
     fn refresh_absent(&mut self, now: Instant, key: PeerKey) {
         self.arm_session(now, key);
-        self.dial_if_wanted(now, key, Urgency::Background);
+        self.dial_if_wanted(now, key);
     }
 
     /// The open batch of a peer has waited long enough.

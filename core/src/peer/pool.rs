@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::PeerKey;
+use super::{PeerKey, urgency::Urgency};
 
 /// Whether a slot that could not be taken away before can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub(crate) struct Pool {
     idle: BTreeSet<(Instant, PeerKey)>,
     /// Doubtful dials, by their beginning.
     doubtful: BTreeSet<(Instant, PeerKey)>,
+    /// Background dials, by their beginning.
+    background: BTreeSet<(Instant, PeerKey)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +43,8 @@ struct Holder {
     /// When it was last used, while it is idle at both ends.
     idle_since: Option<Instant>,
     purpose: Purpose,
+    /// Who asks for it, if it is a dial.
+    urgency: Urgency,
     evictable: Evictable,
 }
 
@@ -79,6 +83,7 @@ impl Pool {
             evictable: BTreeSet::new(),
             idle: BTreeSet::new(),
             doubtful: BTreeSet::new(),
+            background: BTreeSet::new(),
         }
     }
 
@@ -96,7 +101,7 @@ impl Pool {
         evictable: Evictable,
     ) -> Result<(), Full> {
         if let Some(held) = self.holder(key) {
-            if purpose == Purpose::Arrival && held.purpose == Purpose::DoubtfulDial {
+            if purpose == Purpose::Arrival && held.makes_way() {
                 // It is there.
                 self.set_purpose(key, held, Purpose::Arrival);
             }
@@ -117,6 +122,7 @@ impl Pool {
             safe_until: now,
             idle_since: None,
             purpose,
+            urgency: Urgency::User,
             evictable,
         };
         self.holders[index] = Some(holder);
@@ -162,6 +168,12 @@ impl Pool {
         self.update(key, |holder| holder.idle_since = since)
     }
 
+    /// Who asks for the dial that the peer's slot is held for: the user, as long as nothing else is
+    /// said.
+    pub(crate) fn set_urgency(&mut self, key: PeerKey, urgency: Urgency) {
+        let _ = self.update(key, |holder| holder.urgency = urgency);
+    }
+
     /// Whether the peer's slot may be taken away.
     pub(crate) fn set_evictable(&mut self, key: PeerKey, evictable: Evictable) -> Evictability {
         self.update(key, |holder| holder.evictable = evictable)
@@ -176,6 +188,12 @@ impl Pool {
     /// for no other dial.
     pub(crate) fn doubtful_dial(&self) -> Option<PeerKey> {
         self.doubtful.first().map(|(_, key)| *key)
+    }
+
+    /// The background dial that has held its slot for the longest time, which is the one most likely
+    /// to be in vain: for dials that the user asks for.
+    pub(crate) fn background_dial(&self) -> Option<PeerKey> {
+        self.background.first().map(|(_, key)| *key)
     }
 
     /// The peer whose tenure ended first, idle or not, or when one will end. Dials and arrivals are
@@ -213,6 +231,8 @@ impl Pool {
         move_entry(&mut self.idle, key, idleness);
         let doubtfulness = [before, after].map(Holder::doubtfulness);
         move_entry(&mut self.doubtful, key, doubtfulness);
+        let background = [before, after].map(Holder::background_since);
+        move_entry(&mut self.background, key, background);
         let gained = |[before, after]: [Option<Instant>; 2]| before.is_none() && after.is_some();
         match gained(tenure) || gained(idleness) {
             true => Evictability::Gained,
@@ -257,6 +277,22 @@ impl Holder {
         let makes_way = self.evictable == Evictable::Yes && self.purpose == Purpose::DoubtfulDial;
         makes_way.then_some(self.safe_until)
     }
+
+    /// Since when it is a background dial, if its slot may be taken away at all.
+    fn background_since(self) -> Option<Instant> {
+        let is_background = self.purpose.is_dial() && self.urgency == Urgency::Background;
+        let makes_way = self.evictable == Evictable::Yes && is_background;
+        makes_way.then_some(self.safe_until)
+    }
+
+    /// Whether it is a dial that makes way for somebody, unless the peer is protected.
+    fn makes_way(self) -> bool {
+        match self.purpose {
+            Purpose::DoubtfulDial => true,
+            Purpose::Dial => self.urgency == Urgency::Background,
+            Purpose::Arrival | Purpose::Peer => false,
+        }
+    }
 }
 
 impl Purpose {
@@ -275,203 +311,4 @@ pub(crate) enum Full {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::epoch;
-    use proptest::prelude::*;
-    use std::collections::BTreeMap;
-
-    #[derive(Debug, Clone)]
-    enum Step {
-        Dial(u32),
-        DoubtfulDial(u32),
-        Arrival(u32),
-        Confirm(u32),
-        Release(u32),
-        Idle(u32),
-        Busy(u32),
-        Protect(u32),
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        (0..8u8, 0..12u32).prop_map(|(kind, key)| match kind {
-            0 => Step::Dial(key),
-            1 => Step::Arrival(key),
-            6 => Step::Confirm(key),
-            7 => Step::DoubtfulDial(key),
-            2 => Step::Release(key),
-            3 => Step::Idle(key),
-            4 => Step::Busy(key),
-            _ => Step::Protect(key),
-        })
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(1_000))]
-        #[test]
-        fn slots_never_exceed_the_limit_and_all_come_back(slots_max in 1..9usize, steps in prop::collection::vec(step(), 0..200)) {
-            let start = epoch();
-            let mut pool = Pool::new(slots_max);
-            let mut purposes: BTreeMap<PeerKey, Purpose> = BTreeMap::new();
-            for (tick, step) in steps.into_iter().enumerate() {
-                let now = start + Duration::from_millis(tick as u64);
-                match step {
-                    Step::Dial(key) | Step::DoubtfulDial(key) | Step::Arrival(key) => {
-                        let purpose = if matches!(step, Step::Dial(_)) {
-                            Purpose::Dial
-                        } else if matches!(step, Step::DoubtfulDial(_)) {
-                            Purpose::DoubtfulDial
-                        } else {
-                            Purpose::Arrival
-                        };
-                        let key = PeerKey::new(key);
-                        if pool.acquire(now, key, purpose, Evictable::Yes).is_ok() {
-                            let held = purposes.entry(key).or_insert(purpose);
-                            if (*held, purpose) == (Purpose::DoubtfulDial, Purpose::Arrival) {
-                                *held = Purpose::Arrival;
-                            }
-                        }
-                    }
-                    Step::Confirm(key) => {
-                        pool.confirm(now, PeerKey::new(key), Duration::from_millis(10));
-                        if let Some(held) = purposes.get_mut(&PeerKey::new(key)) {
-                            *held = Purpose::Peer;
-                        }
-                    }
-                    Step::Release(key) => {
-                        pool.release(PeerKey::new(key));
-                        purposes.remove(&PeerKey::new(key));
-                    }
-                    Step::Idle(key) => {
-                        let _ = pool.set_idle(PeerKey::new(key), Some(now));
-                    }
-                    Step::Busy(key) => {
-                        let _ = pool.set_idle(PeerKey::new(key), None);
-                    }
-                    Step::Protect(key) => {
-                        let _ = pool.set_evictable(PeerKey::new(key), Evictable::No);
-                    }
-                }
-                prop_assert_eq!(pool.len(), purposes.len());
-                prop_assert!(pool.len() <= slots_max);
-                let dials = purposes.values().filter(|purpose| purpose.is_dial()).count();
-                prop_assert_eq!(pool.dials, dials);
-                prop_assert!(dials <= pool.dials_max.max(1));
-                if let Some(victim) = pool.idle_victim() {
-                    prop_assert!(purposes.contains_key(&victim));
-                }
-                if let Some(dial) = pool.doubtful_dial() {
-                    prop_assert_eq!(purposes.get(&dial), Some(&Purpose::DoubtfulDial));
-                }
-            }
-            for key in 0..12 {
-                pool.release(PeerKey::new(key));
-            }
-            prop_assert!(pool.evictable.is_empty() && pool.idle.is_empty() && pool.doubtful.is_empty());
-            prop_assert_eq!((pool.slots, pool.dials), (0, 0));
-        }
-    }
-
-    #[test]
-    fn the_least_recently_used_goes_first_and_the_protected_stays() {
-        let start = epoch();
-        let at = |millis| start + Duration::from_millis(millis);
-        let [a, b, c] = [0, 1, 2].map(PeerKey::new);
-        let mut pool = Pool::new(3);
-        for key in [a, b, c] {
-            assert_eq!(
-                pool.acquire(start, key, Purpose::Arrival, Evictable::Yes),
-                Ok(())
-            );
-            pool.confirm(start, key, Duration::ZERO);
-        }
-        assert_eq!(pool.idle_victim(), None, "nobody is idle");
-        for (key, millis) in [(a, 30), (b, 10), (c, 20)] {
-            let change = pool.set_idle(key, Some(at(millis)));
-            assert_eq!(change, Evictability::Gained);
-        }
-        assert_eq!(pool.idle_victim(), Some(b));
-        let change = pool.set_evictable(b, Evictable::No);
-        assert_eq!(change, Evictability::AsBefore, "it has lost");
-        assert_eq!(pool.idle_victim(), Some(c));
-        assert_eq!(pool.set_idle(c, None), Evictability::AsBefore);
-        assert_eq!(pool.idle_victim(), Some(a));
-        let change = pool.set_evictable(b, Evictable::Yes);
-        assert_eq!(change, Evictability::Gained);
-        assert_eq!(pool.idle_victim(), Some(b));
-    }
-
-    #[test]
-    fn whoever_has_lost_its_connection_and_dials_again_is_left_alone() {
-        let start = epoch();
-        let key = PeerKey::new(0);
-        for purpose in [Purpose::Dial, Purpose::Arrival] {
-            let mut pool = Pool::new(1);
-            assert_eq!(pool.acquire(start, key, purpose, Evictable::Yes), Ok(()));
-            pool.confirm(start, key, Duration::ZERO);
-            pool.keep_for(key, purpose);
-            assert_eq!(pool.busy_victim(start), Err(None));
-            pool.confirm(start, key, Duration::ZERO);
-            assert_eq!(pool.busy_victim(start), Ok(key));
-            pool.keep_for(key, purpose);
-            pool.release(key);
-            assert_eq!(pool.dials, 0);
-        }
-    }
-
-    #[test]
-    fn the_oldest_doubtful_dial_makes_way_until_its_peer_shows_itself_or_is_protected() {
-        let start = epoch();
-        let [first, second, third] = [0, 1, 2].map(PeerKey::new);
-        let mut pool = Pool::new(3);
-        for (key, secs) in [(second, 2), (first, 1), (third, 3)] {
-            let at = start + Duration::from_secs(secs);
-            let slot = pool.acquire(at, key, Purpose::DoubtfulDial, Evictable::Yes);
-            assert_eq!(slot, Ok(()));
-        }
-        assert_eq!(pool.busy_victim(start), Err(None), "not for other dials");
-        assert_eq!(pool.doubtful_dial(), Some(first));
-        let _ = pool.set_evictable(first, Evictable::No);
-        assert_eq!(pool.doubtful_dial(), Some(second));
-        let slot = pool.acquire(start, second, Purpose::Arrival, Evictable::Yes);
-        assert_eq!((slot, pool.doubtful_dial()), (Ok(()), Some(third)));
-        pool.confirm(start, third, Duration::ZERO);
-        assert_eq!(pool.doubtful_dial(), None);
-    }
-
-    #[test]
-    fn a_busy_peer_is_safe_for_its_tenure() {
-        let start = epoch();
-        let tenure = Duration::from_secs(1);
-        let mut pool = Pool::new(1);
-        let key = PeerKey::new(0);
-        assert_eq!(pool.busy_victim(start), Err(None));
-        assert_eq!(
-            pool.acquire(start, key, Purpose::Dial, Evictable::Yes),
-            Ok(())
-        );
-        let late = start + 9 * tenure;
-        assert_eq!(pool.busy_victim(late), Err(None), "not confirmed");
-        pool.confirm(late, key, tenure);
-        assert_eq!(pool.busy_victim(late), Err(Some(late + tenure)));
-        pool.confirm(late + tenure, key, tenure);
-        assert_eq!(pool.busy_victim(late + tenure), Ok(key), "it began once");
-    }
-
-    #[test]
-    fn the_first_whose_tenure_ends_goes_first() {
-        let start = epoch();
-        let mut pool = Pool::new(2);
-        let [long, short] = [0, 1].map(PeerKey::new);
-        for (key, secs) in [(long, 9), (short, 2)] {
-            let slot = pool.acquire(start, key, Purpose::Arrival, Evictable::Yes);
-            assert_eq!(slot, Ok(()));
-            pool.confirm(start, key, Duration::from_secs(secs));
-        }
-        let end = |secs| start + Duration::from_secs(secs);
-        assert_eq!(pool.busy_victim(end(1)), Err(Some(end(2))));
-        assert_eq!(pool.busy_victim(end(3)), Ok(short));
-        pool.release(short);
-        assert_eq!(pool.busy_victim(end(3)), Err(Some(end(9))));
-    }
-}
+mod tests;

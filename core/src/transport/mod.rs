@@ -19,7 +19,7 @@ pub(crate) use silence::Verdict;
 
 use crate::{
     Config, Credentials, Datagram, Incarnation, PeerId, Reason,
-    peer::{LinkId, chooser::Dialler},
+    peer::{LinkId, chooser::Dialler, turns::Turns},
     rng::Rng,
     wire::{code::CloseCode, record},
 };
@@ -32,6 +32,11 @@ const REPLIES_MAX: usize = 64;
 /// UDP carries at most this many bytes at a time, and so does one burst of datagrams (GSO): the
 /// kernel refuses a longer one, and everything in it is lost.
 const BURST_BYTES_MAX: usize = 65_507;
+
+/// The longest datagram that path MTU discovery looks for. One burst of them is the turn of a
+/// connection with packets to send: shorter ones would have bursts of the same length cost some
+/// connections more turns than others.
+const DATAGRAM_BYTES_MAX: usize = 1_452;
 
 /// Longer than the idle timeout of any connection, however long its probe timeout.
 const BEYOND_ANY_TIMEOUT: Duration = Duration::from_secs(86_400);
@@ -48,8 +53,9 @@ pub(crate) struct Transport {
     /// Indexed by [`LinkId`], which is the endpoint's own index.
     links: Vec<Slot>,
     count: usize,
-    dirty: Queue,
-    ready: Queue,
+    dirty: VecDeque<LinkId>,
+    /// Those that have packets, or may have.
+    ready: Turns<LinkId>,
     replies: VecDeque<(Transmit, Vec<u8>)>,
     segments_max: usize,
     started: Instant,
@@ -76,9 +82,6 @@ enum Exchanged {
     Nothing,
     Something,
 }
-
-/// Links that wait for something, each once.
-type Queue = VecDeque<LinkId>;
 
 /// Where a datagram went.
 pub(crate) enum Arrival {
@@ -127,8 +130,8 @@ impl Transport {
             },
             links: Vec::new(),
             count: 0,
-            dirty: Queue::new(),
-            ready: Queue::new(),
+            dirty: VecDeque::new(),
+            ready: Turns::new(DATAGRAM_BYTES_MAX),
             replies: VecDeque::new(),
             segments_max: 1,
             started: now,
@@ -142,6 +145,8 @@ impl Transport {
 
     pub(crate) fn set_segments_max(&mut self, segments: usize) {
         self.segments_max = segments.max(1);
+        let burst = self.segments_max.saturating_mul(DATAGRAM_BYTES_MAX);
+        self.ready.set_quantum(burst.min(BURST_BYTES_MAX));
     }
 
     /// Connections, those that are closing included.
@@ -363,7 +368,7 @@ impl Transport {
         if let Some(slot) = self.slot_mut(id)
             && std::mem::replace(&mut slot.ready, Queued::Yes) == Queued::No
         {
-            self.ready.push_back(id);
+            self.ready.join(id);
         }
     }
 
@@ -470,18 +475,18 @@ impl Transport {
         Some(transmit)
     }
 
-    /// The next connection in turn whose packets are to be polled.
+    /// The connection in turn whose packets are to be polled.
     pub(crate) fn next_ready(&mut self) -> Option<LinkId> {
         loop {
-            let id = self.ready.pop_front()?;
-            if let Some(slot) = self.slot_mut(id) {
-                slot.ready = Queued::No;
+            let id = self.ready.current()?;
+            if self.slot_mut(id).is_some() {
                 return Some(id);
             }
+            self.ready.leave();
         }
     }
 
-    /// The connection's next packets. It goes to the end of the row as long as it has some.
+    /// The next packets of the connection in turn. It is in the row as long as it has some.
     pub(crate) fn poll_transmit(
         &mut self,
         now: Instant,
@@ -490,11 +495,20 @@ impl Transport {
     ) -> Option<Transmit> {
         buf.clear();
         let segments_max = self.segments_max;
-        let link = self.link_mut(id)?;
-        let fitting = BURST_BYTES_MAX / usize::from(link.connection.current_mtu()).max(1);
-        let transmit = link.poll_transmit(now, segments_max.min(fitting).max(1), buf)?;
-        self.mark_ready(id);
-        Some(transmit)
+        let transmit = self.link_mut(id).and_then(|link| {
+            let fitting = BURST_BYTES_MAX / usize::from(link.connection.current_mtu()).max(1);
+            link.poll_transmit(now, segments_max.min(fitting).max(1), buf)
+        });
+        match &transmit {
+            Some(transmit) => self.ready.spend(transmit.size),
+            None => {
+                self.ready.leave();
+                if let Some(slot) = self.slot_mut(id) {
+                    slot.ready = Queued::No;
+                }
+            }
+        }
+        transmit
     }
 }
 

@@ -8,3 +8,4 @@ mod raw;
 mod records;
 mod scene;
 mod sealed;
+mod session;

@@ -35,6 +35,8 @@ pub(crate) const YOURS_LEN: usize = 1 + 16 + 8 + 8;
 /// What a hello says, apart from what never matters here.
 pub(crate) struct RawHello {
     pub(crate) version: u16,
+    /// When the process started that says it.
+    pub(crate) started_ms: u64,
     pub(crate) sealed: bool,
     pub(crate) line: [u8; 16],
     pub(crate) first: u64,
@@ -47,6 +49,7 @@ impl Default for RawHello {
     fn default() -> Self {
         Self {
             version: 1,
+            started_ms: 1_780_000_000_000,
             sealed: false,
             line: [7; 16],
             first: 0,
@@ -251,9 +254,14 @@ impl RawPeer {
 
     /// What both ends export for what the dialler seals, without a mesh key.
     pub(crate) fn export(&mut self, label: &[u8], out: &mut [u8]) {
+        self.export_of(label, 0, out);
+    }
+
+    /// The same for a direction: 0 is the dialler's.
+    pub(crate) fn export_of(&mut self, label: &[u8], direction: u8, out: &mut [u8]) {
         // Version, direction, no mesh key.
         let mut context = [0; 36];
-        context[1] = 1;
+        (context[1], context[2]) = (1, direction);
         let session = self.connection().crypto_session();
         let exported = session.export_keying_material(out, label, &context);
         assert!(exported.is_ok(), "the handshake is done");
@@ -289,13 +297,13 @@ impl RawPeer {
         self.write_control(&frame);
     }
 
-    fn hello(&mut self, hello: &RawHello) -> Vec<u8> {
+    pub(crate) fn hello(&mut self, hello: &RawHello) -> Vec<u8> {
         let mut check = [0; 8];
         if hello.sealed {
             self.export(b"EXPORTER-quicpool-check", &mut check);
         }
         let mut body = hello.version.to_be_bytes().to_vec();
-        body.extend(1_780_000_000_000u64.to_be_bytes());
+        body.extend(hello.started_ms.to_be_bytes());
         body.extend(99u64.to_be_bytes());
         body.extend(1u64.to_be_bytes());
         body.push(hello.sealed.into());

@@ -95,7 +95,7 @@ fn line_of(peer: &mut RawPeer) -> [u8; 16] {
 }
 
 /// Opens a record that was sealed with this key and nonce, and no other.
-fn open(key: &[u8; 32], nonce: u64, line: &[u8; 16], record: &[u8]) -> Vec<u64> {
+pub(crate) fn open(key: &[u8; 32], nonce: u64, line: &[u8; 16], record: &[u8]) -> Vec<u64> {
     let cipher = ChaCha20Poly1305::new(key.into());
     let mut bytes = [0; 12];
     bytes[4..].copy_from_slice(&nonce.to_be_bytes());
@@ -103,6 +103,11 @@ fn open(key: &[u8; 32], nonce: u64, line: &[u8; 16], record: &[u8]) -> Vec<u64> 
     let aad = &[line, header].concat();
     let body = cipher.decrypt(&Nonce::from(bytes), Payload { msg, aad });
     let body = body.expect("sealed with the key of this connection and the count of its records");
+    numbers(&body)
+}
+
+/// The messages of a body, each of which is a number.
+pub(crate) fn numbers(body: &[u8]) -> Vec<u64> {
     body.chunks(9)
         .map(|message| u64::from_be_bytes(message[1..].try_into().expect("eight bytes")))
         .collect()
