@@ -231,12 +231,13 @@ impl fmt::Display for Report {
         )?;
         write!(
             f,
-            "{:.0} messages/s of {} B for {:.2} s; latency p50 {p50} us, p99 {p99} us; {} reconnects, {} evictions",
+            "{:.0} messages/s of {} B for {:.2} s; latency p50 {p50} us, p99 {p99} us; {} reconnects, {} evictions, at most {} connections",
             self.messages_per_second(),
             self.size,
             self.elapsed.as_secs_f64(),
             self.reconnects,
-            self.evictions
+            self.evictions,
+            self.connections_peak
         )
     }
 }

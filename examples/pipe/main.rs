@@ -8,21 +8,28 @@
 //!
 //! Both ends exit with 0 only if the other end has all of it.
 
+mod watch;
+
 use std::{
-    cell::Cell, error::Error, net::SocketAddr, path::PathBuf, process, time::Duration,
-    time::Instant,
+    cell::Cell,
+    error::Error,
+    net::SocketAddr,
+    path::PathBuf,
+    process,
+    time::{Duration, Instant},
 };
 
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use quicpool::{
-    Config, ConnectionManager, ConnectionStatus, Event, Events, EventsError, Identity,
-    IdentityFile, Peer, PeerAddr, PeerError, PeerId, Reason, SendError, TokioRuntime,
+    Config, ConnectionManager, Identity, IdentityFile, Peer, PeerAddr, PeerError, PeerId,
+    SendError, TokioRuntime,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    time::{sleep_until, timeout_at},
+    time::sleep_until,
 };
+use watch::watch;
 
 /// Bytes of a message, such that a few fill a batch.
 const CHUNK_BYTES: usize = 16 * 1024;
@@ -36,9 +43,6 @@ const DATA: u8 = 0;
 const END: u8 = 1;
 /// All bytes were written, and this is how many.
 const COMPLETE: u8 = 2;
-
-/// How long a lost connection may take to come back.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Parser)]
 #[command(about = "Bytes in at one end, the same bytes out at the other")]
@@ -74,6 +78,20 @@ struct Own {
     /// File that keeps this end's identity; a new identity each time by default
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
+    /// Seconds of silence after which a connection counts as dead, 1 to 600; 15 by default
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    liveness_timeout: Option<Duration>,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+/// What has been copied.
+struct Copied {
+    bytes: u64,
+    connections: u64,
 }
 
 #[tokio::main]
@@ -112,7 +130,9 @@ async fn run(command: Command) -> Result<i32, Box<dyn Error>> {
     close(&manager).await?;
     progress.finish_and_clear();
     let elapsed = started.elapsed().as_secs_f64();
-    eprintln!("{} bytes in {elapsed:.3} s", copied?);
+    let Copied { bytes, connections } = copied?;
+    let plural = if connections == 1 { "" } else { "s" };
+    eprintln!("{bytes} bytes in {elapsed:.3} s, over {connections} connection{plural}");
     Ok(0)
 }
 
@@ -130,7 +150,9 @@ async fn bind_to(addr: SocketAddr, own: &Own) -> Result<ConnectionManager, quicp
         Some(path) => IdentityFile::load_or_create(path)?,
         None => Identity::generate(),
     };
-    Ok(ConnectionManager::bind(TokioRuntime, addr, identity, Config::default()).await?)
+    let mut config = Config::default();
+    config.liveness_timeout = own.liveness_timeout.unwrap_or(config.liveness_timeout);
+    Ok(ConnectionManager::bind(TokioRuntime, addr, identity, config).await?)
 }
 
 /// Any address that can reach the peer.
@@ -146,7 +168,7 @@ async fn copy(
     command: &Command,
     manager: &ConnectionManager,
     progress: &ProgressBar,
-) -> Result<u64, Box<dyn Error>> {
+) -> Result<Copied, Box<dyn Error>> {
     let (_, events) = manager.subscribe();
     let other = Cell::new(None);
     let copy = async {
@@ -158,7 +180,7 @@ async fn copy(
     tokio::select! {
         biased;
         copied = copy => copied,
-        why = watch(events, &other) => Err(why),
+        why = watch(events, &other, progress) => Err(why),
     }
 }
 
@@ -166,7 +188,7 @@ async fn listen(
     manager: &ConnectionManager,
     sender: &Cell<Option<PeerId>>,
     progress: &ProgressBar,
-) -> Result<u64, Box<dyn Error>> {
+) -> Result<Copied, Box<dyn Error>> {
     eprintln!("{}", manager.peer_addr());
     let mut out = tokio::io::stdout();
     let mut messages = Vec::new();
@@ -190,7 +212,7 @@ async fn listen(
                     out.flush().await?;
                     let complete = tagged(COMPLETE, written);
                     manager.send(message.from, complete).await?;
-                    return Ok(written);
+                    return copied(&manager.peer(message.from)?, written).await;
                 }
                 _ => return Err("the sender has another idea of how this goes".into()),
             }
@@ -205,7 +227,7 @@ async fn send(
     to: PeerAddr,
     listener: &Cell<Option<PeerId>>,
     progress: &ProgressBar,
-) -> Result<u64, Box<dyn Error>> {
+) -> Result<Copied, Box<dyn Error>> {
     let peer = manager.peer(to)?;
     peer.connect().await?;
     listener.set(Some(to.id));
@@ -224,9 +246,16 @@ async fn send(
     insist(&peer, &tagged(END, sent)).await?;
     let answer = manager.recv().await?;
     if answer.from == to.id && *answer.payload == tagged(COMPLETE, sent) {
-        return Ok(sent);
+        return copied(&peer, sent).await;
     }
     Err("the listener has another idea of how this goes".into())
+}
+
+/// All of it, and how many connections it took.
+async fn copied(peer: &Peer, bytes: u64) -> Result<Copied, Box<dyn Error>> {
+    let metrics = peer.metrics().await?;
+    let connections = metrics.map_or(0, |metrics| metrics.connections);
+    Ok(Copied { bytes, connections })
 }
 
 /// Sends, also to a peer that has failed so often that it is left alone for a while.
@@ -245,44 +274,6 @@ fn tagged(tag: u8, bytes: u64) -> [u8; 9] {
     let mut message = [tag; 9];
     message[1..].copy_from_slice(&bytes.to_be_bytes());
     message
-}
-
-/// Ends when the other end has left, and says why. A connection that is lost comes back by itself,
-/// if it does so in time.
-async fn watch(mut events: Events, other: &Cell<Option<PeerId>>) -> Box<dyn Error> {
-    // Until when it may come back. Its dials make events too, and none of them buys it time.
-    let mut lost_until = None;
-    loop {
-        let until = lost_until.unwrap_or_else(|| Instant::now() + PATIENCE);
-        let Ok(event) = timeout_at(until.into(), events.next()).await else {
-            if lost_until.is_some() {
-                return "the other end is gone".into();
-            }
-            continue;
-        };
-        match event {
-            Ok(Event::StatusChanged {
-                peer, to, reason, ..
-            }) if other.get() == Some(peer) => {
-                if reason == Reason::Goodbye {
-                    return format!("the other end has left: {reason}").into();
-                }
-                lost_until = if to == ConnectionStatus::Connected {
-                    None
-                } else {
-                    lost_until.or(Some(Instant::now() + PATIENCE))
-                };
-            }
-            Ok(Event::Undelivered { peer, reason, .. }) if other.get() == Some(peer) => {
-                return format!("the other end has not got all of it: {reason}").into();
-            }
-            Ok(Event::PeerRestarted { peer, .. }) if other.get() == Some(peer) => {
-                return "the other end has restarted".into();
-            }
-            Ok(_) | Err(EventsError::Missed(_)) => {}
-            Err(error) => return error.into(),
-        }
-    }
 }
 
 /// An error with its causes, in one line.
