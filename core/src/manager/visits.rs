@@ -10,7 +10,6 @@ use std::time::Instant;
 
 use super::{
     Manager, Timer,
-    dialling::Urgency,
     peer::{Comes, Redial},
 };
 use crate::peer::PeerKey;
@@ -41,6 +40,6 @@ impl Manager {
         if peer.redial == Redial::OnDemand {
             peer.redial = Redial::Wanted;
         }
-        self.dial_if_wanted(now, key, Urgency::Background);
+        self.dial_if_wanted(now, key);
     }
 }
