@@ -182,6 +182,7 @@ impl Manager {
         self.moved(key, Cause::Confirmed, Reason::Confirmed);
         self.count_peak();
         self.ask_whether_alive(key);
+        self.call_waiting(key);
         if let Some(loser) = loser {
             // Our hello on the one that stays leaves first: the other end is never without.
             self.transport.mark_ready(id);

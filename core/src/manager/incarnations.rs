@@ -7,10 +7,7 @@ use bytes::Bytes;
 use super::Manager;
 use crate::{
     Event, Incarnation, Reason, Undeliverable,
-    peer::{
-        LinkId, PeerKey,
-        processes::{Claim, Presence},
-    },
+    peer::{LinkId, PeerKey, processes::Claim},
     transport::{Link, Stage},
     wire::{
         code::{self, CloseCode},
@@ -39,12 +36,10 @@ impl Manager {
         let Some(peer) = self.peers.get(key) else {
             return Admission::NotNow;
         };
-        let live = peer.links.live();
-        let presence = match live {
-            Some(_) => Presence::Connected,
-            None => Presence::Absent,
-        };
-        match peer.processes.judge(hello.incarnation, presence) {
+        match peer
+            .processes
+            .judge(hello.incarnation, peer.links.presence())
+        {
             Claim::Same | Claim::Next => Admission::Admitted,
             Claim::Waits => {
                 self.let_wait(now, id, key, hello);
@@ -136,7 +131,8 @@ impl Manager {
         self.close_link(now, id, CloseCode::Busy, bytes, reason);
     }
 
-    /// The last connection of a peer has ended: who waits for its place is looked at again.
+    /// The last connection of a peer has ended, or one of another process is confirmed: who waits is
+    /// looked at again.
     pub(super) fn call_waiting(&mut self, key: PeerKey) {
         let waiting = self.peers.get(key).map(|peer| peer.processes.waiting());
         for link in waiting.into_iter().flatten() {
@@ -144,7 +140,7 @@ impl Manager {
         }
     }
 
-    /// Acts upon the hello of a process that waits, once the place is free.
+    /// Acts upon the hello of a process that waits, once the place is free, or its own.
     pub(super) fn greet_waiting(&mut self, now: Instant, id: LinkId) -> Result<(), CloseCode> {
         let Some(link) = self.transport.link_mut(id) else {
             return Ok(());
@@ -153,9 +149,13 @@ impl Manager {
             return Ok(());
         };
         let hello = **hello;
-        let Some(peer) = self.peers.get_mut(key).filter(|peer| !peer.is_live()) else {
+        let Some(peer) = self.peers.get_mut(key) else {
             return Ok(());
         };
+        let presence = peer.links.presence();
+        if !peer.processes.is_free_for(id, presence) {
+            return Ok(());
+        }
         peer.processes.leave(id);
         link.stage = Stage::Greeted;
         self.greeted(now, id, key, hello)

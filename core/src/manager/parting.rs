@@ -45,9 +45,12 @@ impl Manager {
             Some(code) if code.is_deliberate() => Parting::Deliberate,
             Some(_) | None => Parting::Error,
         };
-        let current = |code: &CloseCode| match *code == CloseCode::Forgotten {
-            true => !is_former,
-            false => !stale,
+        // What is said to a process that we no longer are, since we were told to begin anew, is not
+        // said to us.
+        let current = |code: &CloseCode| match code {
+            CloseCode::Forgotten => !is_former,
+            CloseCode::IdentityInUse => !is_former && !stale,
+            _ => !stale,
         };
         let code = ending.code.filter(current);
         // First, so that nothing is left to dial for.

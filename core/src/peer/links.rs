@@ -10,6 +10,7 @@ mod check;
 use super::{
     LinkId,
     chooser::{Candidate, Chooser},
+    processes::Presence,
 };
 use crate::PeerId;
 
@@ -64,6 +65,14 @@ impl Links {
     /// Whether messages can be sent at this moment.
     pub(crate) fn is_live(&self) -> bool {
         self.live().is_some()
+    }
+
+    /// The same, as those ask who wait for the peer's place.
+    pub(crate) fn presence(&self) -> Presence {
+        match self.is_live() {
+            true => Presence::Connected,
+            false => Presence::Absent,
+        }
     }
 
     /// Whether any connection is open, confirmed or not.

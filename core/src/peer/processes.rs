@@ -145,9 +145,18 @@ impl Processes {
     }
 
     fn waited(&self, until: Instant, wanted: Age) -> impl Iterator<Item = &Waiting> {
-        let age = |process| self.present.map(|present| age(process, present));
+        // Whoever has the place may have come on two connections: it waits for nobody on the other.
+        let others = |process| self.present.filter(|present| *present != process);
+        let age = move |process| others(process).map(|present| age(process, present));
         let waited = move |w: &&Waiting| w.since <= until && age(w.process) == Some(wanted);
         self.waiting.iter().filter(waited)
+    }
+
+    /// Whether the process on this connection need not wait any longer: nobody has the place that it
+    /// waits for, or it has got it on another connection.
+    pub(crate) fn is_free_for(&self, link: LinkId, presence: Presence) -> bool {
+        let mut waiting = self.waiting.iter().filter(|w| w.link == link);
+        waiting.any(|w| presence == Presence::Absent || Some(w.process) == self.present)
     }
 
     /// Gives connections other names.
@@ -172,6 +181,26 @@ mod tests {
 
     use super::*;
     use crate::testing::epoch;
+
+    #[test]
+    fn who_comes_on_two_connections_does_not_wait_for_itself_on_the_other() {
+        let mut processes = of(&[process(1)]);
+        let [first, second] = [1, 2].map(|index| LinkId::new(index, 0));
+        for link in [first, second] {
+            processes.wait(epoch(), link, process(2));
+            assert!(!processes.is_free_for(link, Presence::Connected));
+            assert!(processes.is_free_for(link, Presence::Absent));
+        }
+        processes.leave(first);
+        processes.adopt(process(2));
+        assert!(
+            !processes.is_free_for(first, Presence::Absent),
+            "it has left"
+        );
+        assert!(processes.is_free_for(second, Presence::Connected));
+        assert!(!processes.prevails(second, epoch()));
+        assert_eq!(processes.refused(epoch()), []);
+    }
 
     #[test]
     fn the_later_of_two_processes_is_the_peer_once_it_has_answered_or_nobody_is_there() {

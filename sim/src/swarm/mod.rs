@@ -117,6 +117,8 @@ pub enum Property {
     OneConnection,
     /// No connection is lost to an error on a path where nothing happens to datagrams.
     KeptAlive,
+    /// Who cannot be dialled dials again by itself when its connection was closed as idle.
+    LooksIn,
     /// Once every peer has forgotten the others, every map and queue is empty.
     NothingLeftBehind,
     /// Every message between nodes that are well again is taken or reported within a bounded time.

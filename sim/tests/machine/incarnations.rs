@@ -240,6 +240,26 @@ fn two_processes_that_both_talk_to_the_same_peers_come_to_rest_with_the_later_on
     }
 }
 
+/// Found by storms of twins: the two connections of the newcomer were taken for two processes.
+#[test]
+fn a_process_that_comes_on_two_connections_does_not_supersede_itself() {
+    let mut net = Net::new(3).latency(ms(20));
+    let (earlier, b) = (net.node(Config::default()), net.node(Config::default()));
+    net.introduce_one_way(earlier, b);
+    net.advance(ms(5));
+    let later = twin_of(&mut net, earlier, &[b]);
+    net.introduce_one_way(b, later);
+    for (from, to) in [(earlier, b), (b, earlier)] {
+        delay(&mut net, from, to, ms(15));
+    }
+    net.connect(earlier, b);
+    net.connect(later, b);
+    net.connect(b, later);
+    net.advance(secs(2));
+    assert_eq!((told(&net, earlier, b), told(&net, later, b)), (1, 0));
+    assert_eq!(net.status(later, b), Some(Connected));
+}
+
 #[test]
 fn a_hello_of_a_dead_process_that_comes_late_disturbs_nobody() {
     let mut net = Net::new(3).latency(ms(10));

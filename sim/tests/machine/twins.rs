@@ -111,11 +111,8 @@ impl Storm {
         for _ in 0..self.draws.between(1..6) {
             let sent = self.net.peer_metrics(from, to);
             let number = sent.map_or(0, |of| of.messages_accepted);
-            let message = [
-                &(from.index() as u64).to_be_bytes()[..],
-                &number.to_be_bytes(),
-            ]
-            .concat();
+            let from_name = self.name(from);
+            let message = [from_name.to_be_bytes(), number.to_be_bytes()].concat();
             // One that was superseded may be refused for a while.
             let _ = self.net.try_send(from, to, &message);
         }
@@ -145,14 +142,13 @@ impl Storm {
 
     /// Keeps what was taken, by who has sent it.
     fn look(&mut self) {
-        for node in self.twins.into_iter().chain(self.peers) {
+        for node in self.all() {
             for message in self.net.received(node) {
                 let (from, number) = message.payload.split_at(8);
                 let [from, number] = [from, number].map(|part| {
                     u64::from_be_bytes(part.try_into().expect("a number has eight bytes"))
                 });
-                let from = self.net.ids().find(|id| id.index() as u64 == from);
-                let from = from.expect("a node has sent it");
+                let from = self.all()[from as usize];
                 self.taken.entry((node, from)).or_default().push(number);
             }
         }
@@ -231,6 +227,17 @@ impl Storm {
         assert!(lost.is_empty(), "{from} to {to}: lost {lost:?}; {self}");
     }
 
+    fn all(&self) -> [NodeId; 4] {
+        let ([a, b], [c, d]) = (self.twins, self.peers);
+        [a, b, c, d]
+    }
+
+    /// What messages call their sender: twins have the same id.
+    fn name(&self, node: NodeId) -> u64 {
+        let place = self.all().iter().position(|other| *other == node);
+        place.expect("it is one of them") as u64
+    }
+
     fn times_told(&self, node: NodeId, by: NodeId) -> usize {
         let peer = self.net.peer_id(by);
         let told = Event::IdentityInUse { peer };
@@ -239,7 +246,7 @@ impl Storm {
     }
 
     fn dials(&self) -> u64 {
-        let all = self.twins.into_iter().chain(self.peers);
+        let all = self.all().into_iter();
         all.map(|node| counters(&self.net, node).dials).sum()
     }
 }

@@ -9,7 +9,8 @@
 //! - [`calm`]: no connection is lost where nothing happens to it.
 //! - [`progress`]: senders hear of what is taken.
 //! - [`punctual`]: batches leave in time.
-//! - [`backoff`]: dials after failures keep their distance, and come.
+//! - [`backoff`]: dials after failures keep their distance, and come; [`visits`]: so do those of
+//!   processes that nobody can dial.
 //! - [`records`]: nothing that is sealed is legible on the wire, no nonce is used twice, and what
 //!   was accepted is in records; [`wire`] and [`quic`] find them.
 //! - [`tally`]: counters say what was seen to happen.
@@ -26,6 +27,7 @@ mod quic;
 mod records;
 mod sample;
 mod tally;
+mod visits;
 mod wire;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -44,6 +46,7 @@ use self::{
     records::{Records, body_max},
     sample::Sample,
     tally::Tally,
+    visits::Visits,
     wire::{Leaving, Wire},
 };
 use super::{
@@ -113,6 +116,7 @@ struct Pair {
     expiry: Expiry,
     kept_alive: KeptAlive,
     punctual: Punctual,
+    visits: Visits,
 }
 
 /// Two nodes, and what is between them.
@@ -163,6 +167,13 @@ impl Audit {
         self.processes[node.index()].tally.take(messages);
     }
 
+    /// The application of a node is about to end its session with another.
+    pub(super) fn end_session(&mut self, node: usize, with: usize) {
+        if let Some(pair) = self.processes[node].pairs.get_mut(with) {
+            pair.visits.end();
+        }
+    }
+
     /// Time has passed without anything that happened.
     pub(super) fn pass(&mut self, at: Duration) {
         self.log.at = at;
@@ -170,6 +181,9 @@ impl Audit {
             self.log.node = Some(*node);
             for pair in &mut process.pairs {
                 pair.backoff.pass(&mut self.log, &process.config);
+                if process.sample.waiting_dials == 0 {
+                    pair.visits.pass(&mut self.log, &process.config);
+                }
             }
             process.tally.look(&mut self.log);
         }
@@ -276,15 +290,10 @@ impl Audit {
             *reason == Reason::Evicted && is_busy.outbox_bytes > 0,
             "a busy peer gave up its slot for another"
         );
-        sometimes!(
-            log,
-            self.hidden.contains(&place)
-                && *reason == Reason::Dialling
-                && is_busy.outbox_bytes == 0
-                && is_busy.connections > 0,
-            "a hidden peer looked in"
-        );
         let pair = &mut process.pairs[peer];
+        if self.hidden.contains(&place) {
+            pair.visits.hear(log, event);
+        }
         pair.backoff.hear(log, &process.config, event);
         pair.expiry.hear(log, event);
     }
@@ -409,6 +418,7 @@ impl Audit {
             if scene.is_held_up {
                 pair.backoff.hold_up();
                 pair.punctual.excuse();
+                pair.visits.end();
             }
             let path = || path(scene, self.nodes[peer]);
             pair.punctual

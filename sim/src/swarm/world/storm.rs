@@ -113,6 +113,7 @@ impl World<'_> {
         }
         self.observe();
         self.disturb(|from, to| (from, to) == (a, b) || (from, to) == (b, a));
+        self.audit.borrow_mut().end_session(a, b);
         self.net.disconnect(self.nodes[a], self.nodes[b]);
         true
     }

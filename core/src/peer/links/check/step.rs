@@ -10,12 +10,7 @@ use super::{
     world::{Connection, Demand, End, Hello, Party, Stage, Underway, World},
 };
 use crate::{
-    peer::{
-        LinkId,
-        chooser::Candidate,
-        links::Loss,
-        processes::{Claim, Presence},
-    },
+    peer::{LinkId, chooser::Candidate, links::Loss, processes::Claim},
     testing::epoch,
     wire::code::CloseCode,
 };
@@ -187,13 +182,13 @@ impl World {
         }
     }
 
-    /// `Manager::greet_waiting`: whoever waits gets the place of who is gone.
+    /// `Manager::greet_waiting`: whoever waits gets the place of who is gone, or has it already.
     fn greet_waiting(&mut self, rule: Rule, end: End) {
         let waiting: Vec<LinkId> = self.party(end).processes.waiting().collect();
         for link in waiting {
             let party = self.party_mut(end);
-            if party.links.is_live() {
-                return;
+            if !party.processes.is_free_for(link, party.links.presence()) {
+                continue;
             }
             party.processes.leave(link);
             let side = self.connection_mut(link).side_mut(end);
@@ -208,11 +203,10 @@ impl World {
         self.connection_mut(link).side_mut(end).hello = Some(hello);
         let party = self.party_mut(end);
         // `Manager::check_incarnation`.
-        let presence = match party.links.is_live() {
-            true => Presence::Connected,
-            false => Presence::Absent,
-        };
-        match party.processes.judge(hello.incarnation, presence) {
+        match party
+            .processes
+            .judge(hello.incarnation, party.links.presence())
+        {
             Claim::Same => {}
             Claim::Next => {}
             Claim::Waits => {
