@@ -101,10 +101,11 @@ fn transport(config: &Config) -> TransportConfig {
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(STREAMS))
         .stream_receive_window(varint(stream_window))
-        // Data can fill its own window and no more, so the rest is left for acknowledgements.
-        .receive_window(varint(stream_window + 2 * config.control_reserve))
+        .receive_window(varint(receive_window(config)))
         .send_window(send_window(config) as u64)
-        .send_fairness(false)
+        // Without it quinn-proto finishes a stream that it has begun, whatever has priority: under
+        // load the data stream is never finished, and acknowledgements would wait for as long.
+        .send_fairness(true)
         .congestion_controller_factory(Arc::new(Windows::default()))
         .datagram_receive_buffer_size(None)
         // Counted from the first packet sent after the last one received (RFC 9000 section 10.1),
@@ -118,6 +119,14 @@ fn transport(config: &Config) -> TransportConfig {
 /// has all arrived.
 fn stream_window(config: &Config) -> usize {
     config.inbox_bytes_max.max(config.record_bytes_max()) + config.record_bytes_max()
+}
+
+/// The connection's credit. Data can fill its own window and no more, so the rest is left for
+/// acknowledgements: `control_reserve` of them twice, and as much as has to be read before the other
+/// end is told of new credit, which quinn-proto does once an eighth of the window is free. Without
+/// that, acknowledgements beside a full data stream would use up their credit and get no other.
+fn receive_window(config: &Config) -> usize {
+    (stream_window(config) + 2 * config.control_reserve) * 8 / 7
 }
 
 /// What may be written and unacknowledged: twice what [`data_in_flight_max`] lets data take, since
@@ -180,5 +189,79 @@ impl TimeSource for WallClock {
     fn now(&self) -> SystemTime {
         let elapsed = self.elapsed_ms.load(Ordering::Relaxed);
         SystemTime::UNIX_EPOCH + Duration::from_millis(self.started_ms.saturating_add(elapsed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIB: usize = 1024;
+    const MIB: usize = 1024 * KIB;
+
+    /// The least and the most of what decides about windows, in every combination that is valid.
+    fn configs() -> Vec<Config> {
+        let mut configs = Vec::new();
+        for message in [1, KIB, MIB, 16 * MIB] {
+            for batch in [KIB, 64 * KIB, MIB] {
+                for inbox in [KIB, MIB, 1024 * MIB] {
+                    for reserve in [4 * KIB, 16 * KIB, MIB] {
+                        let mut config = Config {
+                            message_bytes_max: message,
+                            batch_bytes_max: batch,
+                            inbox_bytes_max: inbox,
+                            control_reserve: reserve,
+                            ..Config::default()
+                        };
+                        config.outbox_bytes_max = config.record_bytes_max();
+                        assert_eq!(config.check(), Ok(()));
+                        configs.push(config);
+                    }
+                }
+            }
+        }
+        configs
+    }
+
+    #[test]
+    fn no_window_is_smaller_than_what_has_to_pass_it() {
+        for config in configs() {
+            let record = config.record_bytes_max();
+            let stream = stream_window(&config);
+            // An inbox that is not full, and a record of which only the header has been read.
+            assert!(stream >= config.inbox_bytes_max + record, "{config:?}");
+            assert!(data_in_flight_max(&config) >= 2 * record, "{config:?}");
+            let send = send_window(&config);
+            assert!(send >= data_in_flight_max(&config) + config.control_reserve);
+            // Beside a full data stream an eighth of the credit can be used up and renewed, and more
+            // is left meanwhile than one reserve.
+            let receive = receive_window(&config);
+            assert!(receive - stream >= receive.div_ceil(8) + config.control_reserve);
+            assert!(VarInt::try_from(receive as u64).is_ok());
+        }
+    }
+
+    #[test]
+    fn default_windows_are_as_documented() {
+        let document = include_str!("../../../docs/wire.md");
+        let grouped = |bytes: usize| {
+            let digits = bytes.to_string();
+            [&digits[..1], &digits[1..4], &digits[4..]].join(",")
+        };
+        let config = Config::default();
+        let (stream, connection) = (stream_window(&config), receive_window(&config));
+        for expected in [
+            format!("| `initial_max_streams_uni` | {STREAMS} |"),
+            format!(
+                "| `initial_max_stream_data_uni` | {} with the default limits |",
+                grouped(stream)
+            ),
+            format!(
+                "| `initial_max_data` | {} with the default limits |",
+                grouped(connection)
+            ),
+        ] {
+            assert!(document.contains(&expected), "docs/wire.md: {expected}");
+        }
     }
 }

@@ -84,9 +84,9 @@ fn transport(config: &Config) -> TransportConfig {
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(STREAMS))
         .stream_receive_window(varint(stream_window))
-        .receive_window(varint(stream_window + 2 * config.control_reserve))
+        .receive_window(varint((stream_window + 2 * config.control_reserve) * 8 / 7))
         .send_window(send_window as u64)
-        .send_fairness(false)
+        .send_fairness(true)
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(Some(idle_timeout.expect("the configuration is valid")))
         .keep_alive_interval(Some(config.liveness_timeout / 3));

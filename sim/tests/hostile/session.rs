@@ -16,7 +16,7 @@ use crate::{
 
 #[test]
 fn a_forged_hello_ends_its_connection_and_not_the_session() {
-    let cases: [(u64, u64, fn(&mut Talk, &mut RawHello)); 6] = [
+    let cases: [(u64, u64, Forge); 6] = [
         (0x11, 1, |_, hello| (hello.first, hello.next) = (5, 4)),
         (0x11, 1, |talk, hello| hello.yours = talk.knows(2, 3)),
         (0x11, 1, |_, hello| hello.yours[0] = 2),
@@ -221,6 +221,9 @@ fn the_line_of_another_peer_is_nobody_elses() {
 }
 
 // Helpers
+
+/// What is wrong with a hello.
+type Forge = fn(&mut Talk, &mut RawHello);
 
 /// A victim that has sent five messages to a peer, of which nothing is acknowledged, and has taken
 /// three of the peer if nobody seals.

@@ -178,8 +178,9 @@ fn outlook(net: &Net, node: NodeId, of: NodeId) -> Option<Outlook> {
 
 /// What a dial waits for, if it waits in the row.
 fn lacks(net: &Net, node: NodeId, of: NodeId) -> Option<Lack> {
-    match outlook(net, node, of)? {
-        Outlook::Waiting { lacks, .. } => Some(lacks),
-        _ => None,
+    let outlook = outlook(net, node, of)?;
+    if let Outlook::Waiting { lacks, .. } = outlook {
+        return Some(lacks);
     }
+    None
 }
