@@ -14,13 +14,15 @@ use crate::support::{black_hole, counts, event_where, manager, soon};
 async fn with_unread(config: Config) -> (ConnectionManager, ConnectionManager) {
     let alice = manager(config).await;
     let bob = manager(Config::default()).await;
-    let to_bob = alice.peer(bob.peer_addr()).unwrap();
+    let to_bob = alice.peer(bob.peer_addr()).expect("a new peer");
     for _ in 0..3 {
-        soon(to_bob.send("unread")).await.unwrap();
+        let sent = soon(to_bob.send("unread")).await;
+        sent.expect("there is room");
     }
     counts(&bob, |counters| counters.messages_received, 3).await;
     for _ in 0..2 {
-        soon(bob.send(alice.id(), "unread")).await.unwrap();
+        let sent = soon(bob.send(alice.id(), "unread")).await;
+        sent.expect("there is room");
     }
     counts(&alice, |counters| counters.messages_received, 2).await;
     (alice, bob)
