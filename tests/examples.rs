@@ -100,6 +100,34 @@ fn an_interrupted_pipe_says_so_at_both_ends() {
 }
 
 #[test]
+fn a_pipe_survives_ten_cuts_of_its_path() {
+    let output = example("cuts")
+        .args(["--mib", "5", "--cut", "0.2", "--long-cut", "2"])
+        .args(["--liveness-timeout", "1"])
+        .output()
+        .expect("the example is built with the tests");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(stdout.contains("\nequal checksums; "), "{stdout}");
+}
+
+#[test]
+fn a_pipe_says_what_is_wrong_with_an_option() {
+    for (seconds, complaint) in [
+        ("soon", "not a number"),
+        ("0.5", "liveness_timeout is 500ms, allowed is 1s..=600s"),
+    ] {
+        let output = example("pipe")
+            .args(["listen", "--liveness-timeout", seconds])
+            .output()
+            .expect("the example is built with the tests");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{seconds}");
+        assert!(stderr.contains(complaint), "{stderr}");
+    }
+}
+
+#[test]
 fn an_identity_on_disk_comes_back() {
     let path = env::temp_dir().join(format!("quicpool-test-{}", std::process::id()));
     let address = |path: &PathBuf| {

@@ -104,3 +104,10 @@ pub(crate) fn black_hole() -> (UdpSocket, PeerAddr) {
     let addr = socket.local_addr().expect("a bound socket has an address");
     (socket, PeerAddr::new(Identity::generate().peer_id(), addr))
 }
+
+/// Whether a future is still pending after everything else has had its turn for a while.
+pub(crate) async fn is_pending<F: Future + Unpin>(future: F) -> bool {
+    tokio::time::timeout(Duration::from_millis(50), future)
+        .await
+        .is_err()
+}

@@ -71,7 +71,7 @@ impl Manager {
         if let Some(peer) = self.peers.get_mut(key) {
             peer.processes.wait(now, id, hello.incarnation);
         }
-        self.transport.ping(id);
+        self.transport.ask(id);
         self.ask_whether_alive(key);
     }
 
@@ -79,7 +79,7 @@ impl Manager {
     pub(super) fn ask_whether_alive(&mut self, key: PeerKey) {
         let contested = self.peers.get(key).filter(|p| p.processes.is_contested());
         if let Some(live) = contested.and_then(|peer| peer.links.live()) {
-            self.transport.ping(live);
+            self.transport.ask(live);
         }
     }
 

@@ -26,8 +26,8 @@ impl Manager {
         let limit = self.config.liveness_timeout;
         let next = match self.transport.judge_silence(now, id, limit) {
             Verdict::Alive(at) => at,
-            Verdict::Unknown(at) => {
-                self.transport.ping(id);
+            Verdict::Silent(at) => {
+                self.transport.ask(id);
                 at
             }
             Verdict::Dead => return self.transport.time_out(now, id),

@@ -217,6 +217,9 @@ impl Manager {
                 true => Kind::NoRoom,
                 false => Kind::Error,
             };
+            if reason == Reason::Unresponsive {
+                self.path_has_failed(key);
+            }
             self.back_off(now, key, reason.clone(), kind);
         }
         let forgotten = reason == Reason::Forgotten;
@@ -249,5 +252,15 @@ impl Manager {
         self.plan_visit(now, key);
         self.refresh(now, key);
         self.pump_dials(now);
+    }
+
+    /// A connection on which messages have passed was lost to silence: what failed is the path, and
+    /// the peer has been left alone for `liveness_timeout` already. What had failed before counts no
+    /// more, or a path that is cut now and then would keep the peer away for minutes.
+    fn path_has_failed(&mut self, key: PeerKey) {
+        let proved = |peer: &&mut super::Peer| peer.passed() != peer.passed_before;
+        if let Some(peer) = self.peers.get_mut(key).filter(proved) {
+            peer.failures.reset();
+        }
     }
 }

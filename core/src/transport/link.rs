@@ -63,6 +63,7 @@ pub(crate) struct Link {
     /// forget it.
     pub(crate) ending: Option<Ending>,
     pub(super) silence: Silence,
+    question: Question,
     control: Outgo,
     data: Outgo,
     frames: FrameReader,
@@ -75,6 +76,14 @@ pub(crate) struct Link {
     stream_frames: u64,
     in_flight: InFlight,
     message_bytes_max: usize,
+}
+
+/// Whether the other end is to be asked for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Question {
+    None,
+    /// With the next packet, for which there is always room.
+    Due,
 }
 
 /// A stream that we write.
@@ -133,6 +142,7 @@ impl Link {
             said: None,
             ending: None,
             silence: Silence::new(now),
+            question: Question::None,
             control: Outgo::closed(),
             data: Outgo::closed(),
             frames: FrameReader::default(),
@@ -334,7 +344,10 @@ impl Link {
         datagrams_max: usize,
         buf: &mut Vec<u8>,
     ) -> Option<Transmit> {
-        let transmit = self.connection.poll_transmit(now, datagrams_max, buf)?;
+        let transmit = match std::mem::replace(&mut self.question, Question::None) {
+            Question::None => self.connection.poll_transmit(now, datagrams_max, buf)?,
+            Question::Due => self.poll_question(now, buf)?,
+        };
         if self.backlog > 0 {
             let frames = self.connection.stats().frame_tx.stream;
             // Packets are longer than the data in them, so this counts too few rather than too
@@ -345,6 +358,23 @@ impl Link {
             }
         }
         Some(transmit)
+    }
+
+    /// Asks the other end for an answer, however much is in flight.
+    pub(super) fn ask(&mut self) {
+        self.connection.ping();
+        self.question = Question::Due;
+    }
+
+    fn poll_question(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
+        if self.connection.is_closed() {
+            // Its window was lifted for its last words, and stays so.
+            return self.connection.poll_transmit(now, 1, buf);
+        }
+        window::lift(&self.connection);
+        let transmit = self.connection.poll_transmit(now, 1, buf);
+        window::lower(&self.connection);
+        transmit
     }
 
     /// When the latest packet left that the other end has acknowledged, if there is one on the

@@ -236,9 +236,9 @@ impl Transport {
     }
 
     /// Asks the other end for an answer.
-    pub(crate) fn ping(&mut self, id: LinkId) {
+    pub(crate) fn ask(&mut self, id: LinkId) {
         if let Some(link) = self.link_mut(id) {
-            link.connection.ping();
+            link.ask();
             self.mark_ready(id);
         }
     }

@@ -108,9 +108,9 @@ fn transport(config: &Config) -> TransportConfig {
         .send_fairness(true)
         .congestion_controller_factory(Arc::new(Windows::default()))
         .datagram_receive_buffer_size(None)
-        // Counted from the first packet sent after the last one received (RFC 9000 section 10.1),
-        // which is the keep-alive: together they make liveness_timeout.
-        .max_idle_timeout(Some(idle_timeout(config.liveness_timeout * 2 / 3)))
+        // Silence is judged by us (silence.rs); this is for a process that stood still, which gets a
+        // third more, and for what is not confirmed.
+        .max_idle_timeout(Some(idle_timeout(config.liveness_timeout * 4 / 3)))
         .keep_alive_interval(Some(config.liveness_timeout / 3));
     transport
 }

@@ -1,9 +1,13 @@
-//! The congestion window, for which last words do not wait, and what acknowledgements prove.
+//! The congestion window, for which last words and questions do not wait, and what acknowledgements
+//! prove.
 //!
 //! A packet that closes a connection is not subject to congestion control (RFC 9002 section 7: it
 //! elicits no acknowledgement). quinn-proto holds it back all the same while the window is full and
 //! data waits behind it. A closed connection looks at no acknowledgement, so its window never opens
 //! again, and the other end learns nothing until it next sends.
+//!
+//! A window that is full when the path is cut stays full. QUIC's own probes pass it, but each waits twice
+//! as long as the one before, and after a cut of seconds the next is seconds away.
 
 use std::{
     any::Any,
@@ -33,10 +37,19 @@ impl ControllerFactory for Windows {
     }
 }
 
-/// Lets a connection send its last words, however much is in flight.
+/// Lets a connection send, however much is in flight.
 pub(super) fn lift(connection: &Connection) {
+    set_lifted(connection, true);
+}
+
+/// Lets the window be what it is.
+pub(super) fn lower(connection: &Connection) {
+    set_lifted(connection, false);
+}
+
+fn set_lifted(connection: &Connection, is_lifted: bool) {
     if let Some(window) = window(connection) {
-        window.is_lifted.store(true, Ordering::Relaxed);
+        window.is_lifted.store(is_lifted, Ordering::Relaxed);
     }
 }
 

@@ -78,7 +78,7 @@ fn transport(config: &Config) -> TransportConfig {
     let record = RECORD_FRAME_LEN + config.batch_bytes_max.max(message);
     let stream_window = config.inbox_bytes_max.max(record) + record;
     let send_window = 2 * (config.outbox_bytes_max + record) + config.control_reserve;
-    let idle_timeout = IdleTimeout::try_from(config.liveness_timeout * 2 / 3);
+    let idle_timeout = IdleTimeout::try_from(config.liveness_timeout * 4 / 3);
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(0))

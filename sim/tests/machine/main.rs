@@ -3,6 +3,7 @@
 
 mod backpressure;
 mod credit;
+mod cuts;
 mod failures;
 mod failures_ends;
 mod failures_states;
