@@ -93,6 +93,9 @@ pub enum Property {
     NothingGivenUp,
     /// A status moves along the edges of the lifecycle, from where it was.
     LegalMoves,
+    /// Health moves along its edges, nobody is called silent who is heard, and whoever says nothing is,
+    /// in time and before its connection is lost.
+    HealthTold,
     /// Slots never exceed `connections_max`.
     SlotsWithinLimit,
     /// Queues and handshakes in progress never exceed their limits.

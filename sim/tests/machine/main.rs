@@ -5,6 +5,7 @@ mod backpressure;
 mod failures;
 mod failures_ends;
 mod failures_states;
+mod health;
 mod incarnations;
 mod last_words;
 mod lifecycle_batches;
