@@ -193,6 +193,7 @@ mod tests {
         for (heard, broken) in [(secs(12), vec![]), (secs(13), vec![Told])] {
             let mut scene = Scene::connected();
             scene.log.at = heard;
+            scene.model.disturb(heard);
             scene.settle(1, Some(Healthy));
             assert_eq!(scene.log.broken(), []);
             let told = scene.changes(secs(20), Healthy, Unresponsive, SILENT);
