@@ -112,6 +112,8 @@ pub enum Property {
     NonceUsedOnce,
     /// Nothing that is sealed can be read on the wire.
     NothingInClear,
+    /// No early data is sent: it could be replayed.
+    NoEarlyData,
     /// Records on the wire hold what was accepted, within the limits of a batch.
     RecordsAddUp,
     /// Counters agree with what was seen to happen.

@@ -13,12 +13,14 @@
 //! - [`backoff`]: dials after failures keep their distance, and come.
 //! - [`records`]: nothing that is sealed is legible on the wire, no nonce is used twice, and what
 //!   was accepted is in records; [`wire`] and [`quic`] find them.
+//! - [`early`]: no early data is sent.
 //! - [`tally`]: counters say what was seen to happen.
 
 mod agreement;
 mod backoff;
 mod bounds;
 mod calm;
+mod early;
 mod expiry;
 mod health;
 mod lifecycle;
@@ -236,6 +238,7 @@ impl Audit {
         {
             pair.punctual.stray();
         }
+        early::look(log, &departure.payload);
         Records::look(log, &process.config, &leaving);
         if self.packets == Packets::Opaque {
             return;
