@@ -207,8 +207,8 @@ fn another_connection_in_the_place_of_one_that_ails_begins_healthy() {
     net.send(a, b, b"again");
     net.run_until(secs(3), |n| n.health(b, a) == Some(Healthy));
     assert_eq!(reasons(&net, b).len(), 2, "it never was without: {net:?}");
-    let told = moves(&net, b).into_iter().map(|(.., reason)| reason);
-    assert_eq!(told.last(), Some(HealthReason::NewConnection));
+    let last = moves(&net, b).last().map(|(.., reason)| *reason);
+    assert_eq!(last, Some(HealthReason::NewConnection));
 }
 
 fn paths() -> [Path; 6] {
