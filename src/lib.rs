@@ -43,9 +43,9 @@ pub use quicpool_core as machine;
 pub use quicpool_core::Identity;
 pub use quicpool_core::{
     Accept, Backoff, Config, ConfigError, ConnectionStatus, Counters, Credentials, Event,
-    Explanation, Flush, Lack, MeshKey, Message, NetworkMetrics, OnPeerRestart, Outlook,
-    ParsePeerAddrError, ParsePeerIdError, PeerAddr, PeerError, PeerId, PeerMetrics, Reason,
-    Sealing, Undeliverable,
+    Explanation, Flush, Health, HealthReason, Lack, MeshKey, Message, NetworkMetrics,
+    OnPeerRestart, Outlook, ParsePeerAddrError, ParsePeerIdError, PeerAddr, PeerError, PeerId,
+    PeerMetrics, Reason, Sealing, Undeliverable,
 };
 pub use quicpool_driver::{
     BindError, CloseReason, CloseReport, Closed, ConfirmError, ConnectError, ConnectionManager,

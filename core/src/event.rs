@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr, net::SocketAddr, ops::Range, time::Duration, time::I
 use bytes::{Bytes, BytesMut};
 pub use quinn_proto::EcnCodepoint;
 
-use crate::PeerId;
+use crate::{Health, HealthReason, PeerId};
 
 /// One thing for the driver to do.
 #[derive(Debug)]
@@ -82,6 +82,20 @@ pub enum Event {
         to: ConnectionStatus,
         /// Why.
         reason: Reason,
+    },
+    /// A connected peer can be reached better or worse than before. Its connection goes on.
+    ///
+    /// Each connection begins as `Healthy` without this event, and ends without it. One that is lost
+    /// because nothing was heard was `Unresponsive` before, at the latest right before it is lost.
+    HealthChanged {
+        /// Who.
+        peer: PeerId,
+        /// What it was.
+        from: Health,
+        /// What it is.
+        to: Health,
+        /// Why.
+        reason: HealthReason,
     },
     /// Messages of a peer wait for `receive`.
     Readable {
@@ -230,6 +244,7 @@ impl Event {
     pub const fn peer(&self) -> Option<PeerId> {
         match self {
             Self::StatusChanged { peer, .. }
+            | Self::HealthChanged { peer, .. }
             | Self::Readable { peer }
             | Self::Writable { peer }
             | Self::Flushed { peer, .. }
@@ -339,6 +354,8 @@ pub enum DeadlineReason {
     Handshake,
     /// The other end of a connection has to be heard by then.
     Liveness,
+    /// A peer's health is looked at.
+    Health,
     /// An idle connection reaches `pool_ttl`.
     Expiry,
     /// A session reaches `session_timeout`.

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
-use crate::{ConnectionStatus, PeerError, PeerId, Reason};
+use crate::{ConnectionStatus, Health, HealthReason, PeerError, PeerId, Reason};
 
 /// How it stands with a peer at one moment, as [`Manager::explain`](crate::Manager::explain) tells
 /// it. It displays as sentences, for logs and for whoever looks at them.
@@ -15,6 +15,9 @@ pub struct Explanation {
     pub status: ConnectionStatus,
     /// What the connection does, or what the next one waits for.
     pub outlook: Outlook,
+    /// How well it can be reached, and what made it so, if that is not well. `None` while it is
+    /// healthy or not connected.
+    pub ailment: Option<(Health, HealthReason)>,
     /// Why `send` would refuse a message at this moment, whatever its length.
     pub refuses: Option<PeerError>,
     /// Why the last dial or connection failed; `None` once one has proved stable.
@@ -103,6 +106,9 @@ impl fmt::Display for Explanation {
             | ConnectionStatus::Failed => "not connected",
         };
         write!(f, "{} is {connected}: {}.", self.peer, self.outlook)?;
+        if let Some((health, reason)) = &self.ailment {
+            write!(f, " It is {health}: {reason}.")?;
+        }
         if let Some(reason) = &self.last_failure {
             write!(f, " It failed last by this: {reason}")?;
             match self.failures {
@@ -199,6 +205,7 @@ mod tests {
             peer: PeerId::from_bytes([7; 32]),
             status: ConnectionStatus::Failed,
             outlook,
+            ailment: None,
             refuses: None,
             last_failure: None,
             failures: 0,
@@ -229,6 +236,19 @@ mod tests {
                  wait to be taken, and are given up in 250.0 s."
             )
         );
+    }
+
+    #[test]
+    fn a_connection_that_ails_is_said_to() {
+        let rtt = Duration::from_millis(480);
+        let usual = Duration::from_millis(40);
+        let mut told = explanation(Outlook::Connected { rtt });
+        told.status = ConnectionStatus::Connected;
+        told.ailment = Some((Health::Degraded, HealthReason::Slow { rtt, usual }));
+        let said = told.to_string();
+        let end = "is connected: the round-trip time is 480.0ms. It is degraded: a round trip takes \
+                   480.0ms and used to take 40.0ms.";
+        assert!(said.ends_with(end), "{said}");
     }
 
     #[test]

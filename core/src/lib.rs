@@ -18,7 +18,7 @@
 //!   [`close`](Manager::close), and their kin.
 //! - **Ways out**: [`poll_action`](Manager::poll_action) and
 //!   [`poll_timeout`](Manager::poll_timeout). There is no other: nothing calls back.
-//! - **Getters**: [`status`](Manager::status), [`metrics`](Manager::metrics),
+//! - **Getters**: [`status`](Manager::status), [`health`](Manager::health), [`metrics`](Manager::metrics),
 //!   [`peer_metrics`](Manager::peer_metrics), [`connections`](Manager::connections),
 //!   [`room`](Manager::room), [`verdict`](Manager::verdict), [`occupancy`](Manager::occupancy).
 //!
@@ -104,6 +104,7 @@ mod credentials;
 mod error;
 mod event;
 mod explanation;
+mod health;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 mod identity;
 mod incarnation;
@@ -132,6 +133,7 @@ pub use event::{
     Reason, Transmit, Undeliverable,
 };
 pub use explanation::{Explanation, Lack, Outlook};
+pub use health::{Health, HealthReason};
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 pub use identity::{Identity, TlsSources};
 pub use incarnation::Incarnation;

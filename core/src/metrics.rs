@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{ConnectionStatus, Incarnation, PeerId};
+use crate::{ConnectionStatus, Health, Incarnation, PeerId};
 
 /// A manager's state in numbers. Counters run from its start.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -83,6 +83,8 @@ pub struct Counters {
 pub struct PeerMetrics {
     /// The state of its connection.
     pub status: ConnectionStatus,
+    /// How well it can be reached; `None` while it is not connected.
+    pub health: Option<Health>,
     /// Smoothed round-trip time of the live connection.
     pub rtt: Option<Duration>,
     /// The mean time from `send` until taken; zero until there is one.
@@ -115,6 +117,7 @@ impl PeerMetrics {
     pub(crate) const fn new() -> Self {
         Self {
             status: ConnectionStatus::New,
+            health: None,
             rtt: None,
             avg_latency: Duration::ZERO,
             messages_accepted: 0,

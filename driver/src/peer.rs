@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use quicpool_core::{ConnectionStatus, Explanation, PeerAddr, PeerId, PeerMetrics};
+use quicpool_core::{ConnectionStatus, Explanation, Health, PeerAddr, PeerId, PeerMetrics};
 
 use crate::{
     error::{Closed, ConfirmError, ConnectError, FlushError, SendError, TrySendError},
@@ -67,6 +67,13 @@ impl Peer {
     /// The state of the connection to it. Never waits.
     pub fn status(&self) -> ConnectionStatus {
         self.peer.status()
+    }
+
+    /// How well it can be reached; `None` while it is not connected. Never waits.
+    ///
+    /// [`HealthChanged`](quicpool_core::Event::HealthChanged) says when and why it changes.
+    pub fn health(&self) -> Option<Health> {
+        self.peer.health()
     }
 
     /// Sends a message: dials if there is no connection, and waits while the outbox is full.

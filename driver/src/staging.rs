@@ -9,12 +9,15 @@ use std::{
 
 use event_listener::{Event, EventListener};
 use parking_lot::Mutex;
-use quicpool_core::{BatchLimits, ConnectionStatus, OpenBatch, PeerError, PeerId};
+use quicpool_core::{BatchLimits, ConnectionStatus, Health, OpenBatch, PeerError, PeerId};
 
 use crate::order::Order;
 
 /// Orders about one peer that may wait for the event loop before callers wait with them.
 const ORDERS_MAX: usize = 1_024;
+
+/// What stands for no health: no state of it has this number.
+const NO_HEALTH: u8 = u8::MAX;
 
 /// One peer, as the handle and the event loop both see it.
 ///
@@ -23,6 +26,8 @@ const ORDERS_MAX: usize = 1_024;
 pub(crate) struct PeerShared {
     pub(crate) id: PeerId,
     status: AtomicU8,
+    /// [`NO_HEALTH`] while it is not connected.
+    health: AtomicU8,
     staging: Mutex<Staging>,
     room: Event,
 }
@@ -141,6 +146,7 @@ impl PeerShared {
         Self {
             id,
             status: AtomicU8::new(ConnectionStatus::New as u8),
+            health: AtomicU8::new(NO_HEALTH),
             staging: Mutex::new(staging),
             room: Event::new(),
         }
@@ -161,8 +167,22 @@ impl PeerShared {
             .expect("invariant: only a status is ever stored")
     }
 
+    /// Each connection begins healthy.
     pub(crate) fn set_status(&self, status: ConnectionStatus) {
         self.status.store(status as u8, Ordering::Release);
+        self.set_health((status == ConnectionStatus::Connected).then_some(Health::Healthy));
+    }
+
+    /// How well the peer can be reached, if it is connected. Never waits.
+    pub(crate) fn health(&self) -> Option<Health> {
+        const ALL: [Health; 3] = [Health::Healthy, Health::Degraded, Health::Unresponsive];
+        let stored = self.health.load(Ordering::Acquire);
+        ALL.into_iter().find(|health| *health as u8 == stored)
+    }
+
+    pub(crate) fn set_health(&self, health: Option<Health>) {
+        let stored = health.map_or(NO_HEALTH, |health| health as u8);
+        self.health.store(stored, Ordering::Release);
     }
 
     /// Accepts a message if there is credit for it.

@@ -62,4 +62,4 @@ pub use link::{
 };
 pub use net::{Astray, Difference, Net, NewProcess, NodeId, Sent, Trail, ms, secs};
 #[cfg(feature = "tls")]
-pub use tls::SeededTls;
+pub use tls::{Handshake, HandshakeKind, HandshakeLog, SeededTls};

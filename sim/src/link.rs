@@ -26,13 +26,14 @@ pub use self::{
     path::Path,
     stage::StageCounts,
 };
+pub(crate) use self::{
+    kind::Kinds,
+    row::{Deed, Note},
+    stage::Parcel,
+};
 use self::{
     row::Row,
     stage::{Context, LinkDice},
-};
-pub(crate) use self::{
-    row::{Deed, Note},
-    stage::Parcel,
 };
 use crate::dice::Dice;
 

@@ -3,6 +3,7 @@
 
 mod draws;
 mod exchange;
+mod log;
 mod session;
 
 use std::sync::{
@@ -20,6 +21,7 @@ use quinn_proto::{
 };
 use rustls::time_provider::TimeProvider;
 
+pub use self::log::{Handshake, HandshakeKind, HandshakeLog};
 use self::{
     draws::{Draws, SeededRandom},
     exchange::SeededX25519,
@@ -60,6 +62,7 @@ struct Sessions {
     seed: u128,
     /// How many have begun; no two have the same draws.
     begun: AtomicU64,
+    log: Arc<HandshakeLog>,
 }
 
 impl SeededTls {
@@ -68,12 +71,32 @@ impl SeededTls {
         Self::altered(identity, seed, time, |_| ())
     }
 
+    /// The same, with a note of each handshake that is completed.
+    pub fn logged(
+        identity: &Identity,
+        seed: u64,
+        time: Arc<dyn TimeProvider>,
+        log: Arc<HandshakeLog>,
+    ) -> Self {
+        Self::make(identity, seed, time, |_| (), log)
+    }
+
     /// The same with other sources of randomness or time, for instance to see that one matters.
     pub fn altered(
         identity: &Identity,
         seed: u64,
         time: Arc<dyn TimeProvider>,
         alter: impl FnOnce(&mut TlsSources),
+    ) -> Self {
+        Self::make(identity, seed, time, alter, Arc::default())
+    }
+
+    fn make(
+        identity: &Identity,
+        seed: u64,
+        time: Arc<dyn TimeProvider>,
+        alter: impl FnOnce(&mut TlsSources),
+        log: Arc<HandshakeLog>,
     ) -> Self {
         let mut sources = TlsSources {
             random: &SeededRandom,
@@ -87,6 +110,7 @@ impl SeededTls {
             sessions: Arc::new(Sessions {
                 seed: Hasher::new(seed.into()).bytes(id.as_bytes()).finish(),
                 begun: AtomicU64::new(0),
+                log,
             }),
         }
     }
@@ -155,7 +179,9 @@ impl ClientConfig for Dialler {
         let mut draws = self.sessions.next(self.peer.as_bytes());
         let tls = self.tls.clone();
         let tls = draws.during(|| tls.start_session(version, server_name, params))?;
-        Ok(Box::new(session::Session::new(tls, draws)))
+        let log = self.sessions.log.clone();
+        let peer = Some(self.peer);
+        Ok(Box::new(session::Session::new(tls, draws, peer, log)))
     }
 }
 
@@ -186,6 +212,7 @@ impl ServerConfig for Listener {
         let mut draws = self.sessions.next(b"answer");
         let tls = self.tls.clone();
         let tls = draws.during(|| tls.start_session(version, params));
-        Box::new(session::Session::new(tls, draws))
+        let log = self.sessions.log.clone();
+        Box::new(session::Session::new(tls, draws, None, log))
     }
 }

@@ -6,6 +6,7 @@ mod handshake_tests;
 mod keys;
 mod provider;
 mod sources;
+mod tickets;
 mod tls;
 mod verifier;
 

@@ -10,7 +10,6 @@ use rustls::{
     ClientConfig, ServerConfig,
     client::Resumption,
     pki_types::CertificateDer,
-    server::ServerSessionMemoryCache,
     sign::{CertifiedKey, SingleCertAndKey},
     version::TLS13,
 };
@@ -19,16 +18,14 @@ use super::{
     Identity, TlsSources, certificate,
     keys::{ResetKey, TokenKey},
     provider::provider,
+    tickets::{OurTickets, TheirTickets},
     verifier::AnyEd25519,
 };
 use crate::{Credentials, PeerId, wire::ALPN};
 
-/// Peers whose tickets are kept for resumption, at each side. A peer beyond them costs a full
-/// handshake, which is some hundred microseconds; one within them some kilobytes.
-const TICKET_PEERS_MAX: usize = 1024;
-
-/// What rustls keeps per server name at most, in units of which its store is measured.
-const TICKETS_PER_PEER: usize = 8;
+/// Peers whose tickets are kept for resumption, at each side: those that were met last. A peer beyond
+/// them costs a full handshake, which is some hundred microseconds; one within them about a kilobyte.
+const TICKET_PEERS_MAX: usize = 4_096;
 
 /// What an [`Identity`] offers to the machine.
 pub(super) struct TlsCredentials {
@@ -114,7 +111,7 @@ pub(super) fn client(sources: &TlsSources, shown: Arc<SingleCertAndKey>) -> Clie
     // Who is dialled is nobody else's business, and the other end has one certificate only.
     config.enable_sni = false;
     config.enable_early_data = false;
-    config.resumption = Resumption::in_memory_sessions(TICKET_PEERS_MAX * TICKETS_PER_PEER);
+    config.resumption = Resumption::store(Arc::new(OurTickets::new(TICKET_PEERS_MAX)));
     config
 }
 
@@ -129,7 +126,7 @@ pub(super) fn server(sources: &TlsSources, shown: Arc<SingleCertAndKey>) -> Serv
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.max_early_data_size = 0;
     // Kept at this end, so that a ticket works once and what it protects ends with the process.
-    config.session_storage = ServerSessionMemoryCache::new(TICKET_PEERS_MAX);
+    config.session_storage = Arc::new(TheirTickets::new(TICKET_PEERS_MAX));
     // A peer has one connection at a time, and each connection brings the next ticket.
     config.send_tls13_tickets = 1;
     config

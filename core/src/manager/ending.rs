@@ -310,6 +310,7 @@ impl Manager {
 
     fn disarm(&mut self, key: PeerKey) {
         for timer in [
+            Timer::Health(key),
             Timer::Flush(key),
             Timer::Acknowledge(key),
             Timer::Backoff(key),

@@ -52,6 +52,7 @@ impl Manager {
             peer,
             status: known.status,
             outlook: self.outlook(now, key, known),
+            ailment: known.ailment(),
             refuses: self.verdict(peer).err(),
             last_failure: known.last_failure.clone(),
             failures: known.failures.count(),

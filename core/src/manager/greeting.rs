@@ -202,6 +202,7 @@ impl Manager {
             peer.session.inbox.report_again();
             peer.session.held_reported = peer.session.held_reported.max(1);
         }
+        self.watch_health(now, key);
         self.schedule_acknowledgement(now, key);
         self.refresh(now, key);
     }

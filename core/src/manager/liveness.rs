@@ -1,12 +1,22 @@
-//! Whether the other end of a confirmed connection is alive.
+//! Whether the other end of a confirmed connection is alive, and how well it can be reached.
 
 use std::time::Instant;
 
 use super::{Manager, Timer};
 use crate::{
-    peer::LinkId,
+    Event, Health, HealthReason, Reason,
+    peer::{
+        LinkId, PeerKey,
+        health::{Change, Look, Monitor},
+    },
     transport::{Stage, Verdict},
 };
+
+/// The connection by which a peer's health is judged: the one that is sent on.
+pub(super) struct Watched {
+    link: LinkId,
+    pub(super) monitor: Monitor,
+}
 
 impl Manager {
     /// Sees to it that a confirmed connection does not outlive the other end by more than
@@ -33,5 +43,82 @@ impl Manager {
             Verdict::Dead => return self.transport.time_out(now, id),
         };
         self.deadlines.set(Timer::Silence(id), Some(next));
+    }
+
+    /// Judges a peer from now on by the connection that is sent on, which begins healthy.
+    pub(super) fn watch_health(&mut self, now: Instant, key: PeerKey) {
+        let limit = self.config.liveness_timeout;
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        let Some(link) = peer.links.live() else {
+            return;
+        };
+        if peer.watched.as_ref().is_some_and(|old| old.link == link) {
+            return;
+        }
+        let Some(sample) = self.transport.sample(link) else {
+            return;
+        };
+        let monitor = Monitor::new(now, limit, &sample);
+        self.deadlines.set(Timer::Health(key), Some(monitor.due()));
+        let before = peer.health();
+        peer.watched = Some(Box::new(Watched { link, monitor }));
+        if let Some(from) = before.filter(|from| *from != Health::Healthy) {
+            let change = Change {
+                from,
+                to: Health::Healthy,
+                reason: HealthReason::NewConnection,
+            };
+            self.tell_health(key, change);
+        }
+    }
+
+    pub(super) fn look_at_health(&mut self, now: Instant, key: PeerKey) {
+        let Some(watched) = self
+            .peers
+            .get_mut(key)
+            .and_then(|peer| peer.watched.as_mut())
+        else {
+            return;
+        };
+        let Some(sample) = self.transport.sample(watched.link) else {
+            return;
+        };
+        let look = watched.monitor.look(now, &sample);
+        self.deadlines
+            .set(Timer::Health(key), Some(watched.monitor.due()));
+        match look {
+            Look::Same => {}
+            Look::Ask => self.transport.ping(watched.link),
+            Look::Changed(change) => self.tell_health(key, change),
+        }
+    }
+
+    /// The last connection of a peer has ended.
+    pub(super) fn leave_health(&mut self, now: Instant, key: PeerKey, reason: &Reason) {
+        self.deadlines.set(Timer::Health(key), None);
+        let watched = self.peers.get_mut(key).and_then(|peer| peer.watched.take());
+        let Some(mut watched) = watched.filter(|_| *reason == Reason::Unresponsive) else {
+            return;
+        };
+        if let Look::Changed(change) = watched.monitor.lost(now) {
+            self.tell_health(key, change);
+        }
+    }
+
+    fn tell_health(&mut self, key: PeerKey, change: Change) {
+        let Some(peer) = self.peers.get(key) else {
+            return;
+        };
+        let peer = peer.id;
+        let Change { from, to, reason } = change;
+        tracing::info!(?peer, %from, %to, %reason, "health");
+        self.events.push_back(Event::HealthChanged {
+            peer,
+            from,
+            to,
+            reason,
+        });
     }
 }

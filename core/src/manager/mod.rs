@@ -6,7 +6,7 @@
 //! - `dialling`: when and where to dial; `visits`: peers that cannot dial us.
 //! - `writing`: what goes into packets; `flushes`: who waits until it is taken.
 //! - `incarnations`: which of several processes a peer is.
-//! - `liveness`: whether the other end is still there.
+//! - `liveness`: whether the other end is still there, and how well it can be reached.
 //! - `ending`: the ways out: disconnect, eviction, expiry, close.
 //! - `report`: numbers; `explain`: the same in words.
 
@@ -36,7 +36,7 @@ use self::{
 };
 use crate::{
     Action, Config, ConfigError, ConnectionStatus, Counters, Credentials, Datagram, Deadline,
-    DeadlineReason, Event, Incarnation, PeerId, Reason, Transmit,
+    DeadlineReason, Event, Health, Incarnation, PeerId, Reason, Transmit,
     index::Deadlines,
     peer::{
         LinkId, PeerKey,
@@ -94,6 +94,7 @@ enum Timer {
     Quic(LinkId),
     Handshake(LinkId),
     Silence(LinkId),
+    Health(PeerKey),
     Flush(PeerKey),
     Acknowledge(PeerKey),
     Backoff(PeerKey),
@@ -112,6 +113,7 @@ impl Timer {
             Self::Quic(_) => DeadlineReason::Transport,
             Self::Handshake(_) => DeadlineReason::Handshake,
             Self::Silence(_) => DeadlineReason::Liveness,
+            Self::Health(_) => DeadlineReason::Health,
             Self::Flush(_) => DeadlineReason::Flush,
             Self::Acknowledge(_) => DeadlineReason::Acknowledge,
             Self::Backoff(_) | Self::Revisit(_) => DeadlineReason::Dial,
@@ -251,6 +253,7 @@ impl Manager {
             Timer::Quic(link) => self.transport.handle_timeout(now, link),
             Timer::Handshake(link) => self.handshake_timed_out(now, link),
             Timer::Silence(link) => self.silence_is_due(now, link),
+            Timer::Health(key) => self.look_at_health(now, key),
             Timer::Flush(key) => self.batch_is_due(now, key),
             Timer::Acknowledge(key) => self.acknowledge(key),
             Timer::Backoff(key) => self.backoff_ended(now, key),
@@ -348,6 +351,11 @@ impl Manager {
 
     fn peer(&self, id: PeerId) -> Option<&Peer> {
         self.peers.find(id)
+    }
+
+    /// How well a peer can be reached; `None` while it is not connected.
+    pub fn health(&self, peer: PeerId) -> Option<Health> {
+        self.peer(peer)?.health()
     }
 
     /// The state of a peer's connection; `None` if the peer is not known.

@@ -198,6 +198,7 @@ impl Manager {
 
     /// The last confirmed connection of a peer is gone.
     fn disconnected(&mut self, now: Instant, key: PeerKey, parting: Parting, reason: Reason) {
+        self.leave_health(now, key, &reason);
         for timer in [
             Timer::Idle(key),
             Timer::Stable(key),

@@ -4,8 +4,9 @@ use std::{collections::VecDeque, net::SocketAddr, ops::Range, time::Duration, ti
 
 use slab::Slab;
 
+use super::liveness::Watched;
 use crate::{
-    Config, ConnectionStatus, Incarnation, PeerId, PeerMetrics, Reason,
+    Config, ConnectionStatus, Health, HealthReason, Incarnation, PeerId, PeerMetrics, Reason,
     index::LookUp,
     peer::{
         PeerKey,
@@ -32,6 +33,8 @@ pub(super) struct Peer {
     pub(super) processes: Processes,
     pub(super) failures: Failures,
     pub(super) doubt: Doubt,
+    /// How well it can be reached, while it is connected.
+    pub(super) watched: Option<Box<Watched>>,
     /// No dial before this moment, whoever asks.
     pub(super) not_before: Option<Instant>,
     /// Why the last attempt or connection failed.
@@ -182,6 +185,7 @@ impl Peer {
             processes: Processes::default(),
             failures: Failures::default(),
             doubt: Doubt::default(),
+            watched: None,
             not_before: None,
             last_failure: None,
             redial: Redial::OnDemand,
@@ -216,6 +220,18 @@ impl Peer {
     /// Whether messages can be sent at this moment.
     pub(super) fn is_live(&self) -> bool {
         self.links.is_live()
+    }
+
+    /// How well it can be reached; `None` while it is not connected.
+    pub(super) fn health(&self) -> Option<Health> {
+        Some(self.watched.as_ref()?.monitor.health())
+    }
+
+    /// What is wrong with it, if it is connected and anything is.
+    pub(super) fn ailment(&self) -> Option<(Health, HealthReason)> {
+        let monitor = &self.watched.as_ref()?.monitor;
+        let health = monitor.health();
+        (health != Health::Healthy).then(|| (health, monitor.symptom()))
     }
 
     /// Whether a dial of ours is under way.

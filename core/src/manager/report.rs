@@ -75,6 +75,7 @@ impl Manager {
         let live = peer.links.live().and_then(|link| self.transport.link(link));
         Some(PeerMetrics {
             status: peer.status,
+            health: peer.health(),
             rtt: live.map(|link| link.connection.rtt()),
             avg_latency: peer.latency.get(),
             outbox_bytes: peer.session.outbox.bytes(),

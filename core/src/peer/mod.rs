@@ -4,6 +4,7 @@ pub(crate) mod backoff;
 pub(crate) mod batch;
 pub(crate) mod chooser;
 pub(crate) mod doubt;
+pub(crate) mod health;
 pub(crate) mod inbox;
 pub(crate) mod lifecycle;
 pub(crate) mod limits;

@@ -19,7 +19,7 @@ pub(crate) use silence::Verdict;
 
 use crate::{
     Config, Credentials, Datagram, Incarnation, PeerId, Reason,
-    peer::{LinkId, chooser::Dialler, turns::Turns},
+    peer::{LinkId, chooser::Dialler, health::Sample, turns::Turns},
     rng::Rng,
     wire::{code::CloseCode, record},
 };
@@ -233,6 +233,19 @@ impl Transport {
         };
         let frames = silence::frames(&link.connection.stats().frame_rx);
         link.silence.judge(now, limit, frames)
+    }
+
+    /// What was measured on a connection so far.
+    pub(crate) fn sample(&self, id: LinkId) -> Option<Sample> {
+        let link = self.link(id)?;
+        let stats = link.connection.stats();
+        Some(Sample {
+            rtt: stats.path.rtt,
+            sent: stats.path.sent_packets,
+            lost: stats.path.lost_packets,
+            heard: silence::frames(&stats.frame_rx),
+            arrival: link.silence.arrival(),
+        })
     }
 
     /// Asks the other end for an answer.

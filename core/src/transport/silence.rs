@@ -50,6 +50,10 @@ impl Silence {
         self.arrival = now;
     }
 
+    pub(super) const fn arrival(&self) -> Instant {
+        self.arrival
+    }
+
     /// Begins with a clean slate: the other end was heard at this moment.
     pub(super) fn begin(&mut self, now: Instant, limit: Duration, frames: u64) -> Instant {
         self.arrival = now;

@@ -214,6 +214,12 @@ impl Switchboard {
                 self.shared.hub.publish(&event, || shared.set_status(to));
                 self.touched.push(shared);
             }
+            Event::HealthChanged { peer, to, .. } => {
+                let shared = self.shared.peer(peer);
+                self.shared
+                    .hub
+                    .publish(&event, || shared.set_health(Some(to)));
+            }
             Event::Closed { undelivered } => {
                 self.closed = Some(undelivered);
                 self.publish_metrics_now(now);

@@ -2,20 +2,23 @@
 
 /// The packets of a datagram, as far as their headers are in the clear (RFC 9000, section 17).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Kinds {
+pub(crate) struct Kinds {
     pub(super) initial: bool,
+    /// Early data.
+    pub(crate) zero_rtt: bool,
     pub(super) handshake: bool,
     pub(super) one_rtt: bool,
 }
 
 const LONG_HEADER: u8 = 0x80;
 const INITIAL: u8 = 0;
+const ZERO_RTT: u8 = 1;
 const HANDSHAKE: u8 = 2;
 const RETRY: u8 = 3;
 
 impl Kinds {
     /// Walks through the packets of a datagram, and stops at what is none.
-    pub(super) fn of(mut datagram: &[u8]) -> Self {
+    pub(crate) fn of(mut datagram: &[u8]) -> Self {
         let mut kinds = Self::default();
         while let Some(rest) = kinds.take_packet(datagram) {
             datagram = rest;
@@ -38,6 +41,7 @@ impl Kinds {
             return None;
         }
         self.initial |= kind == INITIAL;
+        self.zero_rtt |= kind == ZERO_RTT;
         self.handshake |= kind == HANDSHAKE;
         let rest = skip_id(skip_id(rest)?)?;
         let rest = match kind {

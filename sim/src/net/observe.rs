@@ -8,7 +8,8 @@ use std::{
 };
 
 use quicpool_core::{
-    ConnectionStatus, Event, Manager, Message, NetworkMetrics, Occupancy, PeerId, PeerMetrics,
+    ConnectionStatus, Event, Health, Manager, Message, NetworkMetrics, Occupancy, PeerId,
+    PeerMetrics,
 };
 
 use super::{Net, NodeId};
@@ -62,6 +63,11 @@ impl Net {
     /// How a node sees its connection to another; `None` if it does not know it, or is down.
     pub fn status(&self, node: NodeId, to: NodeId) -> Option<ConnectionStatus> {
         self.machine(node)?.status(self.peer_id(to))
+    }
+
+    /// How well a node can reach another; `None` while it is not connected to it, or is down.
+    pub fn health(&self, node: NodeId, of: NodeId) -> Option<Health> {
+        self.machine(node)?.health(self.peer_id(of))
     }
 
     /// Whether both nodes see a connection to the other.

@@ -45,6 +45,12 @@ pub const MARKS: &[&str] = &[
     "a quiet connection was kept alive",
     "nothing was said for long where nothing is lost",
     "the restart of a peer was noticed",
+    // Health
+    "a peer was degraded by delay",
+    "a peer was degraded by loss",
+    "a peer was unresponsive",
+    "a peer that was unresponsive was heard again",
+    "a peer was healthy again",
     // Messages
     "a batch left full",
     "a batch left because the next message did not fit",

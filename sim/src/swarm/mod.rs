@@ -93,6 +93,9 @@ pub enum Property {
     NothingGivenUp,
     /// A status moves along the edges of the lifecycle, from where it was.
     LegalMoves,
+    /// Health moves along its edges, nobody is called silent who is heard, and whoever says nothing is,
+    /// in time and before its connection is lost.
+    HealthTold,
     /// Slots never exceed `connections_max`.
     SlotsWithinLimit,
     /// Queues and handshakes in progress never exceed their limits.
@@ -109,6 +112,8 @@ pub enum Property {
     NonceUsedOnce,
     /// Nothing that is sealed can be read on the wire.
     NothingInClear,
+    /// No early data is sent: it could be replayed.
+    NoEarlyData,
     /// Records on the wire hold what was accepted, within the limits of a batch.
     RecordsAddUp,
     /// Counters agree with what was seen to happen.

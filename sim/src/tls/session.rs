@@ -1,24 +1,56 @@
 //! A session of rustls with draws of its own.
 
-use std::any::Any;
+use std::{any::Any, sync::Arc};
 
+use quicpool_core::PeerId;
 use quinn_proto::{
     ConnectionId, Side, TransportError,
     crypto::{self, ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey},
     transport_parameters::TransportParameters,
 };
 
-use super::draws::Draws;
+use super::{
+    draws::Draws,
+    log::{Handshake, HandshakeLog, Messages},
+};
 
 /// Lends its draws to rustls in every call that may need some.
 pub(super) struct Session {
     tls: Box<dyn crypto::Session>,
     draws: Draws,
+    /// Whom it dials, if it does.
+    peer: Option<PeerId>,
+    /// What it reads, until the handshake is complete.
+    messages: Option<Messages>,
+    log: Arc<HandshakeLog>,
 }
 
 impl Session {
-    pub(super) fn new(tls: Box<dyn crypto::Session>, draws: Draws) -> Self {
-        Self { tls, draws }
+    pub(super) fn new(
+        tls: Box<dyn crypto::Session>,
+        draws: Draws,
+        peer: Option<PeerId>,
+        log: Arc<HandshakeLog>,
+    ) -> Self {
+        Self {
+            tls,
+            draws,
+            peer,
+            messages: Some(Messages::new()),
+            log,
+        }
+    }
+
+    fn note(&mut self, read: &[u8]) {
+        let Some(messages) = &mut self.messages else {
+            return;
+        };
+        messages.read(read);
+        if !self.tls.is_handshaking() {
+            let (dialled, kind) = (self.peer, messages.kind());
+            self.log.note(Handshake { dialled, kind });
+            self.messages = None;
+        }
     }
 }
 
@@ -48,7 +80,9 @@ impl crypto::Session for Session {
     }
 
     fn read_handshake(&mut self, buf: &[u8]) -> Result<bool, TransportError> {
-        self.draws.during(|| self.tls.read_handshake(buf))
+        let read = self.draws.during(|| self.tls.read_handshake(buf))?;
+        self.note(buf);
+        Ok(read)
     }
 
     fn transport_parameters(&self) -> Result<Option<TransportParameters>, TransportError> {

@@ -51,6 +51,9 @@ impl Moment {
             Event::StatusChanged {
                 from, to, reason, ..
             } => format!("sees {peer}: {from:?} → {to:?}, {reason}"),
+            Event::HealthChanged {
+                from, to, reason, ..
+            } => format!("finds {peer} {to}, and no longer {from}: {reason}"),
             Event::Readable { .. } => format!("messages of {peer} wait"),
             Event::Writable { .. } => format!("there is room for messages to {peer}"),
             Event::Flushed { token, result, .. } => match result {
@@ -83,6 +86,7 @@ impl Moment {
 fn event_name(event: &Event) -> &'static str {
     match event {
         Event::StatusChanged { .. } => "StatusChanged",
+        Event::HealthChanged { .. } => "HealthChanged",
         Event::Readable { .. } => "Readable",
         Event::Writable { .. } => "Writable",
         Event::Flushed { .. } => "Flushed",

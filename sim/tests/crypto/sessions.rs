@@ -1,6 +1,6 @@
 //! Sessions without QUIC around them.
 
-use quicpool_core::Credentials;
+use quicpool_core::{Credentials, PeerId};
 use quinn_proto::{
     Side, TransportError, crypto::Session, transport_parameters::TransportParameters,
 };
@@ -10,6 +10,15 @@ pub(crate) fn sessions(
     client: &dyn Credentials,
     server: &dyn Credentials,
 ) -> (Box<dyn Session>, Box<dyn Session>) {
+    sessions_as(client, server, server.local_id())
+}
+
+/// Both ends of a session, of which one takes the other for `peer`.
+pub(crate) fn sessions_as(
+    client: &dyn Credentials,
+    server: &dyn Credentials,
+    peer: PeerId,
+) -> (Box<dyn Session>, Box<dyn Session>) {
     let params = |read_by, bytes: &[u8]| {
         let params = TransportParameters::read(read_by, &mut &*bytes);
         params.expect("they are well formed")
@@ -17,7 +26,6 @@ pub(crate) fn sessions(
     let of_client = params(Side::Server, &PARAMETERS);
     let of_server = [&PARAMETERS[..], &SERVER_PARAMETERS].concat();
     let of_server = params(Side::Client, &of_server);
-    let peer = server.local_id();
     let name = client.server_name(peer);
     let client = client.client_config(peer);
     let client = client.start_session(1, &name, &of_client);

@@ -8,6 +8,7 @@ mod failures;
 mod failures_ends;
 mod failures_states;
 mod fairness;
+mod health;
 mod incarnations;
 mod last_words;
 mod lifecycle_batches;

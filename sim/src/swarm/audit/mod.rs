@@ -3,6 +3,7 @@
 //! Each auditor looks at one thing, is fed with plain records, and shares nothing with the machine:
 //!
 //! - [`lifecycle`]: a status moves along the edges of the lifecycle.
+//! - [`health`]: what is said of the health of peers is so, and in time.
 //! - [`bounds`]: slots and queues never exceed their limits.
 //! - [`expiry`]: no connection expires before its time to live, and none is used after it.
 //! - [`agreement`]: both ends of a pair share one connection.
@@ -13,13 +14,16 @@
 //!   processes that nobody can dial.
 //! - [`records`]: nothing that is sealed is legible on the wire, no nonce is used twice, and what
 //!   was accepted is in records; [`wire`] and [`quic`] find them.
+//! - [`early`]: no early data is sent.
 //! - [`tally`]: counters say what was seen to happen.
 
 mod agreement;
 mod backoff;
 mod bounds;
 mod calm;
+mod early;
 mod expiry;
+mod health;
 mod lifecycle;
 mod progress;
 mod punctual;
@@ -40,6 +44,7 @@ use self::{
     backoff::Backoff,
     calm::{Calm, KeptAlive},
     expiry::Expiry,
+    health::HealthTold,
     lifecycle::Lifecycle,
     progress::{Progress, Seen, Tie},
     punctual::{Path, Punctual},
@@ -114,6 +119,7 @@ impl Process {
 struct Pair {
     backoff: Backoff,
     expiry: Expiry,
+    health: HealthTold,
     kept_alive: KeptAlive,
     punctual: Punctual,
     visits: Visits,
@@ -249,6 +255,7 @@ impl Audit {
         {
             pair.punctual.stray();
         }
+        early::look(log, &departure.payload);
         Records::look(log, &process.config, &leaving);
         if self.packets == Packets::Opaque {
             return;
@@ -276,10 +283,12 @@ impl Audit {
             matches!(event, Event::Writable { .. }),
             "an outbox had room again"
         );
-        let Event::StatusChanged { peer, reason, .. } = event else {
+        let peer = event.peer();
+        let Some(peer) = self.peers.iter().position(|other| Some(*other) == peer) else {
             return;
         };
-        let Some(peer) = self.peers.iter().position(|other| other == peer) else {
+        self.hear_of_health(place, peer, event);
+        let Event::StatusChanged { reason, .. } = event else {
             return;
         };
         self.hear_of_connection(scene, place, peer, event);
@@ -296,6 +305,14 @@ impl Audit {
         }
         pair.backoff.hear(log, &process.config, event);
         pair.expiry.hear(log, event);
+    }
+
+    fn hear_of_health(&mut self, place: usize, peer: usize, event: &Event) {
+        let theirs = Some(&self.processes[peer]).filter(|process| process.is_up());
+        let theirs = theirs.map_or(Duration::ZERO, |process| process.config.liveness_timeout);
+        let process = &mut self.processes[place];
+        let health = &mut process.pairs[peer].health;
+        health.hear(&mut self.log, &process.config, theirs, event);
     }
 
     fn hear_of_connection(&mut self, scene: &Scene<'_>, place: usize, peer: usize, event: &Event) {
@@ -415,6 +432,11 @@ impl Audit {
                 true => pair.expiry.keep(log, expired),
                 false => pair.expiry.pass(log, config, is_clear),
             }
+            if was_held_up || scene.is_held_up {
+                pair.health.disturb(scene.at);
+            }
+            pair.health
+                .settle(log, config, numbers.delivered, numbers.health);
             if scene.is_held_up {
                 pair.backoff.hold_up();
                 pair.punctual.excuse();
@@ -467,9 +489,16 @@ impl Watch for Audit {
         }
     }
 
-    fn arrived(&mut self, scene: &Scene<'_>, _datagram: &Datagram) {
-        if let Some(place) = self.place(scene.node) {
-            self.processes[place].company = Company::Reached;
+    fn arrived(&mut self, scene: &Scene<'_>, datagram: &Datagram) {
+        let Some(place) = self.place(scene.node) else {
+            return;
+        };
+        self.processes[place].company = Company::Reached;
+        let from = scene.who_is_at(datagram.remote);
+        if let Some(from) = from.and_then(|node| self.place(node))
+            && let Some(pair) = self.processes[place].pairs.get_mut(from)
+        {
+            pair.health.disturb(scene.at);
         }
     }
 

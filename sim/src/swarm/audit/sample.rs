@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quicpool_core::{ConnectionStatus, Counters, PeerId, PeerMetrics};
+use quicpool_core::{ConnectionStatus, Counters, Health, PeerId, PeerMetrics};
 
 use crate::net::watch::Scene;
 
@@ -27,6 +27,7 @@ pub(super) struct Sample {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PeerSample {
     pub(super) status: ConnectionStatus,
+    pub(super) health: Option<Health>,
     pub(super) outbox_bytes: usize,
     pub(super) inbox_bytes: usize,
     pub(super) accepted: u64,
@@ -43,6 +44,7 @@ impl Default for PeerSample {
     fn default() -> Self {
         Self {
             status: ConnectionStatus::New,
+            health: None,
             outbox_bytes: 0,
             inbox_bytes: 0,
             accepted: 0,
@@ -102,6 +104,7 @@ impl PeerSample {
     const fn of(metrics: &PeerMetrics) -> Self {
         Self {
             status: metrics.status,
+            health: metrics.health,
             outbox_bytes: metrics.outbox_bytes,
             inbox_bytes: metrics.inbox_bytes,
             accepted: metrics.messages_accepted,
