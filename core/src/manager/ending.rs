@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Manager, Timer,
-    peer::{Expiry, Peer, Redial, Standing},
+    peer::{Expiry, Peer, Queued, Redial, Standing},
 };
 use crate::{
     Event, PeerId, Reason, Undeliverable,
@@ -302,7 +302,7 @@ impl Manager {
         self.disarm(key);
         self.pool.release(key);
         if let Some(peer) = self.peers.remove(key) {
-            self.queued_bytes -= peer.counted_bytes;
+            self.queued.replace(peer.counted, Queued::default());
         }
     }
 

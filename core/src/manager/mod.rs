@@ -30,7 +30,7 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 use self::{
     dialling::DialRow,
     ending::Closing,
-    peer::{Peer, Peers},
+    peer::{Peer, Peers, Queued},
     report::Rate,
 };
 use crate::{
@@ -82,8 +82,8 @@ pub struct Manager {
     handshakes: usize,
     /// Peers that are connected.
     connected: usize,
-    /// Bytes in the queues of all peers.
-    queued_bytes: usize,
+    /// What is in the queues of all peers.
+    queued: Queued,
     now: Instant,
 }
 
@@ -163,7 +163,7 @@ impl Manager {
             rate: Rate::new(now),
             handshakes: 0,
             connected: 0,
-            queued_bytes: 0,
+            queued: Queued::default(),
             now,
             config,
         })

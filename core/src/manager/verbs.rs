@@ -9,7 +9,7 @@ use super::{
     peer::{Announced, Peer, Redial, Standing},
 };
 use crate::{
-    Event, Message, OpenBatch, PeerAddr, PeerError, PeerId, SendError, Undeliverable,
+    Event, Message, OpenBatch, PeerAddr, PeerError, PeerId, Reason, SendError, Undeliverable,
     peer::{
         PeerKey,
         links::Dialling,
@@ -123,7 +123,7 @@ impl Manager {
             (Some(retry_at), Some(reason)) if open && retry_at > self.now => {
                 Err(PeerError::CircuitOpen {
                     retry_at,
-                    reason: reason.clone(),
+                    reason: Reason::clone(reason),
                 })
             }
             (Some(_) | None, Some(_) | None) => Ok(()),
@@ -340,13 +340,17 @@ impl Manager {
         out: &mut Vec<Message>,
     ) -> usize {
         self.now = now;
-        let Some(known) = self.peers.key(peer).and_then(|key| self.peers.get_mut(key)) else {
+        let Some(key) = self.peers.key(peer) else {
+            return 0;
+        };
+        let Some(known) = self.peers.get_mut(key) else {
             return 0;
         };
         let count = known.session.inbox.read(peer, max, out);
         if !known.session.inbox.is_readable() {
             known.readable = Announced::No;
         }
+        self.count_queued(key);
         count
     }
 

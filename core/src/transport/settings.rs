@@ -13,7 +13,7 @@ use quinn_proto::{
     NoneTokenStore, ServerConfig, TimeSource, TransportConfig, VarInt, crypto,
 };
 
-use super::window::Windows;
+use super::window::{InFlight, Windows};
 use crate::{
     Config, Credentials, Incarnation,
     rng::{self, Rng},
@@ -41,6 +41,8 @@ pub(super) struct Settings {
     pub(super) server: Arc<ServerConfig>,
     transport: Arc<TransportConfig>,
     pub(super) clock: Arc<WallClock>,
+    /// What the connections have sent and may have to send again.
+    pub(super) in_flight: InFlight,
 }
 
 impl Settings {
@@ -58,7 +60,8 @@ impl Settings {
         let cid_seed = rng::derive(seed, "connection ids", &salt);
         endpoint.cid_generator(move || Box::new(Cids(Rng::new(cid_seed))));
 
-        let transport = Arc::new(transport(config));
+        let in_flight = InFlight::default();
+        let transport = Arc::new(transport(config, in_flight.clone()));
         let clock = Arc::new(WallClock::new(incarnation.started_ms));
         let mut server = ServerConfig::new(credentials.server_config(), credentials.token_key());
         server
@@ -74,6 +77,7 @@ impl Settings {
             server: Arc::new(server),
             transport,
             clock,
+            in_flight,
         }
     }
 
@@ -94,7 +98,7 @@ impl Settings {
     }
 }
 
-fn transport(config: &Config) -> TransportConfig {
+fn transport(config: &Config, in_flight: InFlight) -> TransportConfig {
     let stream_window = stream_window(config);
     let mut transport = TransportConfig::default();
     transport
@@ -105,7 +109,7 @@ fn transport(config: &Config) -> TransportConfig {
         .receive_window(varint(stream_window + 2 * config.control_reserve))
         .send_window(send_window(config) as u64)
         .send_fairness(false)
-        .congestion_controller_factory(Arc::new(Windows::default()))
+        .congestion_controller_factory(Arc::new(Windows::new(in_flight)))
         .datagram_receive_buffer_size(None)
         // Counted from the first packet sent after the last one received (RFC 9000 section 10.1),
         // which is the keep-alive: together they make liveness_timeout.
@@ -116,7 +120,7 @@ fn transport(config: &Config) -> TransportConfig {
 
 /// Room for one largest record beyond what the inbox admits: its header is read before its body
 /// has all arrived.
-fn stream_window(config: &Config) -> usize {
+pub(super) fn stream_window(config: &Config) -> usize {
     config.inbox_bytes_max.max(config.record_bytes_max()) + config.record_bytes_max()
 }
 
