@@ -303,6 +303,7 @@ impl Manager {
         self.pool.release(key);
         if let Some(peer) = self.peers.remove(key) {
             self.queued.replace(peer.counted, Queued::default());
+            self.budget.forget(key, &peer);
         }
     }
 

@@ -45,7 +45,8 @@ pub(super) struct Peer {
     pub(super) turned_away: Option<Instant>,
     pub(super) session: Session,
     pub(super) flushes: Option<Box<VecDeque<Flush>>>,
-    pub(super) wanted_room: Option<usize>,
+    pub(super) wanted_room: Option<Box<Wanted>>,
+    pub(super) reading: Reading,
     pub(super) readable: Announced,
     pub(super) counts: Counts,
     pub(super) latency: Average,
@@ -62,6 +63,33 @@ pub(super) struct Queued {
     pub(super) bytes: usize,
     /// Bytes of memory behind them, and of all else that is there for one peer.
     pub(super) memory: usize,
+    /// Bytes that outboxes hold, with what batches cost.
+    pub(super) outbox: usize,
+    /// Bytes that inboxes hold, with what records cost.
+    pub(super) inbox: usize,
+}
+
+/// Room in an outbox that somebody waits for.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) bytes: usize,
+    /// Set while it is for other peers to make it.
+    pub(super) place: Option<Place>,
+}
+
+/// A place among those who wait for others to hold less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// Bytes that must be free.
+    pub(super) needed: usize,
+    pub(super) came: u64,
+}
+
+/// Whether a peer's stream may be read, as far as other peers are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    Free,
+    HeldBack,
 }
 
 impl Queued {
@@ -69,6 +97,8 @@ impl Queued {
     pub(super) fn replace(&mut self, before: Self, after: Self) {
         self.bytes = self.bytes + after.bytes - before.bytes;
         self.memory = self.memory + after.memory - before.memory;
+        self.outbox = self.outbox + after.outbox - before.outbox;
+        self.inbox = self.inbox + after.inbox - before.inbox;
     }
 }
 
@@ -219,6 +249,7 @@ impl Peer {
             },
             flushes: None,
             wanted_room: None,
+            reading: Reading::Free,
             readable: Announced::No,
             counts: Counts::default(),
             latency: Average::default(),
@@ -301,6 +332,8 @@ impl Peer {
         let beside = self.addresses.capacity() * size_of::<SocketAddr>() + flushes;
         Queued {
             bytes: outbox.bytes() + inbox.bytes(),
+            outbox: outbox.held(),
+            inbox: inbox.held(),
             memory: outbox.memory() + inbox.memory() + beside,
         }
     }

@@ -34,13 +34,8 @@ impl Manager {
         if self.pool.set_idle(key, idle_since) == Evictability::Gained {
             self.row.rouse();
         }
-        if let Some(bytes) = peer.wanted_room
-            && bytes <= peer.session.outbox.room()
-        {
-            peer.wanted_room = None;
-            self.events.push_back(Event::Writable { peer: peer.id });
-        }
         let live = peer.links.live();
+        self.tell_of_room(key);
         self.end_flushes(key);
         match live {
             Some(link) => self.refresh_live(now, key, link),
