@@ -247,10 +247,11 @@ mod tests {
             held in 0usize..(1 << 30),
             wanted in 1usize..(1 << 30),
         ) {
-            let mut config = Config::default();
-            config.message_bytes_max = 1_024;
-            config.memory_max = memory_max;
-            config.outbox_bytes_max = (memory_max / 2).min(1 << 30);
+            let config = Config {
+                memory_max,
+                outbox_bytes_max: (memory_max / 2).min(1 << 30),
+                ..Config::default()
+            };
             let budget = Budget::new(&config);
             let held = held % config.outbox_bytes_max;
             let wanted = wanted.min(config.outbox_bytes_max - held);

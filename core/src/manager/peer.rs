@@ -44,6 +44,10 @@ pub(super) struct Peer {
     /// Since when it comes and finds no room.
     pub(super) turned_away: Option<Instant>,
     pub(super) session: Session,
+    #[expect(
+        clippy::box_collection,
+        reason = "hardly any peer has one, and there may be many peers"
+    )]
     pub(super) flushes: Option<Box<VecDeque<Flush>>>,
     pub(super) wanted_room: Option<Box<Wanted>>,
     pub(super) reading: Reading,

@@ -25,6 +25,10 @@ const PAST_MAX: usize = 8;
 pub(crate) struct Processes {
     present: Option<Incarnation>,
     /// Those before it, in this session, the last one last. Hardly any peer has one.
+    #[expect(
+        clippy::box_collection,
+        reason = "hardly any peer has one, and there may be many peers"
+    )]
     past: Option<Box<VecDeque<Incarnation>>>,
     /// Those that wait for its place.
     waiting: Vec<Waiting>,
@@ -256,7 +260,10 @@ mod tests {
     fn the_past_is_bounded() {
         let all: Vec<Incarnation> = (0..100).map(process).collect();
         let processes = of(&all);
-        assert_eq!(processes.past.map(|past| past.len()), Some(PAST_MAX));
+        assert_eq!(
+            processes.past.as_ref().map(|past| past.len()),
+            Some(PAST_MAX)
+        );
         let claim = processes.judge(process(98), Presence::Absent);
         assert_eq!(claim, Claim::Forgotten);
     }
