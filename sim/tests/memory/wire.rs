@@ -212,7 +212,12 @@ impl Wire {
     }
 
     fn land(&mut self) {
-        while let Some(flight) = self.flying.pop_front_if(|flight| flight.at <= self.now) {
+        while self
+            .flying
+            .front()
+            .is_some_and(|flight| flight.at <= self.now)
+            && let Some(flight) = self.flying.pop_front()
+        {
             let now = self.now;
             let Some(node) = self.nodes.iter_mut().find(|node| node.addr == flight.to) else {
                 continue;
