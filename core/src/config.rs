@@ -53,7 +53,10 @@ pub struct Config {
     /// stream is not read. 1 KiB to 1 GiB; default 1 MiB; never under one largest record. Of tiny
     /// messages the application holds or is offered one for each 64 B at a time.
     pub inbox_bytes_max: usize,
-    /// Bytes for queues and connections together. 1 MiB to 1 TiB; default 256 MiB.
+    /// Bytes for queues and connections together. 1 MiB, and two largest records, to 1 TiB; default
+    /// 256 MiB. All outboxes together hold at most half of it; the less of it is free, the smaller a part
+    /// of that may each have. While all inboxes together hold a quarter of it no
+    /// more is read but from peers of whom nothing waits.
     pub memory_max: usize,
     /// Part of the connection's credit that data leaves free for acknowledgements.
     /// 4 KiB to 1 MiB; default 16 KiB.
@@ -154,7 +157,6 @@ impl Config {
         count("batch_messages_max", self.batch_messages_max, 1..=65_536)?;
         count("batch_bytes_max", self.batch_bytes_max, KIB..=MIB)?;
         count("message_bytes_max", self.message_bytes_max, 1..=16 * MIB)?;
-        count("memory_max", self.memory_max, MIB..=1024 * GIB)?;
         count("control_reserve", self.control_reserve, 4 * KIB..=MIB)?;
         count("dial_rate", self.dial_rate as usize, 1..=1_000_000)?;
         count(
@@ -163,10 +165,16 @@ impl Config {
             1..=1_000,
         )?;
         let record = self.record_bytes_max();
+        // Half of it is for outboxes, and one must be able to hold a largest record.
+        count(
+            "memory_max",
+            self.memory_max,
+            MIB.max(2 * record)..=1024 * GIB,
+        )?;
         count(
             "outbox_bytes_max",
             self.outbox_bytes_max,
-            record..=self.memory_max / 2,
+            record..=self.outboxes_bytes_max(),
         )?;
         count("inbox_bytes_max", self.inbox_bytes_max, KIB..=GIB)?;
 
@@ -221,6 +229,16 @@ impl Config {
             message_bytes: bytes(self.message_bytes_max),
             body_bytes: bytes(body),
         }
+    }
+
+    /// Bytes that all outboxes may hold together.
+    pub(crate) const fn outboxes_bytes_max(&self) -> usize {
+        self.memory_max / 2
+    }
+
+    /// Bytes that all inboxes may hold together, but for one record of each connected peer.
+    pub(crate) const fn inboxes_bytes_max(&self) -> usize {
+        self.memory_max / 4
     }
 
     /// The longest record that this configuration can send or accept, in bytes.

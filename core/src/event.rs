@@ -366,6 +366,8 @@ pub enum DeadlineReason {
     Stall,
     /// A dial has waited `slot_wait` for a slot.
     Slot,
+    /// Those who were told of room that others have made may not have taken it.
+    Room,
     /// `close` reaches `close_timeout`.
     Close,
 }

@@ -36,6 +36,12 @@ impl<K: Eq + Hash, V: Copy> LookUp<K, V> {
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
+
+    /// Bytes of memory, roughly: at most seven of eight places are taken, and each has a byte beside
+    /// it.
+    pub(crate) fn memory(&self) -> usize {
+        self.0.capacity() / 7 * 8 * (size_of::<(K, V)>() + 1)
+    }
 }
 
 /// Deadlines in order of time: the cost of a turn does not grow with idle peers.
@@ -99,6 +105,11 @@ impl<K: Copy + Ord + Hash> Deadlines<K> {
 
     pub(crate) fn len(&self) -> usize {
         self.order.len()
+    }
+
+    /// Bytes of memory, roughly: places in a tree are two thirds full.
+    pub(crate) fn memory(&self) -> usize {
+        self.order.len() * size_of::<(Instant, K)>() * 3 / 2 + self.at.memory()
     }
 }
 

@@ -18,7 +18,11 @@ pub struct NetworkMetrics {
     /// The mean time from `send` until the message's batch is handed to QUIC, as an exponential
     /// average over batches; zero until there is one.
     pub avg_queue_delay: Duration,
-    /// Bytes held in queues, and an estimate of what connections hold.
+    /// Bytes of memory behind queues and buffers, reserved ones included: of messages that were not
+    /// taken, of records in part, of events. Counted, and within 2 % of the truth.
+    pub memory_queues: usize,
+    /// `memory_queues`, what is known about peers, and an estimate of what connections hold in
+    /// QUIC. Within 25 % of the truth, and never more than 10 % under it.
     pub memory_usage: usize,
     /// Every counter.
     pub counters: Counters,
@@ -111,28 +115,6 @@ pub struct PeerMetrics {
     pub pool_hits: u64,
     /// `send` or `connect` had to dial, or to join a dial.
     pub pool_misses: u64,
-}
-
-impl PeerMetrics {
-    pub(crate) const fn new() -> Self {
-        Self {
-            status: ConnectionStatus::New,
-            health: None,
-            rtt: None,
-            avg_latency: Duration::ZERO,
-            messages_accepted: 0,
-            messages_delivered: 0,
-            messages_received: 0,
-            messages_taken: 0,
-            outbox_bytes: 0,
-            inbox_bytes: 0,
-            dials: 0,
-            connections: 0,
-            failures: 0,
-            pool_hits: 0,
-            pool_misses: 0,
-        }
-    }
 }
 
 /// What both ends call a connection that is confirmed, and no end calls another.

@@ -221,7 +221,7 @@ impl Manager {
         let can_dial = !peer.addresses.is_empty();
         let session = &mut peer.session;
         session.held_reported = session.outbox.bytes() as u64;
-        let incarnation = session.ours.unwrap_or(self.incarnation);
+        let incarnation = session.ours.as_deref().copied().unwrap_or(self.incarnation);
         let hello = Hello {
             incarnation,
             dial,

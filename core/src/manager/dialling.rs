@@ -368,7 +368,7 @@ impl Manager {
         if reason.is_lasting() {
             peer.redial = Redial::Barred;
         }
-        peer.last_failure = Some(reason);
+        peer.last_failure = Some(Box::new(reason));
     }
 
     pub(super) fn proved_stable(&mut self, key: PeerKey) {

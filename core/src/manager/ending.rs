@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Manager, Timer,
-    peer::{Comes, Expiry, Peer, Redial, Standing},
+    peer::{Comes, Expiry, Peer, Queued, Redial, Standing},
 };
 use crate::{
     Event, PeerId, Reason, Undeliverable,
@@ -304,7 +304,8 @@ impl Manager {
         self.disarm(key);
         self.pool.release(key);
         if let Some(peer) = self.peers.remove(key) {
-            self.queued_bytes -= peer.counted_bytes;
+            self.queued.replace(peer.counted, Queued::default());
+            self.budget.forget(key, &peer);
         }
     }
 

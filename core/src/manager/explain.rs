@@ -54,7 +54,7 @@ impl Manager {
             outlook: self.outlook(now, key, known),
             ailment: known.ailment(),
             refuses: self.verdict(peer).err(),
-            last_failure: known.last_failure.clone(),
+            last_failure: known.last_failure.as_deref().cloned(),
             failures: known.failures.count(),
             addresses: known.addresses.len(),
             queued_messages: outstanding.end - outstanding.start,

@@ -26,7 +26,10 @@ impl Manager {
         if let Some(known) = self.peers.get_mut(key) {
             known.session.outbox.close_tail();
             let messages = 0..known.session.outbox.next();
-            known.flushes.push_back(Flush { token, messages });
+            known
+                .flushes
+                .get_or_insert_default()
+                .push_back(Flush { token, messages });
         }
         self.refresh(now, key);
         Ok(())
@@ -49,7 +52,10 @@ impl Manager {
         if let Some(known) = self.peers.get_mut(key) {
             let next = known.session.outbox.next();
             let messages = next - 1..next;
-            known.flushes.push_back(Flush { token, messages });
+            known
+                .flushes
+                .get_or_insert_default()
+                .push_back(Flush { token, messages });
         }
         self.refresh(now, key);
         Ok(())
@@ -73,7 +79,10 @@ impl Manager {
         if let Some(known) = self.peers.get_mut(key) {
             let next = known.session.outbox.next();
             let messages = next..next + 1;
-            known.flushes.push_back(Flush { token, messages });
+            known
+                .flushes
+                .get_or_insert_default()
+                .push_back(Flush { token, messages });
         }
     }
 
@@ -83,11 +92,14 @@ impl Manager {
             return;
         };
         let taken = peer.session.outbox.outstanding().start;
-        while let Some(flush) = peer.flushes.front()
+        let Some(flushes) = &mut peer.flushes else {
+            return;
+        };
+        while let Some(flush) = flushes.front()
             && flush.messages.end <= taken
         {
             let token = flush.token;
-            peer.flushes.pop_front();
+            flushes.pop_front();
             self.events.push_back(Event::Flushed {
                 peer: peer.id,
                 token,
@@ -107,10 +119,13 @@ impl Manager {
             return;
         };
         let id = peer.id;
-        let waiting = peer.flushes.drain(..);
+        let Some(flushes) = &mut peer.flushes else {
+            return;
+        };
+        let waiting = flushes.drain(..);
         let (failed, kept): (Vec<Flush>, Vec<Flush>) =
             waiting.partition(|flush| flush.covers(messages));
-        peer.flushes = kept.into();
+        **flushes = kept.into();
         self.events
             .extend(failed.into_iter().map(|flush| Event::Flushed {
                 peer: id,

@@ -201,10 +201,10 @@ impl Manager {
     fn begin_anew(&mut self, key: PeerKey) {
         let random = u64::from_be_bytes(self.rng.bytes());
         if let Some(peer) = self.peers.get_mut(key) {
-            peer.session.ours = Some(Incarnation {
+            peer.session.ours = Some(Box::new(Incarnation {
                 random,
                 ..self.incarnation
-            });
+            }));
         }
     }
 }

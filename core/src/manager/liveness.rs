@@ -90,7 +90,7 @@ impl Manager {
             .set(Timer::Health(key), Some(watched.monitor.due()));
         match look {
             Look::Same => {}
-            Look::Ask => self.transport.ping(watched.link),
+            Look::Ask => self.transport.ask(watched.link),
             Look::Changed(change) => self.tell_health(key, change),
         }
     }

@@ -8,9 +8,11 @@
 //! - `incarnations`: which of several processes a peer is.
 //! - `liveness`: whether the other end is still there, and how well it can be reached.
 //! - `ending`: the ways out: disconnect, eviction, expiry, close.
+//! - `budget`: what all peers share of memory.
 //! - `report`: numbers; `explain`: the same in words.
 
 mod admission;
+mod budget;
 mod dialling;
 mod ending;
 mod explain;
@@ -29,9 +31,10 @@ mod writing;
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use self::{
+    budget::Budget,
     dialling::DialRow,
     ending::Closing,
-    peer::{Peer, Peers},
+    peer::{Peer, Peers, Queued},
     report::Rate,
 };
 use crate::{
@@ -83,8 +86,9 @@ pub struct Manager {
     handshakes: usize,
     /// Peers that are connected.
     connected: usize,
-    /// Bytes in the queues of all peers.
-    queued_bytes: usize,
+    /// What is in the queues of all peers.
+    queued: Queued,
+    budget: Budget,
     now: Instant,
 }
 
@@ -104,6 +108,7 @@ enum Timer {
     Stall(PeerKey),
     Revisit(PeerKey),
     Row,
+    Room,
     Close,
 }
 
@@ -122,6 +127,7 @@ impl Timer {
             Self::Stable(_) => DeadlineReason::Stable,
             Self::Stall(_) => DeadlineReason::Stall,
             Self::Row => DeadlineReason::Slot,
+            Self::Room => DeadlineReason::Room,
             Self::Close => DeadlineReason::Close,
         }
     }
@@ -167,7 +173,8 @@ impl Manager {
             rate: Rate::new(now),
             handshakes: 0,
             connected: 0,
-            queued_bytes: 0,
+            queued: Queued::default(),
+            budget: Budget::new(&config),
             now,
             config,
         })
@@ -237,7 +244,8 @@ impl Manager {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due; at once while actions wait.
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        if !self.events.is_empty() || !self.transport.is_drained() || self.row.is_roused() {
+        let has_turn = self.row.is_roused() || self.is_room_to_tell() || self.is_room_to_read();
+        if !self.events.is_empty() || !self.transport.is_drained() || has_turn {
             return Some(Deadline {
                 at: self.now,
                 reason: DeadlineReason::Undrained,
@@ -263,6 +271,7 @@ impl Manager {
             Timer::Stall(key) => self.stall_is_due(now, key),
             Timer::Revisit(key) => self.revisit(now, key),
             Timer::Row => self.pump_dials(now),
+            Timer::Room => self.tell_waiting(now),
             Timer::Close => self.finish(now),
         }
     }
@@ -277,6 +286,9 @@ impl Manager {
                 self.settle_link(now, link);
                 self.transport.mark_ready(link);
                 self.arm_quic(now, link);
+            }
+            if self.let_one_read().is_some() {
+                continue;
             }
             let Some(link) = self.endings.pop_front() else {
                 if !self.row.is_roused() {
@@ -296,6 +308,7 @@ impl Manager {
             self.transport.mark_dirty(link);
         }
         self.finish_when_flushed(now);
+        self.tell_waiting(now);
     }
 
     fn arm_quic(&mut self, now: Instant, link: LinkId) {

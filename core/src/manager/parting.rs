@@ -72,7 +72,10 @@ impl Manager {
 
     /// Whether we have become another process to the peer since we said hello.
     fn is_former(&self, link: &Link, key: PeerKey) -> bool {
-        let ours = self.peers.get(key).and_then(|peer| peer.session.ours);
+        let ours = self
+            .peers
+            .get(key)
+            .and_then(|peer| peer.session.ours.as_deref().copied());
         link.said != Some(ours.unwrap_or(self.incarnation))
     }
 

@@ -6,7 +6,7 @@ use slab::Slab;
 
 use super::liveness::Watched;
 use crate::{
-    Config, ConnectionStatus, Health, HealthReason, Incarnation, PeerId, PeerMetrics, Reason,
+    Config, ConnectionStatus, Health, HealthReason, Incarnation, PeerId, Reason,
     index::LookUp,
     peer::{
         PeerKey,
@@ -38,7 +38,7 @@ pub(super) struct Peer {
     /// No dial before this moment, whoever asks.
     pub(super) not_before: Option<Instant>,
     /// Why the last attempt or connection failed.
-    pub(super) last_failure: Option<Reason>,
+    pub(super) last_failure: Option<Box<Reason>>,
     pub(super) redial: Redial,
     /// Who asks for the next dial, or for the one that is under way.
     pub(super) asked: Urgency,
@@ -50,15 +50,80 @@ pub(super) struct Peer {
     /// Since when it comes and finds no room.
     pub(super) turned_away: Option<Instant>,
     pub(super) session: Session,
-    pub(super) flushes: VecDeque<Flush>,
-    pub(super) wanted_room: Option<usize>,
+    #[expect(
+        clippy::box_collection,
+        reason = "hardly any peer has one, and there may be many peers"
+    )]
+    pub(super) flushes: Option<Box<VecDeque<Flush>>>,
+    pub(super) wanted_room: Option<Box<Wanted>>,
+    pub(super) reading: Reading,
     pub(super) readable: Announced,
-    pub(super) counts: PeerMetrics,
+    pub(super) counts: Counts,
     pub(super) latency: Average,
     /// How far the peer had come when its deadline for coming further was armed.
     pub(super) stalled_at: Option<u64>,
-    /// Its part in the machine's count of queued bytes.
-    pub(super) counted_bytes: usize,
+    /// Its part in the machine's count of what is queued.
+    pub(super) counted: Queued,
+}
+
+/// What is in queues.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Queued {
+    /// Bytes of messages.
+    pub(super) bytes: usize,
+    /// Bytes of memory behind them, and of all else that is there for one peer.
+    pub(super) memory: usize,
+    /// Bytes that outboxes hold, with what batches cost.
+    pub(super) outbox: usize,
+    /// Bytes that inboxes hold, with what records cost.
+    pub(super) inbox: usize,
+}
+
+/// Room in an outbox that somebody waits for.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) bytes: usize,
+    /// Set while it is for other peers to make it.
+    pub(super) place: Option<Place>,
+}
+
+/// A place among those who wait for others to hold less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// Bytes that must be free.
+    pub(super) needed: usize,
+    pub(super) came: u64,
+}
+
+/// Whether a peer's stream may be read, as far as other peers are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    Free,
+    HeldBack,
+}
+
+impl Queued {
+    /// Counts `after` in place of `before`.
+    pub(super) fn replace(&mut self, before: Self, after: Self) {
+        self.bytes = self.bytes + after.bytes - before.bytes;
+        self.memory = self.memory + after.memory - before.memory;
+        self.outbox = self.outbox + after.outbox - before.outbox;
+        self.inbox = self.inbox + after.inbox - before.inbox;
+    }
+}
+
+/// What has happened, as [`PeerMetrics`](crate::PeerMetrics) tells it.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) messages_accepted: u64,
+    pub(super) messages_delivered: u64,
+    pub(super) messages_received: u64,
+    pub(super) messages_taken: u64,
+    pub(super) dials: u64,
+    pub(super) connections: u64,
+    pub(super) failures: u64,
+    pub(super) pool_hits: u64,
+    pub(super) pool_misses: u64,
 }
 
 /// Messages that have passed: sent and known to have arrived, and received.
@@ -102,7 +167,7 @@ pub(super) struct Session {
     pub(super) outbox: Outbox,
     pub(super) inbox: Inbox,
     /// Which process we are to the peer, if not the one that we have been from the start.
-    pub(super) ours: Option<Incarnation>,
+    pub(super) ours: Option<Box<Incarnation>>,
     /// The peer's line as its last hello named it.
     pub(super) their_line: Option<LineId>,
     /// What the peer accepts, as its last hello said.
@@ -207,13 +272,14 @@ impl Peer {
                 expiry: Expiry::NotDue,
                 comes: Comes::Unknown,
             },
-            flushes: VecDeque::new(),
+            flushes: None,
             wanted_room: None,
+            reading: Reading::Free,
             readable: Announced::No,
-            counts: PeerMetrics::new(),
+            counts: Counts::default(),
             latency: Average::default(),
             stalled_at: None,
-            counted_bytes: 0,
+            counted: Queued::default(),
         }
     }
 
@@ -294,15 +360,35 @@ impl Peer {
         theirs.min(config.message_bytes_max)
     }
 
-    /// Bytes in its queues.
-    pub(super) fn queued_bytes(&self) -> usize {
-        self.session.outbox.bytes() + self.session.inbox.bytes()
+    /// What is queued for it and from it.
+    pub(super) fn queued(&self) -> Queued {
+        let (outbox, inbox) = (&self.session.outbox, &self.session.inbox);
+        let flushes = self.flushes.as_ref().map_or(0, |flushes| {
+            size_of_val(&**flushes) + flushes.capacity() * size_of::<Flush>()
+        });
+        let beside = self.addresses.capacity() * size_of::<SocketAddr>() + flushes;
+        Queued {
+            bytes: outbox.bytes() + inbox.bytes(),
+            outbox: outbox.held(),
+            inbox: inbox.held(),
+            memory: outbox.memory() + inbox.memory() + beside,
+        }
+    }
+
+    /// Gives back memory that nothing is in: there may be many peers that are at rest.
+    pub(super) fn rest(&mut self) {
+        self.session.outbox.rest();
+        self.session.inbox.rest();
+        self.links.rest();
+        self.addresses.shrink_to_fit();
+        self.flushes = self.flushes.take().filter(|flushes| !flushes.is_empty());
     }
 }
 
 /// All peers.
 pub(super) struct Peers {
-    table: Slab<Peer>,
+    /// Each in a place of its own, so that a table that grows has nothing to move, and reserves little.
+    table: Slab<Box<Peer>>,
     keys: LookUp<PeerId, PeerKey>,
 }
 
@@ -328,16 +414,16 @@ impl Peers {
     }
 
     pub(super) fn get(&self, key: PeerKey) -> Option<&Peer> {
-        self.table.get(key.index())
+        self.table.get(key.index()).map(Box::as_ref)
     }
 
     pub(super) fn get_mut(&mut self, key: PeerKey) -> Option<&mut Peer> {
-        self.table.get_mut(key.index())
+        self.table.get_mut(key.index()).map(Box::as_mut)
     }
 
     pub(super) fn insert(&mut self, peer: Peer) -> PeerKey {
         let id = peer.id;
-        let index = self.table.insert(peer);
+        let index = self.table.insert(Box::new(peer));
         let key = PeerKey::new(u32::try_from(index).expect("invariant: peers_max is below 2^32"));
         self.keys.insert(id, key);
         key
@@ -346,7 +432,14 @@ impl Peers {
     pub(super) fn remove(&mut self, key: PeerKey) -> Option<Peer> {
         let peer = self.table.try_remove(key.index())?;
         self.keys.remove(&peer.id);
-        Some(peer)
+        Some(*peer)
+    }
+
+    /// Bytes of memory for the table and what is in it, but for queues.
+    pub(super) fn memory(&self) -> usize {
+        // A place of a slab says beside its content whether it is taken.
+        let place = size_of::<(usize, Box<Peer>)>();
+        self.table.len() * size_of::<Peer>() + self.table.capacity() * place + self.keys.memory()
     }
 
     /// Every key, in order of the table.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Manager;
 use crate::{
-    ConnectionName, NetworkMetrics, Occupancy, PeerId, PeerMetrics,
+    ConnectionName, Event, NetworkMetrics, Occupancy, PeerId, PeerMetrics,
     peer::{LinkId, chooser::Dialler},
     transport::Stage,
 };
@@ -64,15 +64,28 @@ impl Manager {
             connections: self.connected,
             avg_latency: self.latency.get(),
             avg_queue_delay: self.queue_delay.get(),
-            memory_usage: self.queued_bytes + self.transport.memory_usage(),
+            memory_queues: self.memory_queues(),
+            memory_usage: self.memory_usage(),
             counters: self.counters,
         }
+    }
+
+    fn memory_queues(&self) -> usize {
+        let told = self.events.capacity() * size_of::<Event>()
+            + self.endings.capacity() * size_of::<LinkId>();
+        self.queued.memory + self.transport.buffers() + told
+    }
+
+    fn memory_usage(&self) -> usize {
+        let known = self.peers.memory() + self.deadlines.memory();
+        self.memory_queues() + known + self.transport.quic_memory()
     }
 
     /// One peer in numbers; `None` if it is not known.
     pub fn peer_metrics(&self, peer: PeerId) -> Option<PeerMetrics> {
         let peer = self.peer(peer)?;
         let live = peer.links.live().and_then(|link| self.transport.link(link));
+        let counts = &peer.counts;
         Some(PeerMetrics {
             status: peer.status,
             health: peer.health(),
@@ -80,7 +93,15 @@ impl Manager {
             avg_latency: peer.latency.get(),
             outbox_bytes: peer.session.outbox.bytes(),
             inbox_bytes: peer.session.inbox.bytes(),
-            ..peer.counts.clone()
+            messages_accepted: counts.messages_accepted,
+            messages_delivered: counts.messages_delivered,
+            messages_received: counts.messages_received,
+            messages_taken: counts.messages_taken,
+            dials: counts.dials,
+            connections: counts.connections,
+            failures: counts.failures,
+            pool_hits: counts.pool_hits,
+            pool_misses: counts.pool_misses,
         })
     }
 
@@ -123,7 +144,7 @@ impl Manager {
             deadlines: self.deadlines.len(),
             waiting_dials: self.row.len(),
             actions: self.events.len() + self.transport.replies(),
-            queued_bytes: self.queued_bytes,
+            queued_bytes: self.queued.bytes,
         }
     }
 }

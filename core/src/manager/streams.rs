@@ -4,10 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{
-    Manager,
-    peer::{Announced, Peer},
-};
+use super::{Manager, peer::Announced};
 use crate::{
     Event, Reason,
     peer::{LinkId, PeerKey},
@@ -123,16 +120,16 @@ impl Manager {
         id: LinkId,
         line: LineId,
     ) -> Result<Option<(PeerKey, Header, Bytes)>, CloseCode> {
+        let Some(key) = self.transport.link(id).and_then(|link| link.owner) else {
+            return Ok(None);
+        };
+        if !self.peers.get(key).is_some_and(|peer| self.may_read(peer)) {
+            self.hold_back(key);
+            return Ok(None);
+        }
         let Some(link) = self.transport.link_mut(id) else {
             return Ok(None);
         };
-        let Some(key) = link.owner else {
-            return Ok(None);
-        };
-        let has_room = |peer: &Peer| peer.session.inbox.has_room();
-        if !self.peers.get(key).is_some_and(has_room) {
-            return Ok(None);
-        }
         let record = link.read_record(line)?;
         Ok(record.map(|(header, body)| (key, header, body)))
     }
@@ -158,6 +155,7 @@ impl Manager {
         if std::mem::replace(&mut peer.readable, Announced::Yes) == Announced::No {
             self.events.push_back(Event::Readable { peer: peer.id });
         }
+        self.count_queued(key);
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use super::{
     peer::{Announced, Comes, Peer, Redial, Standing},
 };
 use crate::{
-    Event, Message, OpenBatch, PeerAddr, PeerError, PeerId, SendError, Undeliverable,
+    Event, Message, OpenBatch, PeerAddr, PeerError, PeerId, Reason, SendError, Undeliverable,
     peer::{
         PeerKey,
         links::Dialling,
@@ -126,19 +126,11 @@ impl Manager {
             (Some(retry_at), Some(reason)) if open && retry_at > self.now => {
                 Err(PeerError::CircuitOpen {
                     retry_at,
-                    reason: reason.clone(),
+                    reason: Reason::clone(reason),
                 })
             }
             (Some(_) | None, Some(_) | None) => Ok(()),
         }
-    }
-
-    /// Bytes that the peer's outbox can still accept, in terms of [`OpenBatch::cost`].
-    ///
-    /// A driver may lend them to other threads: what they stage within this room is accepted.
-    pub fn room(&self, peer: PeerId) -> usize {
-        let room = |known: &Peer| known.session.outbox.room();
-        self.peer(peer).map_or(self.config.outbox_bytes_max, room)
     }
 
     /// Asks for a connection. Its success or failure is a `StatusChanged` event; a peer that is
@@ -240,12 +232,13 @@ impl Manager {
         }
         self.verdict_on(peer, known)?;
         let key = key.ok_or(PeerError::NoAddress(peer))?;
+        let room = known.map_or(0, |known| self.room_of(known));
+        if OpenBatch::cost(message.len()) > room {
+            return Err(SendError::Full);
+        }
         let Some(known) = self.peers.get_mut(key) else {
             return Err(PeerError::NoAddress(peer).into());
         };
-        if OpenBatch::cost(message.len()) > known.session.outbox.room() {
-            return Err(SendError::Full);
-        }
         known.session.outbox.accept(now, message);
         self.accepted(now, key, 1);
         Ok(key)
@@ -312,20 +305,6 @@ impl Manager {
         self.refresh(now, key);
     }
 
-    /// Asks for [`Event::Writable`] once `bytes` of room are there.
-    pub fn want_room(&mut self, now: Instant, peer: PeerId, bytes: usize) {
-        self.now = now;
-        let Some(key) = self.peers.key(peer) else {
-            self.events.push_back(Event::Writable { peer });
-            return;
-        };
-        if let Some(known) = self.peers.get_mut(key) {
-            let least = known.wanted_room.map_or(bytes, |wanted| wanted.min(bytes));
-            known.wanted_room = Some(least.min(self.config.outbox_bytes_max));
-        }
-        self.refresh(now, key);
-    }
-
     /// Takes up to `max` messages of a peer, and says how many it appended to `out`.
     pub fn receive(
         &mut self,
@@ -349,13 +328,17 @@ impl Manager {
         out: &mut Vec<Message>,
     ) -> usize {
         self.now = now;
-        let Some(known) = self.peers.key(peer).and_then(|key| self.peers.get_mut(key)) else {
+        let Some(key) = self.peers.key(peer) else {
+            return 0;
+        };
+        let Some(known) = self.peers.get_mut(key) else {
             return 0;
         };
         let count = known.session.inbox.read(peer, max, out);
         if !known.session.inbox.is_readable() {
             known.readable = Announced::No;
         }
+        self.count_queued(key);
         count
     }
 
@@ -365,10 +348,10 @@ impl Manager {
         let Some(key) = self.peers.key(peer).filter(|_| count > 0) else {
             return;
         };
+        let could_read = self.peers.get(key).is_some_and(|peer| self.may_read(peer));
         let Some(known) = self.peers.get_mut(key) else {
             return;
         };
-        let was_full = !known.session.inbox.has_room();
         known.session.inbox.mark_taken(count);
         // What was not handed out before for want of room.
         if known.readable == Announced::No && known.session.inbox.is_readable() {
@@ -378,7 +361,9 @@ impl Manager {
         known.counts.messages_taken += count as u64;
         self.counters.messages_taken += count as u64;
         self.rate.add(now, count as u64);
-        if was_full && known.session.inbox.has_room() {
+        self.count_queued(key);
+        let known = self.peers.get(key);
+        if let Some(known) = known.filter(|known| !could_read && self.may_read(known)) {
             let links: Vec<_> = known.links.confirmed().collect();
             links
                 .into_iter()

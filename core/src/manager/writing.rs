@@ -26,27 +26,29 @@ impl Manager {
     /// Derives from a peer's state everything that depends on it: what it is told, which of its
     /// deadlines are armed, whether to dial.
     pub(super) fn refresh(&mut self, now: Instant, key: PeerKey) {
+        self.count_queued(key);
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
-        self.queued_bytes -= peer.counted_bytes;
-        peer.counted_bytes = peer.queued_bytes();
-        self.queued_bytes += peer.counted_bytes;
         let idle_since = (peer.is_live() && peer.is_idle()).then_some(peer.last_used);
         if self.pool.set_idle(key, idle_since) == Evictability::Gained {
             self.row.rouse();
         }
-        if let Some(bytes) = peer.wanted_room
-            && bytes <= peer.session.outbox.room()
-        {
-            peer.wanted_room = None;
-            self.events.push_back(Event::Writable { peer: peer.id });
-        }
         let live = peer.links.live();
+        self.tell_of_room(key);
         self.end_flushes(key);
         match live {
             Some(link) => self.refresh_live(now, key, link),
             None => self.refresh_absent(now, key),
+        }
+    }
+
+    /// Counts what is queued for a peer and from it anew.
+    pub(super) fn count_queued(&mut self, key: PeerKey) {
+        if let Some(peer) = self.peers.get_mut(key) {
+            let after = peer.queued();
+            let before = std::mem::replace(&mut peer.counted, after);
+            self.queued.replace(before, after);
         }
     }
 
@@ -74,6 +76,10 @@ impl Manager {
     }
 
     fn refresh_absent(&mut self, now: Instant, key: PeerKey) {
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.rest();
+        }
+        self.count_queued(key);
         self.arm_session(now, key);
         self.dial_if_wanted(now, key);
     }
@@ -125,7 +131,12 @@ impl Manager {
             let delay = now.saturating_duration_since(outgoing.queued_at);
             self.queue_delay.add(delay);
         }
-        if self.counters.batches_sent > before && peer.session.inbox.is_unreported() {
+        if self.counters.batches_sent == before {
+            return;
+        }
+        let is_unreported = peer.session.inbox.is_unreported();
+        self.count_queued(key);
+        if is_unreported {
             self.acknowledge(key);
         }
     }

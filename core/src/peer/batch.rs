@@ -37,11 +37,19 @@ pub struct BatchLimits {
 pub struct OpenBatch {
     limits: BatchLimits,
     full: VecDeque<Framed>,
+    /// Bytes of memory behind the records of `full`.
+    full_memory: usize,
     tail: Option<Framed>,
     messages: usize,
     bytes: usize,
     express: Express,
 }
+
+/// What part of a batch's length may be reserved beyond it without being given back.
+const SLACK: usize = 16;
+
+/// Batches for which a queue keeps its place when it is empty.
+const KEPT: usize = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Express {
@@ -65,6 +73,7 @@ impl OpenBatch {
         Self {
             limits,
             full: VecDeque::new(),
+            full_memory: 0,
             tail: None,
             messages: 0,
             bytes: 0,
@@ -120,6 +129,13 @@ impl OpenBatch {
         self.bytes
     }
 
+    /// Bytes of memory behind it, reserved ones included.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let tail = self.tail.as_ref().map_or(0, Framed::memory);
+        self.full.capacity() * size_of::<Framed>() + self.full_memory + tail
+    }
+
     /// When the first message was appended.
     #[must_use]
     pub fn first_queued_at(&self) -> Option<Instant> {
@@ -146,6 +162,7 @@ impl OpenBatch {
             self.absorb_framed(framed);
             self.close_tail();
         }
+        other.full_memory = 0;
         if let Some(framed) = other.tail.take() {
             self.absorb_framed(framed);
         }
@@ -184,7 +201,10 @@ impl OpenBatch {
 
     /// Closes the batch that is not full, so that it leaves.
     pub(crate) fn close_tail(&mut self) {
-        self.full.extend(self.tail.take());
+        if let Some(framed) = self.tail.take() {
+            self.full_memory += framed.memory();
+            self.full.push_back(framed);
+        }
     }
 
     /// Whether a batch waits that nothing can be added to, or that was asked to leave.
@@ -200,6 +220,10 @@ impl OpenBatch {
         let framed = self.full.pop_front()?;
         self.messages -= framed.messages;
         self.bytes -= framed.body().len();
+        self.full_memory -= framed.memory();
+        if self.full.is_empty() && self.full.capacity() > KEPT {
+            self.full = VecDeque::new();
+        }
         Some(framed)
     }
 }
@@ -235,6 +259,11 @@ impl Framed {
         &self.record[HEADER_LEN..]
     }
 
+    /// Bytes of memory behind its record.
+    const fn memory(&self) -> usize {
+        self.record.capacity()
+    }
+
     /// Bytes of the longest message.
     pub(crate) const fn longest_message(&self) -> usize {
         self.longest
@@ -254,6 +283,10 @@ impl Framed {
             first,
         };
         self.record[..HEADER_LEN].copy_from_slice(&header.encode());
+        // It is kept until the other end has taken it, which may be long.
+        if self.record.capacity() > self.record.len() + self.record.len() / SLACK {
+            self.record.shrink_to_fit();
+        }
         (header, self.record)
     }
 }

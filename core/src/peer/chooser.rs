@@ -33,6 +33,11 @@ pub(crate) struct Chooser {
 }
 
 impl Chooser {
+    /// Gives back memory that nothing is in.
+    pub(crate) fn rest(&mut self) {
+        self.confirmed.shrink_to_fit();
+    }
+
     /// The connection to send on.
     pub(crate) fn live(&self) -> Option<LinkId> {
         self.confirmed.last().map(|candidate| candidate.link)

@@ -1,6 +1,9 @@
 //! What a peer has sent and the application has not yet taken.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    ops::{Deref, DerefMut},
+};
 
 use bytes::Bytes;
 
@@ -9,13 +12,20 @@ use crate::{
     wire::{
         code::CloseCode,
         frame::{Ack, Known, Line, LineId},
-        record::{Header, Messages},
+        record::{Header, Messages, memory as record_memory},
     },
 };
 
 /// What a message that was read and not taken occupies beside its bytes, here and with whoever
 /// read it. Until it is read it lies in its record, where an empty one has a single byte.
 const HANDED_BYTES: usize = 64;
+
+/// What a record costs beside its messages when room is counted, until all of it is taken: a million
+/// records of one byte must not fit, either.
+const RECORD_BYTES: usize = 128;
+
+/// Messages for which a queue keeps its place when it is empty.
+const KEPT: usize = 16;
 
 /// A peer's line as we know it, and the messages that wait.
 #[derive(Debug)]
@@ -27,17 +37,59 @@ pub(crate) struct Inbox {
     line: Option<Progress>,
     /// Raised with each new line, so that what an older one left behind is not counted for it.
     generation: u32,
-    queue: VecDeque<Waiting>,
-    /// Read, and not yet taken.
-    handed: VecDeque<Handed>,
-    bytes: usize,
+    held: Lazy,
     reported: Option<Progress>,
     unreported_bytes: usize,
 }
 
+/// The messages that an inbox holds.
+#[derive(Debug)]
+struct Held {
+    queue: VecDeque<Waiting>,
+    /// Read, and not yet taken.
+    handed: VecDeque<Handed>,
+    bytes: usize,
+    /// Records of which something is not taken.
+    records: usize,
+    /// Bytes of memory behind them.
+    records_memory: usize,
+}
+
+/// What an inbox holds that has nothing.
+static NOTHING: Held = Held::new();
+
+/// Takes memory from the first message on, until all are taken and the peer is at rest.
+#[derive(Debug)]
+struct Lazy(Option<Box<Held>>);
+
+impl Held {
+    const fn new() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            handed: VecDeque::new(),
+            bytes: 0,
+            records: 0,
+            records_memory: 0,
+        }
+    }
+}
+
+impl Deref for Lazy {
+    type Target = Held;
+
+    fn deref(&self) -> &Held {
+        self.0.as_deref().unwrap_or(&NOTHING)
+    }
+}
+
+impl DerefMut for Lazy {
+    fn deref_mut(&mut self) -> &mut Held {
+        self.0.get_or_insert_with(|| Box::new(Held::new()))
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Progress {
-    id: LineId,
     received: u64,
     taken: u64,
 }
@@ -45,13 +97,17 @@ struct Progress {
 #[derive(Debug)]
 struct Waiting {
     generation: u32,
+    /// Bytes of memory behind the record.
+    memory: u32,
     messages: Messages,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Handed {
     generation: u32,
-    bytes: usize,
+    bytes: u32,
+    /// Bytes of memory behind its record, if it is the last one of it.
+    memory: u32,
 }
 
 impl Inbox {
@@ -61,9 +117,7 @@ impl Inbox {
             named: None,
             line: None,
             generation: 0,
-            queue: VecDeque::new(),
-            handed: VecDeque::new(),
-            bytes: 0,
+            held: Lazy(None),
             reported: None,
             unreported_bytes: 0,
         }
@@ -71,8 +125,8 @@ impl Inbox {
 
     /// The peer's line as our hello states it.
     pub(crate) fn known(&self) -> Option<Known> {
-        self.line.map(|line| Known {
-            id: line.id,
+        self.named.zip(self.line).map(|(id, line)| Known {
+            id,
             received: line.received,
             taken: line.taken,
         })
@@ -109,24 +163,54 @@ impl Inbox {
     }
 
     /// Bytes of messages that the application has not taken.
-    pub(crate) const fn bytes(&self) -> usize {
-        self.bytes
+    pub(crate) fn bytes(&self) -> usize {
+        self.held.bytes
+    }
+
+    /// Bytes held, with what records cost beside their messages.
+    pub(crate) fn held(&self) -> usize {
+        self.held.bytes + self.held.records * RECORD_BYTES
     }
 
     /// Whether another record may be read.
-    pub(crate) const fn has_room(&self) -> bool {
-        self.bytes < self.bytes_max
+    pub(crate) fn has_room(&self) -> bool {
+        self.held() < self.bytes_max
+    }
+
+    /// Bytes of memory behind it, reserved ones included.
+    pub(crate) fn memory(&self) -> usize {
+        let held = self.held.0.as_ref().map_or(0, |_| size_of::<Held>());
+        held + self.held.queue.capacity() * size_of::<Waiting>()
+            + self.held.handed.capacity() * size_of::<Handed>()
+            + self.held.records_memory
+    }
+
+    /// Gives back memory that nothing is in.
+    pub(crate) fn rest(&mut self) {
+        if self.held.queue.is_empty() && self.held.handed.is_empty() {
+            self.held.0 = None;
+        }
+    }
+
+    /// Gives back queues that are empty, and have place for many.
+    fn relax(&mut self) {
+        if self.held.queue.is_empty() && self.held.queue.capacity() > KEPT {
+            self.held.queue = VecDeque::new();
+        }
+        if self.held.handed.is_empty() && self.held.handed.capacity() > KEPT {
+            self.held.handed = VecDeque::new();
+        }
     }
 
     /// Whether messages wait that may be read.
     pub(crate) fn is_readable(&self) -> bool {
-        !self.queue.is_empty() && self.may_hand_out()
+        !self.held.queue.is_empty() && self.may_hand_out()
     }
 
     /// Whether the messages that were read and not taken leave room for another: a million empty
     /// ones fit into a limit of bytes that is meant for a thousand of a kilobyte.
     fn may_hand_out(&self) -> bool {
-        self.handed.len() * HANDED_BYTES < self.bytes_max
+        self.held.handed.len() * HANDED_BYTES < self.bytes_max
     }
 
     /// The peer's hello describes its line: the one that we know, or another in its place.
@@ -140,7 +224,7 @@ impl Inbox {
     /// Whether the peer no longer holds what we have not taken of its line: another process with
     /// our identity has had our place.
     pub(crate) fn is_passed_over(&self, theirs: &Line) -> bool {
-        let line = self.line.filter(|line| line.id == theirs.id);
+        let line = self.line.filter(|_| self.named == Some(theirs.id));
         line.is_some_and(|line| theirs.first > line.taken)
     }
 
@@ -169,7 +253,6 @@ impl Inbox {
             return Ok(0);
         }
         let line = self.line.get_or_insert(Progress {
-            id,
             received: header.first,
             taken: header.first,
         });
@@ -182,15 +265,19 @@ impl Inbox {
             return Ok(0);
         }
         line.received += new;
+        let memory = record_memory(body.len());
         let mut messages = Messages::new(body);
         for _ in 0..known {
             messages.next();
         }
         let bytes = messages.len();
-        self.bytes += bytes;
+        self.held.bytes += bytes;
         self.unreported_bytes += bytes;
-        self.queue.push_back(Waiting {
+        self.held.records += 1;
+        self.held.records_memory += memory;
+        self.held.queue.push_back(Waiting {
             generation: self.generation,
+            memory: to_u32(memory),
             messages,
         });
         Ok(new)
@@ -199,45 +286,60 @@ impl Inbox {
     /// Hands out up to `max` messages, which stay untaken.
     pub(crate) fn read(&mut self, from: PeerId, max: usize, out: &mut Vec<Message>) -> usize {
         let mut count = 0;
-        while count < max && self.may_hand_out() {
-            let Some(front) = self.queue.front_mut() else {
+        while count < max && self.is_readable() {
+            let held = &mut *self.held;
+            let Some(front) = held.queue.front_mut() else {
                 break;
             };
             let before = front.messages.len();
             let Some(payload) = front.messages.next() else {
-                self.queue.pop_front();
+                debug_assert!(false, "what has no message left does not wait");
+                held.queue.pop_front();
                 continue;
             };
+            let is_last = front.messages.is_empty();
             // Framing included: an empty message is not free.
-            self.handed.push_back(Handed {
+            held.handed.push_back(Handed {
                 generation: front.generation,
-                bytes: before - front.messages.len(),
+                bytes: to_u32(before - front.messages.len()),
+                memory: if is_last { front.memory } else { 0 },
             });
             out.push(Message { from, payload });
             count += 1;
-        }
-        if self
-            .queue
-            .front()
-            .is_some_and(|front| front.messages.is_empty())
-        {
-            self.queue.pop_front();
+            if is_last {
+                held.queue.pop_front();
+            }
         }
         count
     }
 
     /// The application has taken the next `count` of the messages handed out.
     pub(crate) fn mark_taken(&mut self, count: usize) {
-        for handed in self.handed.drain(..count.min(self.handed.len())) {
-            self.bytes -= handed.bytes;
-            self.unreported_bytes += handed.bytes;
+        let Held {
+            handed,
+            bytes,
+            records,
+            records_memory,
+            ..
+        } = &mut *self.held;
+        for handed in handed.drain(..count.min(handed.len())) {
+            *bytes -= handed.bytes as usize;
+            *records -= usize::from(handed.memory > 0);
+            *records_memory -= handed.memory as usize;
+            self.unreported_bytes += handed.bytes as usize;
             if let Some(line) = &mut self.line
                 && handed.generation == self.generation
             {
                 line.taken += 1;
             }
         }
+        self.relax();
     }
+}
+
+/// A record has a few MiB at most.
+fn to_u32(bytes: usize) -> u32 {
+    u32::try_from(bytes).expect("invariant: records are below 17 MiB")
 }
 
 #[cfg(test)]

@@ -57,6 +57,12 @@ pub(crate) enum Loss {
 }
 
 impl Links {
+    /// Gives back memory that nothing is in.
+    pub(crate) fn rest(&mut self) {
+        self.chooser.rest();
+        self.arrivals.shrink_to_fit();
+    }
+
     /// The connection to send on.
     pub(crate) fn live(&self) -> Option<LinkId> {
         self.chooser.live()

@@ -3,7 +3,11 @@
 //! Messages are numbered from 0 in the order in which they were accepted, and keep their numbers
 //! for ever: across batches, connections and restarts of the peer.
 
-use std::{collections::VecDeque, ops::Range, time::Duration, time::Instant};
+use std::{
+    collections::VecDeque,
+    ops::{Deref, DerefMut, Range},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 
@@ -13,7 +17,7 @@ use crate::{
     wire::{
         code::CloseCode,
         frame::{Known, Line, LineId},
-        record::{HEADER_LEN, Header},
+        record::{HEADER_LEN, Header, SHARED_BYTES},
         varint,
     },
 };
@@ -23,12 +27,7 @@ use crate::{
 pub(crate) struct Outbox {
     line: LineId,
     bytes_max: usize,
-    /// Accepted, and not yet numbered.
-    open: OpenBatch,
-    /// Numbered, contiguous, up to `numbered`; all of it untaken at least in part.
-    batches: VecDeque<Batch>,
-    /// Bytes of the bodies of `batches`.
-    bytes: usize,
+    queue: Lazy,
     taken: u64,
     received: u64,
     /// The next number to write on the current connection.
@@ -39,6 +38,60 @@ pub(crate) struct Outbox {
     numbered: u64,
 }
 
+/// The messages that a line holds.
+#[derive(Debug)]
+struct Queue {
+    /// Accepted, and not yet numbered.
+    open: OpenBatch,
+    /// Numbered, contiguous, up to `numbered`; all of it untaken at least in part.
+    batches: VecDeque<Batch>,
+    /// Bytes of the bodies of `batches`.
+    bytes: usize,
+    /// Bytes of memory behind the records of `batches`.
+    records_memory: usize,
+}
+
+impl Queue {
+    const fn new(limits: BatchLimits) -> Self {
+        Self {
+            open: OpenBatch::new(limits),
+            batches: VecDeque::new(),
+            bytes: 0,
+            records_memory: 0,
+        }
+    }
+}
+
+/// What a queue that is not there looks like.
+static NOTHING: Queue = Queue::new(BatchLimits {
+    messages_max: 0,
+    bytes_max: 0,
+});
+
+/// A queue that takes memory from its first message on, until it is empty and at rest: most of many
+/// peers have nothing to say at any moment.
+#[derive(Debug)]
+struct Lazy {
+    limits: BatchLimits,
+    queue: Option<Box<Queue>>,
+}
+
+impl Deref for Lazy {
+    type Target = Queue;
+
+    fn deref(&self) -> &Queue {
+        self.queue.as_deref().unwrap_or(&NOTHING)
+    }
+}
+
+impl DerefMut for Lazy {
+    fn deref_mut(&mut self) -> &mut Queue {
+        let limits = self.limits;
+        self.queue
+            .get_or_insert_with(|| Box::new(Queue::new(limits)))
+    }
+}
+
 #[derive(Debug)]
 struct Batch {
     header: Header,
@@ -46,8 +99,17 @@ struct Batch {
     longest: usize,
     /// Header and plain body.
     record: Bytes,
+    /// Bytes of memory behind `record`.
+    memory: usize,
     queued_at: Instant,
 }
+
+/// What a batch costs beside its messages when room is counted: a million empty messages, each in a
+/// batch of its own, must not fit into a limit of bytes that is meant for a thousand of a kilobyte.
+const BATCH_BYTES: usize = 128;
+
+/// Batches for which a queue keeps its place when it is empty.
+const KEPT: usize = 8;
 
 /// A batch to write.
 #[derive(Debug)]
@@ -100,9 +162,10 @@ impl Outbox {
         Self {
             line,
             bytes_max,
-            open: OpenBatch::new(limits),
-            batches: VecDeque::new(),
-            bytes: 0,
+            queue: Lazy {
+                limits,
+                queue: None,
+            },
             taken: 0,
             received: 0,
             cursor: 0,
@@ -122,7 +185,7 @@ impl Outbox {
 
     /// The number that the next accepted message will have.
     pub(crate) fn next(&self) -> u64 {
-        self.numbered + self.open.messages() as u64
+        self.numbered + self.queue.open.messages() as u64
     }
 
     /// The numbers of messages that were accepted and are not known to be taken.
@@ -141,13 +204,32 @@ impl Outbox {
     }
 
     /// Bytes held, framing included.
-    pub(crate) const fn bytes(&self) -> usize {
-        self.bytes + self.open.bytes()
+    pub(crate) fn bytes(&self) -> usize {
+        self.queue.bytes + self.queue.open.bytes()
+    }
+
+    /// Bytes held, with what batches cost beside their messages.
+    pub(crate) fn held(&self) -> usize {
+        self.bytes() + self.queue.batches.len() * BATCH_BYTES
     }
 
     /// Bytes that may be accepted, in terms of [`OpenBatch::cost`].
-    pub(crate) const fn room(&self) -> usize {
-        self.bytes_max.saturating_sub(self.bytes())
+    pub(crate) fn room(&self) -> usize {
+        self.bytes_max.saturating_sub(self.held())
+    }
+
+    /// Bytes of memory behind it, reserved ones included.
+    pub(crate) fn memory(&self) -> usize {
+        let queue = self.queue.queue.as_ref().map_or(0, |_| size_of::<Queue>());
+        let batches = self.queue.batches.capacity() * size_of::<Batch>();
+        queue + batches + self.queue.records_memory + self.queue.open.memory()
+    }
+
+    /// Gives back memory that nothing is in.
+    pub(crate) fn rest(&mut self) {
+        if self.queue.batches.is_empty() && self.queue.open.is_empty() {
+            self.queue.queue = None;
+        }
     }
 
     /// Accepts a message, which must fit into [`room`](Self::room).
@@ -156,27 +238,27 @@ impl Outbox {
             OpenBatch::cost(message.len()) <= self.room(),
             "the caller checks the room"
         );
-        self.open.append(now, message);
+        self.queue.open.append(now, message);
     }
 
     /// Accepts what other threads have staged within the room they were granted.
     pub(crate) fn absorb(&mut self, staged: &mut OpenBatch) {
-        self.open.absorb(staged);
+        self.queue.open.absorb(staged);
     }
 
     /// Lets the batch that is not full leave too.
     pub(crate) fn close_tail(&mut self) {
-        self.open.close_tail();
+        self.queue.open.close_tail();
     }
 
     /// When the first message of the batch that is not full was accepted.
     pub(crate) fn tail_queued_at(&self) -> Option<Instant> {
-        self.open.tail_queued_at()
+        self.queue.open.tail_queued_at()
     }
 
     /// Whether [`next_batch`](Self::next_batch) has one.
     pub(crate) fn has_batch(&self) -> bool {
-        self.cursor < self.numbered || self.open.has_closed()
+        self.cursor < self.numbered || self.queue.open.has_closed()
     }
 
     /// Whether anything is held that the current connection has not been given.
@@ -191,9 +273,10 @@ impl Outbox {
             self.number_one()?;
         }
         let index = self
+            .queue
             .batches
             .partition_point(|batch| batch.header.next() <= self.cursor);
-        let batch = &self.batches[index];
+        let batch = &self.queue.batches[index];
         let (header, record) = match self.cursor - batch.header.first {
             0 => (batch.header, batch.record.clone()),
             skipped => cut(&batch.header, &batch.record, skipped),
@@ -212,16 +295,19 @@ impl Outbox {
     }
 
     fn number_one(&mut self) -> Option<()> {
-        let framed = self.open.pop_closed()?;
+        let framed = self.queue.open.pop_closed()?;
         let queued_at = framed.first_queued_at();
         let longest = framed.longest_message();
         let (header, record) = framed.into_record(self.numbered);
         self.numbered = header.next();
-        self.bytes += header.len as usize;
-        self.batches.push_back(Batch {
+        let memory = record.capacity() + SHARED_BYTES;
+        self.queue.bytes += header.len as usize;
+        self.queue.records_memory += memory;
+        self.queue.batches.push_back(Batch {
             header,
             longest,
             record: record.into(),
+            memory,
             queued_at,
         });
         Some(())
@@ -285,16 +371,22 @@ impl Outbox {
         self.cursor = self.cursor.max(self.received);
         let mut latency = None;
         while self
+            .queue
             .batches
             .front()
             .is_some_and(|batch| batch.header.next() <= self.taken)
         {
             let batch = self
+                .queue
                 .batches
                 .pop_front()
                 .expect("invariant: it was at the front");
-            self.bytes -= batch.header.len as usize;
+            self.queue.bytes -= batch.header.len as usize;
+            self.queue.records_memory -= batch.memory;
             latency = Some(now.saturating_duration_since(batch.queued_at));
+        }
+        if self.queue.batches.is_empty() && self.queue.batches.capacity() > KEPT {
+            self.queue.batches = VecDeque::new();
         }
         Ok(Acknowledged {
             taken: self.taken - before,
@@ -327,38 +419,49 @@ impl Outbox {
 
     /// Lets go of everything before this number, of a batch in part if need be.
     fn drop_before(&mut self, number: u64) {
-        while let Some(batch) = self.batches.front_mut()
+        let Queue {
+            batches,
+            bytes,
+            records_memory,
+            ..
+        } = &mut *self.queue;
+        while let Some(batch) = batches.front_mut()
             && batch.header.first < number
         {
-            let bytes = batch.header.len as usize;
-            if batch.header.next() > number {
-                let skipped = number - batch.header.first;
-                (batch.header, batch.record) = cut(&batch.header, &batch.record, skipped);
-                self.bytes -= bytes - batch.header.len as usize;
-                return;
+            *bytes -= batch.header.len as usize;
+            *records_memory -= batch.memory;
+            if batch.header.next() <= number {
+                batches.pop_front();
+                continue;
             }
-            self.bytes -= bytes;
-            self.batches.pop_front();
+            let skipped = number - batch.header.first;
+            (batch.header, batch.record) = cut(&batch.header, &batch.record, skipped);
+            batch.memory = batch.record.len() + SHARED_BYTES;
+            *bytes += batch.header.len as usize;
+            *records_memory += batch.memory;
+            return;
         }
     }
 
     /// The longest message that is held and not known to have arrived, in bytes.
     pub(crate) fn longest_message(&self) -> usize {
         let framed = self
+            .queue
             .batches
             .iter()
             .filter(|batch| batch.header.next() > self.received);
         let longest = framed.map(|batch| batch.longest).max().unwrap_or(0);
-        longest.max(self.open.longest_message())
+        longest.max(self.queue.open.longest_message())
     }
 
     /// The session ends: everything held is given up, and the line goes on under another name.
     pub(crate) fn give_up(&mut self, line: LineId) -> Range<u64> {
         let outstanding = self.outstanding();
-        self.open.close_tail();
-        while self.open.pop_closed().is_some() {}
-        self.batches.clear();
-        self.bytes = 0;
+        self.queue.open.close_tail();
+        while self.queue.open.pop_closed().is_some() {}
+        self.queue.batches = VecDeque::new();
+        self.queue.bytes = 0;
+        self.queue.records_memory = 0;
         self.line = line;
         self.numbered = outstanding.end;
         self.taken = outstanding.end;

@@ -24,8 +24,12 @@ const PAST_MAX: usize = 8;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Processes {
     present: Option<Incarnation>,
-    /// Those before it, in this session, the last one last.
-    past: VecDeque<Incarnation>,
+    /// Those before it, in this session, the last one last. Hardly any peer has one.
+    #[expect(
+        clippy::box_collection,
+        reason = "hardly any peer has one, and there may be many peers"
+    )]
+    past: Option<Box<VecDeque<Incarnation>>>,
     /// Those that wait for its place.
     waiting: Vec<Waiting>,
 }
@@ -75,7 +79,10 @@ impl Processes {
         let Some(present) = self.present.filter(|present| *present != newcomer) else {
             return Claim::Same;
         };
-        let is_past = self.past.contains(&newcomer);
+        let is_past = self
+            .past
+            .as_ref()
+            .is_some_and(|past| past.contains(&newcomer));
         match (presence, age(newcomer, present)) {
             (Presence::Connected, Age::Earlier) => Claim::Waits,
             (Presence::Connected | Presence::Absent, _) if is_past => Claim::Forgotten,
@@ -88,22 +95,23 @@ impl Processes {
     pub(crate) fn adopt(&mut self, process: Incarnation) {
         let before = self.present.replace(process);
         if let Some(before) = before.filter(|before| *before != process) {
-            if self.past.len() == PAST_MAX {
-                self.past.pop_front();
+            let past = self.past.get_or_insert_default();
+            if past.len() == PAST_MAX {
+                past.pop_front();
             }
-            self.past.push_back(before);
+            past.push_back(before);
         }
     }
 
     /// The session has ended: whoever comes back finds another line.
     pub(crate) fn end_session(&mut self) {
-        self.past.clear();
+        self.past = None;
     }
 
     /// The session has expired: whoever comes next is the first one.
     pub(crate) fn expire(&mut self) {
         self.present = None;
-        self.past.clear();
+        self.past = None;
     }
 
     /// A process waits on this connection since it has said hello.
@@ -281,7 +289,10 @@ mod tests {
     fn the_past_is_bounded() {
         let all: Vec<Incarnation> = (0..100).map(process).collect();
         let processes = of(&all);
-        assert_eq!(processes.past.len(), PAST_MAX);
+        assert_eq!(
+            processes.past.as_ref().map(|past| past.len()),
+            Some(PAST_MAX)
+        );
         let claim = processes.judge(process(98), Presence::Absent);
         assert_eq!(claim, Claim::Forgotten);
     }

@@ -54,6 +54,11 @@ impl<K: Copy> Turns<K> {
         self.row.is_empty()
     }
 
+    /// The memory of the row, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.row.capacity() * std::mem::size_of::<(K, isize)>()
+    }
+
     /// Adds somebody who is not in the row, at its end.
     pub fn join(&mut self, key: K) {
         self.row.push_back((key, self.turn()));

@@ -1,6 +1,6 @@
 //! One QUIC connection: two streams each way, control and data.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use quinn_proto::{
     Connection, ConnectionHandle, Dir, ReadError, ReadableError, Side, StreamId, Transmit, VarInt,
     WriteError, crypto::ExportKeyingMaterialError,
@@ -31,6 +31,16 @@ const CONTROL_PRIORITY: i32 = 1;
 /// Bytes of data that are handed to QUIC before they are in packets. Enough for the largest burst
 /// of datagrams, and little enough that what gathers behind it goes out in large batches.
 const BACKLOG_MAX: usize = 256 * 1024;
+
+/// Bytes of a packet beside data: its header, that of a STREAM frame, and the tag.
+const PACKET_BYTES: usize = 40;
+
+/// QUIC keeps data that was not read in the packets in which they came: what those take beside the data
+/// is this part of them.
+const PIECES_SHARE: usize = 16;
+
+/// An entry in QUIC's list of such pieces, in bytes.
+const PIECE_BYTES: usize = 56;
 
 /// How far a connection has come.
 #[derive(Debug)]
@@ -75,6 +85,13 @@ pub(crate) struct Link {
     /// STREAM frames sent when the backlog was last counted.
     stream_frames: u64,
     in_flight: InFlight,
+    /// Bytes of data that have arrived and were not read, or more: packets are longer than the data
+    /// in them.
+    unread: usize,
+    /// The most that this ever was: the list of pieces in QUIC only grows.
+    most_unread: usize,
+    /// Its part in what [`Transport`](super::Transport) says that all links hold.
+    pub(super) counted: Held,
     message_bytes_max: usize,
 }
 
@@ -84,6 +101,15 @@ enum Question {
     None,
     /// With the next packet, for which there is always room.
     Due,
+}
+
+/// What a connection holds, in bytes of memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    /// In buffers of ours.
+    pub(super) buffers: usize,
+    /// In QUIC, roughly, beyond what an idle connection holds.
+    pub(super) quic: usize,
 }
 
 /// A stream that we write.
@@ -152,6 +178,9 @@ impl Link {
             backlog: 0,
             stream_frames: 0,
             in_flight: InFlight::default(),
+            unread: 0,
+            most_unread: 0,
+            counted: Held::default(),
             message_bytes_max: parameters.message_bytes_max,
         }
     }
@@ -257,8 +286,33 @@ impl Link {
                 Ok(())
             })?;
             if read < wanted {
+                self.unread = 0;
                 return Ok(None);
             }
+            self.unread = self.unread.saturating_sub(read);
+        }
+    }
+
+    /// A datagram of the connection has arrived.
+    pub(super) const fn arrived(&mut self, datagram_len: usize) {
+        self.unread += datagram_len.saturating_sub(PACKET_BYTES);
+        if self.unread > self.most_unread {
+            self.most_unread = self.unread;
+        }
+    }
+
+    /// What it holds at this moment; the other end is given a window of this length.
+    pub(super) fn held(&self, stream_window: usize) -> Held {
+        let sealed = match self.seals {
+            Seals::Off | Seals::Pending => 0,
+            Seals::On { .. } => self.backlog,
+        };
+        let unread = self.unread.min(stream_window);
+        let most = self.most_unread.min(stream_window);
+        let pieces = (most / usize::from(self.connection.current_mtu())).next_power_of_two();
+        Held {
+            buffers: self.records.memory() + self.frames.memory() + self.in_flight.memory(),
+            quic: sealed + unread + unread / PIECES_SHARE + pieces * PIECE_BYTES,
         }
     }
 
@@ -266,7 +320,7 @@ impl Link {
         &mut self,
         line: LineId,
         header: Header,
-        mut body: BytesMut,
+        mut body: Vec<u8>,
     ) -> Result<(Header, Bytes), CloseCode> {
         match &mut self.seals {
             Seals::Off => {}
@@ -280,7 +334,7 @@ impl Link {
             }
         }
         validate(&body, header.count, self.message_bytes_max)?;
-        Ok((header, body.freeze()))
+        Ok((header, body.into()))
     }
 
     /// Whether another record may be written.
@@ -409,6 +463,9 @@ impl Link {
     }
 }
 
+/// Records for which a connection that has none in flight keeps their place.
+const IN_FLIGHT_KEPT: usize = 16;
+
 /// What is read of the control stream at a time.
 const FRAME_READ_MAX: usize = 1_024;
 
@@ -481,6 +538,10 @@ impl Outgo {
 }
 
 impl InFlight {
+    fn memory(&self) -> usize {
+        self.records.capacity() * size_of::<(u64, usize)>()
+    }
+
     fn wrote(&mut self, next: u64, bytes: usize) {
         self.records.push_back((next, bytes));
         self.bytes += bytes;
@@ -492,6 +553,9 @@ impl InFlight {
         {
             self.records.pop_front();
             self.bytes -= bytes;
+        }
+        if self.records.is_empty() && self.records.capacity() > IN_FLIGHT_KEPT {
+            self.records = std::collections::VecDeque::new();
         }
     }
 }

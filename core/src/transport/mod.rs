@@ -18,12 +18,12 @@ pub(crate) use link::{Link, Stage};
 pub(crate) use silence::Verdict;
 
 use crate::{
-    Config, Credentials, Datagram, Incarnation, PeerId, Reason,
+    Config, Credentials, Datagram, Incarnation, PeerId, Reason, Sealing,
     peer::{LinkId, chooser::Dialler, health::Sample, turns::Turns},
     rng::Rng,
     wire::{code::CloseCode, record},
 };
-use link::Parameters;
+use link::{Held, Parameters};
 use settings::Settings;
 
 /// Replies without a connection that wait to be sent, at most.
@@ -41,8 +41,9 @@ const DATAGRAM_BYTES_MAX: usize = 1_452;
 /// Longer than the idle timeout of any connection, however long its probe timeout.
 const BEYOND_ANY_TIMEOUT: Duration = Duration::from_secs(86_400);
 
-/// What a connection holds when it is idle, roughly: measured with quinn-proto 0.11.
-const LINK_BYTES: usize = 28 * 1024;
+/// What a connection holds when it is idle: between that of who dials and that of who answers, with
+/// TLS. `sim/tests/memory` measures it.
+const LINK_BYTES: usize = 23 * 1024;
 
 /// All connections.
 pub(crate) struct Transport {
@@ -53,11 +54,15 @@ pub(crate) struct Transport {
     /// Indexed by [`LinkId`], which is the endpoint's own index.
     links: Vec<Slot>,
     count: usize,
+    /// What all links hold beyond what idle ones do.
+    held: Held,
     dirty: VecDeque<LinkId>,
     /// Those that have packets, or may have.
     ready: Turns<LinkId>,
     replies: VecDeque<(Transmit, Vec<u8>)>,
     segments_max: usize,
+    /// What the other end of a connection may send before we read it, in bytes.
+    stream_window: usize,
     started: Instant,
 }
 
@@ -130,10 +135,12 @@ impl Transport {
             },
             links: Vec::new(),
             count: 0,
+            held: Held::default(),
             dirty: VecDeque::new(),
             ready: Turns::new(DATAGRAM_BYTES_MAX),
             replies: VecDeque::new(),
             segments_max: 1,
+            stream_window: settings::stream_window(config),
             started: now,
         }
     }
@@ -154,8 +161,39 @@ impl Transport {
         self.count
     }
 
-    pub(crate) const fn memory_usage(&self) -> usize {
-        self.count * LINK_BYTES
+    /// Bytes of memory in buffers of ours.
+    pub(crate) fn buffers(&self) -> usize {
+        self.held.buffers
+            + self.dirty.capacity() * size_of::<LinkId>()
+            + self.ready.memory()
+            + self.links.capacity() * size_of::<Slot>()
+            + self.replies.capacity() * size_of::<(Transmit, Vec<u8>)>()
+    }
+
+    /// An estimate of the bytes of memory in QUIC.
+    pub(crate) fn quic_memory(&self) -> usize {
+        let unacknowledged = match self.parameters.sealing {
+            // What is not sealed is shared with the outbox.
+            Sealing::Off => 0,
+            Sealing::On => self.settings.in_flight.bytes(),
+        };
+        self.count * LINK_BYTES + self.held.quic + unacknowledged
+    }
+
+    /// Counts what a link holds anew.
+    fn count_held(&mut self, id: LinkId) {
+        let stream_window = self.stream_window;
+        let Some(link) = self
+            .links
+            .get_mut(id.index())
+            .and_then(|slot| slot.link_mut(id))
+        else {
+            return;
+        };
+        let after = link.held(stream_window);
+        let before = std::mem::replace(&mut link.counted, after);
+        self.held.buffers = self.held.buffers + after.buffers - before.buffers;
+        self.held.quic = self.held.quic + after.quic - before.quic;
     }
 
     pub(crate) fn replies(&self) -> usize {
@@ -179,6 +217,7 @@ impl Transport {
 
     pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: Datagram) -> Arrival {
         self.advance(now);
+        let datagram_len = datagram.payload.len();
         let mut buf = Vec::new();
         let event = self.endpoint.handle(
             now,
@@ -193,6 +232,7 @@ impl Transport {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 let id = self.id_of(handle);
                 if let Some(link) = self.link_mut(id) {
+                    link.arrived(datagram_len);
                     link.silence.arrived(now);
                     link.connection.handle_event(event);
                     self.mark_dirty(id);
@@ -459,7 +499,10 @@ impl Transport {
 
     fn remove(&mut self, id: LinkId) {
         let slot = &mut self.links[id.index()];
-        slot.link = None;
+        if let Some(link) = slot.link.take() {
+            self.held.buffers -= link.counted.buffers;
+            self.held.quic -= link.counted.quic;
+        }
         slot.generation = slot.generation.wrapping_add(1);
         slot.dirty = Queued::No;
         slot.ready = Queued::No;
@@ -507,6 +550,7 @@ impl Transport {
         buf: &mut Vec<u8>,
     ) -> Option<Transmit> {
         buf.clear();
+        self.count_held(id);
         let segments_max = self.segments_max;
         let transmit = self.link_mut(id).and_then(|link| {
             let fitting = BURST_BYTES_MAX / usize::from(link.connection.current_mtu()).max(1);

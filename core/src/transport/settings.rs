@@ -13,7 +13,7 @@ use quinn_proto::{
     NoneTokenStore, ServerConfig, TimeSource, TransportConfig, VarInt, crypto,
 };
 
-use super::window::Windows;
+use super::window::{InFlight, Windows};
 use crate::{
     Config, Credentials, Incarnation,
     rng::{self, Rng},
@@ -41,6 +41,8 @@ pub(super) struct Settings {
     pub(super) server: Arc<ServerConfig>,
     transport: Arc<TransportConfig>,
     pub(super) clock: Arc<WallClock>,
+    /// What the connections have sent and may have to send again.
+    pub(super) in_flight: InFlight,
 }
 
 impl Settings {
@@ -58,7 +60,8 @@ impl Settings {
         let cid_seed = rng::derive(seed, "connection ids", &salt);
         endpoint.cid_generator(move || Box::new(Cids(Rng::new(cid_seed))));
 
-        let transport = Arc::new(transport(config));
+        let in_flight = InFlight::default();
+        let transport = Arc::new(transport(config, in_flight.clone()));
         let clock = Arc::new(WallClock::new(incarnation.started_ms));
         let mut server = ServerConfig::new(credentials.server_config(), credentials.token_key());
         server
@@ -74,6 +77,7 @@ impl Settings {
             server: Arc::new(server),
             transport,
             clock,
+            in_flight,
         }
     }
 
@@ -94,7 +98,7 @@ impl Settings {
     }
 }
 
-fn transport(config: &Config) -> TransportConfig {
+fn transport(config: &Config, in_flight: InFlight) -> TransportConfig {
     let stream_window = stream_window(config);
     let mut transport = TransportConfig::default();
     transport
@@ -106,7 +110,7 @@ fn transport(config: &Config) -> TransportConfig {
         // Without it quinn-proto finishes a stream that it has begun, whatever has priority: under
         // load the data stream is never finished, and acknowledgements would wait for as long.
         .send_fairness(true)
-        .congestion_controller_factory(Arc::new(Windows::default()))
+        .congestion_controller_factory(Arc::new(Windows::new(in_flight)))
         .datagram_receive_buffer_size(None)
         // Silence is judged by us (silence.rs); this is for a process that stood still, which gets a
         // third more, and for what is not confirmed.
@@ -117,7 +121,7 @@ fn transport(config: &Config) -> TransportConfig {
 
 /// Room for one largest record beyond what the inbox admits: its header is read before its body
 /// has all arrived.
-fn stream_window(config: &Config) -> usize {
+pub(super) fn stream_window(config: &Config) -> usize {
     config.inbox_bytes_max.max(config.record_bytes_max()) + config.record_bytes_max()
 }
 

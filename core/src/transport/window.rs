@@ -13,7 +13,7 @@ use std::{
     any::Any,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Instant,
 };
@@ -24,15 +24,38 @@ use quinn_proto::{
 };
 
 /// Makes windows that CUBIC governs (RFC 9438) until they are lifted.
-#[derive(Default)]
-pub(super) struct Windows(Arc<CubicConfig>);
+pub(super) struct Windows {
+    cubic: Arc<CubicConfig>,
+    in_flight: InFlight,
+}
+
+/// Bytes that connections have sent and keep, since they may have to send them again.
+#[derive(Default, Clone)]
+pub(super) struct InFlight(Arc<AtomicUsize>);
+
+impl InFlight {
+    pub(super) fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Windows {
+    /// Windows that count what is in flight through all of them.
+    pub(super) fn new(in_flight: InFlight) -> Self {
+        Self {
+            cubic: Arc::default(),
+            in_flight,
+        }
+    }
+}
 
 impl ControllerFactory for Windows {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
         Box::new(Window {
-            cubic: self.0.clone().build(now, current_mtu),
+            cubic: self.cubic.clone().build(now, current_mtu),
             is_lifted: Arc::default(),
             answered: None,
+            kept: Kept::new(&self.in_flight),
         })
     }
 }
@@ -69,10 +92,52 @@ struct Window {
     is_lifted: Arc<AtomicBool>,
     /// When the latest packet was sent that was acknowledged.
     answered: Option<Instant>,
+    kept: Kept,
+}
+
+/// One window's part in [`InFlight`].
+struct Kept {
+    all: InFlight,
+    in_flight: usize,
+    /// Lost, and not sent again.
+    lost: usize,
+}
+
+impl Kept {
+    fn new(all: &InFlight) -> Self {
+        Self {
+            all: all.clone(),
+            in_flight: 0,
+            lost: 0,
+        }
+    }
+
+    fn set(&mut self, in_flight: usize, lost: usize) {
+        let before = self.in_flight + self.lost;
+        (self.in_flight, self.lost) = (in_flight, lost);
+        self.all.0.fetch_add(in_flight + lost, Ordering::Relaxed);
+        self.all.0.fetch_sub(before, Ordering::Relaxed);
+    }
+
+    /// What was lost is sent again before anything else.
+    fn sent(&mut self, bytes: usize) {
+        self.set(self.in_flight + bytes, self.lost.saturating_sub(bytes));
+    }
+
+    fn lost(&mut self, bytes: usize) {
+        self.set(self.in_flight.saturating_sub(bytes), self.lost + bytes);
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.set(0, 0);
+    }
 }
 
 impl Controller for Window {
     fn on_sent(&mut self, now: Instant, bytes: u64, last_packet_number: u64) {
+        self.kept.sent(bytes as usize);
         self.cubic.on_sent(now, bytes, last_packet_number);
     }
 
@@ -95,6 +160,7 @@ impl Controller for Window {
         app_limited: bool,
         largest_packet_num_acked: Option<u64>,
     ) {
+        self.kept.set(in_flight as usize, self.kept.lost);
         self.cubic
             .on_end_acks(now, in_flight, app_limited, largest_packet_num_acked);
     }
@@ -106,6 +172,7 @@ impl Controller for Window {
         is_persistent_congestion: bool,
         lost_bytes: u64,
     ) {
+        self.kept.lost(lost_bytes as usize);
         self.cubic
             .on_congestion_event(now, sent, is_persistent_congestion, lost_bytes);
     }
@@ -130,6 +197,8 @@ impl Controller for Window {
             cubic: self.cubic.clone_box(),
             is_lifted: self.is_lifted.clone(),
             answered: self.answered,
+            // A copy to look at has nothing in flight, and neither has a new path.
+            kept: Kept::new(&self.kept.all),
         })
     }
 

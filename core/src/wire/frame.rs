@@ -241,6 +241,11 @@ impl FrameReader {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Bytes of memory for the frame that is being put together.
+    pub(crate) const fn memory(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// The next whole frame.
     pub(crate) fn next(&mut self) -> Result<Option<Frame>, CloseCode> {
         loop {

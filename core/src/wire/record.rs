@@ -3,7 +3,7 @@
 //! A record is a header of 16 bytes, a body, and a tag of 16 bytes if it is sealed. The body is a
 //! row of messages, each a varint length and its bytes.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 
 use super::{code::CloseCode, seal::TAG_LEN, varint};
 
@@ -13,6 +13,14 @@ pub(crate) const HEADER_LEN: usize = 16;
 /// What a reader reserves before the bytes of a record have arrived, at most. One default batch:
 /// a peer that announces a larger record has to send it before it is given the memory.
 const RESERVE_MAX: usize = 64 * 1024;
+
+/// What `bytes` keeps beside a buffer that has room beyond its end, or that is shared.
+pub(crate) const SHARED_BYTES: usize = 24;
+
+/// Bytes of memory behind a body of this length that a [`RecordReader`] has put together.
+pub(crate) const fn memory(body_len: usize) -> usize {
+    body_len + TAG_LEN + SHARED_BYTES
+}
 
 /// The longest body, in bytes: a full batch, or one largest message.
 pub(crate) const fn body_max(batch_bytes_max: usize, message_bytes_max: usize) -> usize {
@@ -90,7 +98,7 @@ enum State {
     },
     Body {
         header: Header,
-        bytes: BytesMut,
+        bytes: Vec<u8>,
     },
 }
 
@@ -119,6 +127,14 @@ impl RecordReader {
         }
     }
 
+    /// Bytes of memory for the record that is being put together.
+    pub(crate) const fn memory(&self) -> usize {
+        match &self.state {
+            State::Header { .. } => 0,
+            State::Body { bytes, .. } => bytes.capacity(),
+        }
+    }
+
     /// Appends bytes of the stream, and says how many of them belonged to this record.
     pub(crate) fn push(&mut self, mut chunk: &[u8]) -> Result<usize, CloseCode> {
         let offered = chunk.len();
@@ -131,21 +147,26 @@ impl RecordReader {
                 return Ok(offered);
             }
             let header = Header::decode(*bytes, self.body_max)?;
-            let reserve = (header.len as usize + self.tag_len).min(RESERVE_MAX);
             self.state = State::Body {
                 header,
-                bytes: BytesMut::with_capacity(reserve),
+                bytes: Vec::with_capacity(whole(&header).min(RESERVE_MAX)),
             };
         }
         let part = chunk.len().min(self.wanted());
-        if let State::Body { bytes, .. } = &mut self.state {
+        if let State::Body { header, bytes } = &mut self.state {
+            let missing = (bytes.len() + part).saturating_sub(bytes.capacity());
+            if missing > 0 {
+                // Twice as much as has arrived, and never more than the whole: it is kept for long.
+                let double = whole(header).min(2 * bytes.capacity());
+                bytes.reserve_exact(double.max(bytes.len() + part) - bytes.len());
+            }
             bytes.extend_from_slice(&chunk[..part]);
         }
         Ok(offered - chunk.len() + part)
     }
 
     /// A whole record, if there is one: its header, and its body with the tag.
-    pub(crate) fn take(&mut self) -> Option<(Header, BytesMut)> {
+    pub(crate) fn take(&mut self) -> Option<(Header, Vec<u8>)> {
         if self.wanted() > 0 {
             return None;
         }
@@ -154,6 +175,12 @@ impl RecordReader {
             State::Header { .. } => None,
         }
     }
+}
+
+/// What a record is given to its end: room for the tag even if there is none, so that all records
+/// are alike.
+const fn whole(header: &Header) -> usize {
+    header.len as usize + TAG_LEN
 }
 
 /// Checks that `body` holds exactly `count` messages, none above the limit.
@@ -295,7 +322,7 @@ mod tests {
                     if let Some((header, body)) = reader.take() {
                         prop_assert_eq!(validate(&body, header.count, 60), Ok(()));
                         prop_assert_eq!(header.next(), 3 + u64::from(header.count));
-                        read.push(Messages::new(body.freeze()).map(|m| m.to_vec()).collect::<Vec<_>>());
+                        read.push(Messages::new(body.into()).map(|m| m.to_vec()).collect::<Vec<_>>());
                     }
                 }
             }

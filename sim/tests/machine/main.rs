@@ -2,6 +2,7 @@
 //! to them.
 
 mod backpressure;
+mod budget;
 mod credit;
 mod cuts;
 mod failures;

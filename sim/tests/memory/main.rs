@@ -1,0 +1,17 @@
+//! What machines hold, beside what they say that they hold: every byte of the heap is counted.
+
+mod heap;
+mod loads;
+mod queues;
+mod sessions;
+mod wire;
+
+/// A share of something.
+#[derive(Debug, Clone, Copy)]
+struct Percent(usize);
+
+impl Percent {
+    fn of(self, whole: usize) -> usize {
+        whole * self.0 / 100
+    }
+}
