@@ -4,13 +4,14 @@
 //! - `admission`, `greeting`, `streams`, `parting`: what happens to connections, in the order of
 //!   their life.
 //! - `dialling`: when and where to dial.
-//! - `writing`: what goes into packets; `flushes`: who waits until it is taken.
+//! - `writing`: what goes into packets; `datagrams`: what goes beside all sessions; `flushes`: who waits until it is taken.
 //! - `incarnations`: which of several processes a peer is.
 //! - `liveness`: whether the other end is still there.
 //! - `ending`: the ways out: disconnect, eviction, expiry, close.
 //! - `report`: numbers; `explain`: the same in words.
 
 mod admission;
+mod datagrams;
 mod dialling;
 mod ending;
 mod explain;
@@ -84,6 +85,8 @@ pub struct Manager {
     connected: usize,
     /// Bytes in the queues of all peers.
     queued_bytes: usize,
+    /// Bytes in the datagrams of all peers.
+    datagram_bytes: usize,
     now: Instant,
 }
 
@@ -164,6 +167,7 @@ impl Manager {
             handshakes: 0,
             connected: 0,
             queued_bytes: 0,
+            datagram_bytes: 0,
             now,
             config,
         })
@@ -219,10 +223,9 @@ impl Manager {
             return Some(Action::Transmit(own(transmit)));
         }
         while let Some(link) = self.transport.next_ready() {
-            self.fill(now, link);
             // While it has packets it stays in the row, and the machine is due at once: its own
             // deadline counts when it has none left.
-            if let Some(transmit) = self.transport.poll_transmit(now, link, buf) {
+            if let Some(transmit) = self.next_packets(now, link, buf) {
                 return Some(Action::Transmit(own(transmit)));
             }
             self.arm_quic_later(now, link);

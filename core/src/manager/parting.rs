@@ -123,6 +123,7 @@ impl Manager {
     fn part(&mut self, now: Instant, id: LinkId, parting: Parting, reason: Reason) {
         self.deadlines.set(Timer::Handshake(id), None);
         self.deadlines.set(Timer::Silence(id), None);
+        self.count_datagrams(id);
         let Some(link) = self.transport.link_mut(id) else {
             return;
         };
@@ -220,6 +221,8 @@ impl Manager {
         let sent_away = forgotten || matches!(reason, Reason::Evicted | Reason::Replaced);
         let evicted = reason == Reason::Evicted;
         self.moved(key, cause, reason);
+        self.drop_unsent_datagrams(key);
+        self.tell_datagram_limit(key);
         if let Some(peer) = self.peers.get_mut(key) {
             if evicted {
                 peer.tenure.ended(peer.turn());

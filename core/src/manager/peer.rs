@@ -10,6 +10,7 @@ use crate::{
     peer::{
         PeerKey,
         backoff::Failures,
+        datagrams::Datagrams,
         doubt::Doubt,
         inbox::Inbox,
         links::Links,
@@ -44,6 +45,7 @@ pub(super) struct Peer {
     /// Since when it comes and finds no room.
     pub(super) turned_away: Option<Instant>,
     pub(super) session: Session,
+    pub(super) datagrams: Datagrams,
     pub(super) flushes: VecDeque<Flush>,
     pub(super) wanted_room: Option<usize>,
     pub(super) readable: Announced,
@@ -186,6 +188,7 @@ impl Peer {
                 timeout: config.session_timeout,
                 expiry: Expiry::NotDue,
             },
+            datagrams: Datagrams::default(),
             flushes: VecDeque::new(),
             wanted_room: None,
             readable: Announced::No,

@@ -64,7 +64,7 @@ impl Manager {
             connections: self.connected,
             avg_latency: self.latency.get(),
             avg_queue_delay: self.queue_delay.get(),
-            memory_usage: self.queued_bytes + self.transport.memory_usage(),
+            memory_usage: self.queued_bytes + self.datagram_bytes + self.transport.memory_usage(),
             counters: self.counters,
         }
     }
@@ -79,6 +79,7 @@ impl Manager {
             avg_latency: peer.latency.get(),
             outbox_bytes: peer.session.outbox.bytes(),
             inbox_bytes: peer.session.inbox.bytes(),
+            datagram_bytes: peer.datagrams.bytes(),
             ..peer.counts.clone()
         })
     }
@@ -122,7 +123,7 @@ impl Manager {
             deadlines: self.deadlines.len(),
             waiting_dials: self.row.len(),
             actions: self.events.len() + self.transport.replies(),
-            queued_bytes: self.queued_bytes,
+            queued_bytes: self.queued_bytes + self.datagram_bytes,
         }
     }
 }

@@ -7,7 +7,7 @@ use quinn_proto::{
 };
 use std::time::Instant;
 
-use super::{Ending, silence::Silence, window};
+use super::{Ending, lane::Lane, silence::Silence, window};
 use crate::{
     Incarnation, MeshKey, PeerId, Sealing,
     peer::{PeerKey, chooser::Dialler, outbox::Outgoing},
@@ -74,6 +74,7 @@ pub(crate) struct Link {
     /// STREAM frames sent when the backlog was last counted.
     stream_frames: u64,
     in_flight: InFlight,
+    pub(super) lane: Lane,
     message_bytes_max: usize,
 }
 
@@ -142,6 +143,7 @@ impl Link {
             backlog: 0,
             stream_frames: 0,
             in_flight: InFlight::default(),
+            lane: Lane::new(parameters.sealing),
             message_bytes_max: parameters.message_bytes_max,
         }
     }
@@ -161,6 +163,9 @@ impl Link {
         }
         let sealed = self
             .derive_keys(mesh_key)
+            .map_err(|ExportKeyingMaterialError| CloseCode::SealingMismatch)?;
+        self.lane
+            .establish(&mut self.connection, self.dialler, mesh_key)
             .map_err(|ExportKeyingMaterialError| CloseCode::SealingMismatch)?;
         self.sealed = Some(sealed);
         Ok(sealed)
@@ -209,6 +214,7 @@ impl Link {
         frame.encode(&mut bytes);
         self.control.rest = bytes.into();
         self.control.flush(&mut self.connection);
+        self.lane.control_waits = true;
     }
 
     /// The next frame of the other end's control stream.
@@ -286,12 +292,13 @@ impl Link {
         self.backlog == 0 && self.data.rest.is_empty()
     }
 
-    /// Whether the sealing key has been used as often as it may be.
+    /// Whether a sealing key has been used as often as it may be.
     pub(crate) fn is_exhausted(&self) -> bool {
-        match &self.seals {
+        let records = match &self.seals {
             Seals::Off | Seals::Pending => false,
             Seals::On { ours, theirs } => ours.is_exhausted() || theirs.is_exhausted(),
-        }
+        };
+        records || self.lane.is_exhausted()
     }
 
     /// Writes a record on the data stream, sealed if we seal.
@@ -334,7 +341,14 @@ impl Link {
         datagrams_max: usize,
         buf: &mut Vec<u8>,
     ) -> Option<Transmit> {
-        let transmit = self.connection.poll_transmit(now, datagrams_max, buf)?;
+        let transmit = self.connection.poll_transmit(now, datagrams_max, buf);
+        let Some(transmit) = transmit else {
+            self.lane.wrote_nothing(&mut self.connection);
+            return None;
+        };
+        if self.lane.watches() {
+            self.lane.wrote(&mut self.connection);
+        }
         if self.backlog > 0 {
             let frames = self.connection.stats().frame_tx.stream;
             // Packets are longer than the data in them, so this counts too few rather than too
@@ -373,6 +387,7 @@ impl Link {
             Seals::Off => Seals::Off,
             Seals::Pending | Seals::On { .. } => Seals::Pending,
         };
+        self.lane.close();
         self.in_flight = InFlight::default();
         self.backlog = 0;
         window::lift(&self.connection);

@@ -13,7 +13,7 @@ use quinn_proto::{
     NoneTokenStore, ServerConfig, TimeSource, TransportConfig, VarInt, crypto,
 };
 
-use super::window::Windows;
+use super::{lane, window::Windows};
 use crate::{
     Config, Credentials, Incarnation,
     rng::{self, Rng},
@@ -106,7 +106,8 @@ fn transport(config: &Config) -> TransportConfig {
         .send_window(send_window(config) as u64)
         .send_fairness(false)
         .congestion_controller_factory(Arc::new(Windows::default()))
-        .datagram_receive_buffer_size(None)
+        .datagram_receive_buffer_size(datagram_buffer(config))
+        .datagram_send_buffer_size(lane::SEND_BUFFER_BYTES)
         // Counted from the first packet sent after the last one received (RFC 9000 section 10.1),
         // which is the keep-alive: together they make liveness_timeout.
         .max_idle_timeout(Some(idle_timeout(config.liveness_timeout * 2 / 3)))
@@ -129,6 +130,14 @@ fn send_window(config: &Config) -> usize {
 /// Bytes of records that may be written on a connection and not yet acknowledged by the peer.
 pub(super) fn data_in_flight_max(config: &Config) -> usize {
     config.outbox_bytes_max + config.record_bytes_max()
+}
+
+/// What may arrive before we look; `None` for no datagrams at all. However short our own queue, it
+/// holds the longest datagram that we say we take: quinn-proto closes a connection on one that it
+/// does not.
+fn datagram_buffer(config: &Config) -> Option<usize> {
+    let bytes = config.datagram_queue_bytes_max;
+    (bytes > 0).then(|| bytes.max(2 * lane::FRAME_BYTES_MAX))
 }
 
 fn idle_timeout(timeout: Duration) -> IdleTimeout {
