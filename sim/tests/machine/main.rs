@@ -2,6 +2,7 @@
 //! to them.
 
 mod backpressure;
+mod datagrams;
 mod failures;
 mod failures_ends;
 mod failures_states;

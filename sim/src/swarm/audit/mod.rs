@@ -7,6 +7,7 @@
 //! - [`expiry`]: no connection expires before its time to live, and none is used after it.
 //! - [`agreement`]: both ends of a pair share one connection.
 //! - [`calm`]: no connection is lost where nothing happens to it.
+//! - [`datagrams`]: each is counted, and queues of them are bounded.
 //! - [`progress`]: senders hear of what is taken.
 //! - [`punctual`]: batches leave in time.
 //! - [`backoff`]: dials after failures keep their distance, and come.
@@ -18,6 +19,7 @@ mod agreement;
 mod backoff;
 mod bounds;
 mod calm;
+mod datagrams;
 mod expiry;
 mod lifecycle;
 mod progress;
@@ -37,6 +39,7 @@ use self::{
     agreement::Agreement,
     backoff::Backoff,
     calm::{Calm, KeptAlive},
+    datagrams::Datagrams,
     expiry::Expiry,
     lifecycle::Lifecycle,
     progress::{Progress, Seen, Tie},
@@ -86,6 +89,7 @@ struct Process {
     sample: Sample,
     lifecycle: Lifecycle,
     tally: Tally,
+    datagrams: Datagrams,
     /// Connections that the node had begun before this process.
     dials_before: u64,
     /// Dials that it had counted when it last had nothing more to do.
@@ -158,6 +162,11 @@ impl Audit {
     /// The application of a node was given messages.
     pub(super) fn take(&mut self, node: NodeId, messages: u64) {
         self.processes[node.index()].tally.take(messages);
+    }
+
+    /// It was given datagrams.
+    pub(super) fn take_datagrams(&mut self, node: NodeId, datagrams: u64) {
+        self.processes[node.index()].datagrams.take(datagrams);
     }
 
     /// Time has passed without anything that happened.
@@ -368,6 +377,7 @@ impl Audit {
             ..
         } = process;
         bounds::settle(log, config, sample);
+        process.datagrams.settle(log, config, sample);
         let was_held_up = std::mem::replace(&mut process.is_held_up, scene.is_held_up);
         let company = std::mem::take(&mut process.company);
         let is_alone = company == Company::Alone && !was_held_up && !scene.is_held_up;
@@ -417,6 +427,11 @@ impl Watch for Audit {
         let (log, process) = (&mut self.log, &mut self.processes[from]);
         let is_accepted = match asked {
             Asked::Connect(result) => result.is_ok(),
+            // Datagrams are no use of a connection.
+            Asked::SendDatagram(result) => {
+                process.datagrams.ask(log, result);
+                return process.pairs[to].punctual.crowd(log);
+            }
             Asked::Send(_, result) => {
                 sometimes!(log, **result == Err(SendError::Full), "an outbox was full");
                 result.is_ok()

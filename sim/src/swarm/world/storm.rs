@@ -43,6 +43,11 @@ impl World<'_> {
                 to,
                 ref lengths,
             } => return self.send(from, to, lengths),
+            Operation::SendDatagrams {
+                from,
+                to,
+                ref lengths,
+            } => return self.send_datagrams(from, to, lengths),
             Operation::Connect(a, b) => return self.connect(a, b),
             Operation::ConnectBoth(a, b) => {
                 let both = [self.connect(a, b), self.connect(b, a)];
@@ -113,6 +118,7 @@ impl World<'_> {
         }
         self.observe();
         self.disturb(|from, to| (from, to) == (a, b) || (from, to) == (b, a));
+        self.void_datagrams(a, |from| from == b);
         self.net.disconnect(self.nodes[a], self.nodes[b]);
         true
     }
@@ -133,6 +139,7 @@ impl World<'_> {
         }
         self.observe();
         self.disturb(|from, to| from == a || to == a);
+        self.void_datagrams(a, |_| true);
         self.frozen.remove(&a);
         self.net.crash(self.nodes[a]);
         self.down.insert(a)
