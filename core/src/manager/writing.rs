@@ -100,9 +100,10 @@ impl Manager {
     ) -> Option<quinn_proto::Transmit> {
         self.fill(now, id);
         self.fill_datagrams(id);
-        let mut transmit = self.transport.poll_transmit(now, id, buf);
+        let transmit = self.transport.poll_transmit(now, id, buf);
+        // Streams have nothing to say, so datagrams have the connection's next turn.
         if transmit.is_none() && self.fill_datagrams(id) {
-            transmit = self.transport.poll_transmit(now, id, buf);
+            self.transport.mark_ready(id);
         }
         self.count_datagrams(id);
         transmit
