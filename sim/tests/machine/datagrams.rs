@@ -170,8 +170,12 @@ fn a_peer_that_takes_none_is_sent_none() {
 fn a_flood_of_datagrams_delays_no_acknowledgement() {
     let (mut net, a, b) = connected(Net::new(1).latency(ms(100)), Config::default());
     net.advance(secs(5));
-    // Several congestion windows of them, each of which takes a round trip.
-    flood(&mut net, a, b);
+    // Several congestion windows of them, each of which takes a round trip, and so long that a packet
+    // with one has no room for anything else.
+    let max = limit(&net, a, b).expect("connected");
+    for _ in 0..80 {
+        net.send_datagram(a, b, &vec![7; max]);
+    }
     net.send(b, a, b"asks for an acknowledgement");
     net.advance(ms(195));
     assert_eq!(net.received(a).len(), 1);
