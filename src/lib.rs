@@ -45,12 +45,12 @@ pub use quicpool_core::{
     Accept, Backoff, Config, ConfigError, ConnectionStatus, Counters, Credentials, Event,
     Explanation, Flush, Health, HealthReason, Lack, MeshKey, Message, NetworkMetrics,
     OnPeerRestart, Outlook, ParsePeerAddrError, ParsePeerIdError, PeerAddr, PeerError, PeerId,
-    PeerMetrics, Reason, Sealing, Undeliverable,
+    PeerMetrics, Reason, Sealing, Undeliverable, UnreliableCounters,
 };
 pub use quicpool_driver::{
     BindError, CloseReason, CloseReport, Closed, ConfirmError, ConnectError, ConnectionManager,
-    Error, Events, EventsError, FlushError, Peer, PeerRef, SendError, SocketMetrics, TrySendError,
-    runtime,
+    Error, Events, EventsError, FlushError, Peer, PeerRef, SendDatagramError, SendError,
+    SocketMetrics, TrySendError, runtime,
 };
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 pub use quicpool_driver::{Damage, IdentityFile, IdentityFileError};

@@ -53,6 +53,10 @@ pub struct Config {
     /// stream is not read. 1 KiB to 1 GiB; default 1 MiB; never under one largest record. Of tiny
     /// messages the application holds or is offered one for each 64 B at a time.
     pub inbox_bytes_max: usize,
+    /// Bytes of datagrams that wait in each direction, for each peer, each counted with 64 B more.
+    /// Beyond it the oldest are dropped; all peers together have a sixteenth of `memory_max`.
+    /// 4 KiB to 16 MiB, or 0 for no datagrams at all; default 64 KiB.
+    pub datagram_queue_bytes_max: usize,
     /// Bytes for queues and connections together. 1 MiB, and two largest records, to 1 TiB; default
     /// 256 MiB. All outboxes together hold at most half of it; the less of it is free, the smaller a part
     /// of that may each have. While all inboxes together hold a quarter of it no
@@ -121,6 +125,7 @@ impl Default for Config {
             message_bytes_max: MIB,
             outbox_bytes_max: 4 * MIB,
             inbox_bytes_max: MIB,
+            datagram_queue_bytes_max: 64 * KIB,
             memory_max: 256 * MIB,
             control_reserve: 16 * KIB,
             pool_ttl: Duration::from_secs(300),
@@ -177,6 +182,13 @@ impl Config {
             record..=self.outboxes_bytes_max(),
         )?;
         count("inbox_bytes_max", self.inbox_bytes_max, KIB..=GIB)?;
+        if self.datagram_queue_bytes_max > 0 {
+            count(
+                "datagram_queue_bytes_max",
+                self.datagram_queue_bytes_max,
+                4 * KIB..=16 * MIB,
+            )?;
+        }
 
         delay("batch_delay_max", self.batch_delay_max, ZERO..=secs(10))?;
         delay("pool_ttl", self.pool_ttl, millis(100)..=DAY)?;

@@ -44,12 +44,13 @@ pub struct Datagram {
     pub payload: BytesMut,
 }
 
-/// A message that a peer has sent us.
+/// A message, or a datagram, that a peer has sent us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// Who sent it.
     pub from: PeerId,
-    /// Its bytes. They share the memory of the record they came in: copy what is kept for long.
+    /// Its bytes. Those of a message share the memory of the record they came in: copy what is kept
+    /// for long.
     pub payload: Bytes,
 }
 
@@ -139,6 +140,19 @@ pub enum Event {
     Stalled {
         /// Who.
         peer: PeerId,
+    },
+    /// Datagrams of a peer wait for `receive_datagrams`. Said again only after all of them were read.
+    DatagramsReadable {
+        /// Who sent them.
+        peer: PeerId,
+    },
+    /// The longest datagram that can be sent to a peer has changed: it has connected, the path has
+    /// proved to carry longer or only shorter packets, or it is connected no longer.
+    DatagramLimit {
+        /// Who.
+        peer: PeerId,
+        /// Bytes of a datagram; `None` if none can be sent.
+        max: Option<usize>,
     },
     /// Another process with our identity is alive and has our place at this peer, which has closed
     /// our connection. Both have the same key: a copy of the process still runs, or the key file
@@ -251,6 +265,8 @@ impl Event {
             | Self::Undelivered { peer, .. }
             | Self::PeerRestarted { peer, .. }
             | Self::Stalled { peer }
+            | Self::DatagramsReadable { peer }
+            | Self::DatagramLimit { peer, .. }
             | Self::IdentityInUse { peer } => Some(*peer),
             Self::Closed { .. } => None,
         }

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use crate::{
     Identity, MeshKey,
     wire::{
+        datagram::{Opener, Sealer},
         frame::LineId,
         record::Header,
         seal::{Direction, RecordKey, context},
@@ -60,6 +61,13 @@ fn a_record_key_that_lives_is_in_one_place() {
         assert_eq!(secret.copies(), 2, "both halves of it, once");
     }
     drop(key);
+    assert_gone(&secret);
+}
+
+#[test]
+fn a_datagram_key_is_erased() {
+    let secret = Secret::alone(6);
+    use_datagram_keys(&secret);
     assert_gone(&secret);
 }
 
@@ -111,6 +119,24 @@ fn use_record_key(secret: &Secret) {
         let tag = ends[0].seal(line, &header, &mut body).expect("young key");
         let opened = ends[1].open(line, &header, &mut body, tag);
         assert_eq!(opened, Ok(()));
+    }
+    // Moved about, as links are.
+    let moved: Vec<_> = ends.into_iter().map(Some).collect();
+    drop(black_box(moved));
+}
+
+#[inline(never)]
+fn use_datagram_keys(secret: &Secret) {
+    let write = |bytes: &mut [u8]| {
+        secret.write(bytes);
+        Ok::<_, Infallible>(())
+    };
+    let (Ok(sealer), Ok(opener)) = (Sealer::derive(write), Opener::derive(write));
+    let mut ends = vec![(sealer, opener)];
+    for len in 0..200 {
+        let (sealer, opener) = &mut ends[0];
+        let sealed = sealer.seal(&vec![1; len]).expect("young key");
+        assert!(opener.open(&sealed).is_ok());
     }
     // Moved about, as links are.
     let moved: Vec<_> = ends.into_iter().map(Some).collect();

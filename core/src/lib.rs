@@ -11,10 +11,12 @@
 //!
 //! - **Facts**: [`handle_datagram`](Manager::handle_datagram),
 //!   [`handle_timeout`](Manager::handle_timeout), and [`handle_staged`](Manager::handle_staged) for
-//!   messages that other threads have gathered in an [`OpenBatch`].
+//!   messages that other threads have gathered in an [`OpenBatch`], and
+//!   [`handle_staged_datagrams`](Manager::handle_staged_datagrams).
 //! - **Verbs** of the application: [`add_address`](Manager::add_address),
 //!   [`connect`](Manager::connect), [`send`](Manager::send), [`flush`](Manager::flush),
-//!   [`receive`](Manager::receive), [`disconnect`](Manager::disconnect), [`block`](Manager::block),
+//!   [`receive`](Manager::receive), [`send_datagram`](Manager::send_datagram),
+//!   [`receive_datagrams`](Manager::receive_datagrams), [`disconnect`](Manager::disconnect), [`block`](Manager::block),
 //!   [`close`](Manager::close), and their kin.
 //! - **Ways out**: [`poll_action`](Manager::poll_action) and
 //!   [`poll_timeout`](Manager::poll_timeout). There is no other: nothing calls back.
@@ -85,6 +87,7 @@
 //!   it, and nobody else.
 //! - While anything is undrained, `poll_timeout` is not later than the last `now`. After
 //!   `handle_timeout(t)` and a full drain it is later than `t`.
+//! - Datagrams stand outside of sessions: see [`send_datagram`](Manager::send_datagram).
 //! - An early `handle_timeout` is harmless. Bad datagrams are counted, and never an error.
 //! - Work per call does not grow with idle peers: deadlines are in an ordered index.
 //! - The same seed, the same deterministic [`Credentials`] and the same facts at the same times give
@@ -127,7 +130,7 @@ mod wire;
 
 pub use config::{Accept, Backoff, Config, ConfigError, Flush, MeshKey, OnPeerRestart, Sealing};
 pub use credentials::Credentials;
-pub use error::{PeerError, SendError};
+pub use error::{PeerError, SendDatagramError, SendError};
 pub use event::{
     Action, ConnectionStatus, Datagram, Deadline, DeadlineReason, EcnCodepoint, Event, Message,
     Reason, Transmit, Undeliverable,
@@ -138,9 +141,12 @@ pub use health::{Health, HealthReason};
 pub use identity::{Identity, TlsSources};
 pub use incarnation::Incarnation;
 pub use manager::Manager;
-pub use metrics::{ConnectionName, Counters, NetworkMetrics, Occupancy, PeerMetrics};
+pub use metrics::{
+    ConnectionName, Counters, NetworkMetrics, Occupancy, PeerMetrics, UnreliableCounters,
+};
 pub use peer::{
     batch::{BatchLimits, OpenBatch},
+    datagrams::DatagramQueue,
     turns::Turns,
 };
 pub use peer_id::{ParsePeerAddrError, ParsePeerIdError, PeerAddr, PeerId};

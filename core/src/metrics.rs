@@ -79,6 +79,41 @@ pub struct Counters {
     pub violations: u64,
     /// Connections closed because somebody else answered.
     pub wrong_peers: u64,
+    /// Datagrams of `send_datagram`, which are sent once.
+    pub unreliable: UnreliableCounters,
+}
+
+/// What has become of the datagrams of `send_datagram` at this end. They are not the datagrams of
+/// UDP, which carry everything.
+///
+/// What was accepted is `sent`, `crowded_out`, `abandoned`, or waits. What was `received` is `taken`,
+/// `overrun`, `discarded`, or waits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnreliableCounters {
+    /// Accepted by `send_datagram`.
+    pub accepted: u64,
+    /// Put into a packet. Whether it arrives, nobody knows.
+    pub sent: u64,
+    /// Dropped unsent: newer ones took their place in a full queue.
+    pub crowded_out: u64,
+    /// Dropped unsent: their connection ended, or its path carries none so long any more.
+    pub abandoned: u64,
+    /// Arrived for our application.
+    pub received: u64,
+    /// Taken by our application.
+    pub taken: u64,
+    /// Dropped unread: newer ones took their place in a full queue.
+    pub overrun: u64,
+    /// Dropped unread: our application has disconnected or forgotten their sender, or its session
+    /// has ended.
+    pub discarded: u64,
+    /// Dropped as they arrived: before the connection was confirmed at this end.
+    pub early: u64,
+    /// Dropped as they arrived: they had arrived before, or were too late to tell.
+    pub replayed: u64,
+    /// Dropped as they arrived: the other end has not sealed them.
+    pub forged: u64,
 }
 
 /// One peer's state in numbers. Counters run from the moment it became known.
@@ -105,6 +140,8 @@ pub struct PeerMetrics {
     pub outbox_bytes: usize,
     /// Bytes of its messages that our application has not taken.
     pub inbox_bytes: usize,
+    /// What datagrams to and from it count for while they wait, in bytes.
+    pub datagram_bytes: usize,
     /// Dials begun.
     pub dials: u64,
     /// Connections confirmed.
@@ -147,6 +184,6 @@ pub struct Occupancy {
     pub waiting_dials: usize,
     /// Actions that wait to be polled.
     pub actions: usize,
-    /// Bytes in outboxes and inboxes.
+    /// Bytes in outboxes and inboxes, and of datagrams that wait.
     pub queued_bytes: usize,
 }

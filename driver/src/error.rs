@@ -158,6 +158,29 @@ pub enum TrySendError {
     Closed(#[from] Closed),
 }
 
+/// Why a datagram was not accepted. In every case the state is unchanged.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendDatagramError {
+    /// The peer is not connected, and datagrams dial nobody.
+    #[error("{0} is not connected, and datagrams do not dial")]
+    NotConnected(PeerId),
+    /// The datagram does not fit into a packet.
+    #[error("the datagram has {size} bytes, at this moment {max} are allowed")]
+    TooLarge {
+        /// Bytes of the datagram.
+        size: usize,
+        /// Bytes allowed at this moment: it depends on the path.
+        max: usize,
+    },
+    /// Either end has no datagrams: `datagram_queue_bytes_max` is 0, or the peer is an older one.
+    #[error("there are no datagrams between {0} and us")]
+    Unsupported(PeerId),
+    /// The manager has ended.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+}
+
 /// Why a flush has failed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -224,6 +247,9 @@ pub enum Error {
     /// See [`TrySendError`].
     #[error(transparent)]
     TrySend(#[from] TrySendError),
+    /// See [`SendDatagramError`].
+    #[error(transparent)]
+    SendDatagram(#[from] SendDatagramError),
     /// See [`FlushError`].
     #[error(transparent)]
     Flush(#[from] FlushError),

@@ -117,6 +117,7 @@ impl<R: Runtime> EventLoop<R> {
         self.board.pass_deadline(now);
         let actions = self.act(cx, now)?;
         let messages = self.board.hand_out(now);
+        self.board.hand_out_datagrams(now);
         self.board.lend(now);
         self.board.publish_metrics(now);
         if let Some(end) = self.farewell(now, actions) {

@@ -32,6 +32,7 @@
 //! `quicpool-tokio` does it in less than a hundred lines.
 
 mod bind;
+mod datagrams;
 mod doorbell;
 mod error;
 mod event_loop;
@@ -54,7 +55,7 @@ mod switchboard;
 
 pub use error::{
     BindError, CloseReason, Closed, ConfirmError, ConnectError, Error, EventsError, FlushError,
-    SendError, TrySendError,
+    SendDatagramError, SendError, TrySendError,
 };
 pub use events::Events;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]

@@ -5,7 +5,9 @@ use std::{fmt, sync::Arc};
 use quicpool_core::{ConnectionStatus, Explanation, Health, PeerAddr, PeerId, PeerMetrics};
 
 use crate::{
-    error::{Closed, ConfirmError, ConnectError, FlushError, SendError, TrySendError},
+    error::{
+        Closed, ConfirmError, ConnectError, FlushError, SendDatagramError, SendError, TrySendError,
+    },
     order::Order,
     reply::{self, Responder},
     shared::Shared,
@@ -170,6 +172,41 @@ impl Peer {
             Err(FlushError::Closed(closed)) => Err(closed.into()),
             Err(FlushError::Peer(error)) => Err(SendError::Peer(error).into()),
         }
+    }
+
+    /// Sends a datagram, if the peer is connected: at most once, in no order, and perhaps in vain. It
+    /// is for what is worthless when it is late. Never waits.
+    ///
+    /// Datagrams stand outside of the session. They dial nobody, are not sent again, do not keep a
+    /// connection from expiring, and go after acknowledgements. Beyond
+    /// [`datagram_queue_bytes_max`](quicpool_core::Config::datagram_queue_bytes_max) the oldest make
+    /// room; [`UnreliableCounters`](quicpool_core::UnreliableCounters) count all that is dropped at
+    /// this end. [`recv_datagram`](crate::ConnectionManager::recv_datagram) receives them.
+    ///
+    /// ```no_run
+    /// # use quicpool_driver::{Peer, SendDatagramError};
+    /// fn tell_position(bob: &Peer, position: [u8; 12]) -> Result<(), SendDatagramError> {
+    ///     match bob.send_datagram(position) {
+    ///         // The next one will tell him where we are.
+    ///         Err(SendDatagramError::NotConnected(_)) => Ok(()),
+    ///         other => other,
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`SendDatagramError`]. The datagram was not accepted then.
+    pub fn send_datagram(&self, payload: impl AsRef<[u8]>) -> Result<(), SendDatagramError> {
+        self.shared.stage_datagram(&self.peer, payload.as_ref())
+    }
+
+    /// The longest datagram that can be sent at this moment, in bytes; `None` if the peer is not
+    /// connected, or if either end has no datagrams. Never waits.
+    ///
+    /// It is a little over a kilobyte at first, and grows when the path proves to carry longer packets.
+    pub fn datagram_bytes_max(&self) -> Option<usize> {
+        self.peer.datagram_max()
     }
 
     async fn send_with(&self, message: &[u8], urgency: Urgency) -> Result<(), SendError> {

@@ -58,6 +58,29 @@ impl ConnectionManager {
         }
     }
 
+    /// Waits for the next datagram of any peer: see [`Peer::send_datagram`](crate::Peer::send_datagram).
+    ///
+    /// Whoever does not call it loses datagrams, the oldest of each peer first, and nothing else.
+    ///
+    /// Cancel safe: a datagram is taken only if it is returned. Several tasks may receive at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if the manager has ended. What was not received by then is dropped.
+    pub async fn recv_datagram(&self) -> Result<Message, Closed> {
+        let datagrams = &self.shared().datagrams;
+        loop {
+            if let Some(outcome) = self.popped(datagrams.pop()) {
+                return outcome;
+            }
+            let arrived = datagrams.listen();
+            if let Some(outcome) = self.popped(datagrams.pop()) {
+                return outcome;
+            }
+            arrived.await;
+        }
+    }
+
     fn popped<T>(&self, popped: Popped<T>) -> Option<Result<T, Closed>> {
         match popped {
             Popped::Taken { value, wake } => {

@@ -11,11 +11,12 @@ use std::{
 use dashmap::DashMap;
 use event_listener::Event;
 use parking_lot::Mutex;
-use quicpool_core::{BatchLimits, Config, PeerAddr, PeerError, PeerId};
+use quicpool_core::{BatchLimits, Config, ConnectionStatus, PeerAddr, PeerError, PeerId};
 
 use crate::{
+    datagrams::DatagramInbox,
     doorbell::Doorbell,
-    error::{CloseReason, Closed, Rejected},
+    error::{CloseReason, Closed, Rejected, SendDatagramError},
     events::Hub,
     inbox::Inbox,
     metrics::{MetricsBoard, SocketMeter},
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) bell: Doorbell,
     pub(crate) inbox: Inbox,
+    pub(crate) datagrams: DatagramInbox,
     pub(crate) hub: Hub,
     pub(crate) metrics: MetricsBoard,
     pub(crate) socket: SocketMeter,
@@ -50,6 +52,7 @@ pub(crate) struct Limits {
     pub(crate) batch: BatchLimits,
     pub(crate) message_bytes_max: usize,
     pub(crate) outbox_bytes_max: usize,
+    pub(crate) datagram_queue_bytes_max: usize,
 }
 
 /// How the manager should end. What ends it sooner counts.
@@ -80,9 +83,11 @@ impl Shared {
                 batch: config.batch_limits(),
                 message_bytes_max: config.message_bytes_max,
                 outbox_bytes_max: config.outbox_bytes_max,
+                datagram_queue_bytes_max: config.datagram_queue_bytes_max,
             },
             bell: Doorbell::default(),
             inbox: Inbox::new(config.inbox_bytes_max),
+            datagrams: DatagramInbox::default(),
             hub: Hub::default(),
             metrics: MetricsBoard::default(),
             socket: SocketMeter::default(),
@@ -175,6 +180,29 @@ impl Shared {
         outcome
     }
 
+    /// Accepts a datagram, and lets the event loop know.
+    pub(crate) fn stage_datagram(
+        &self,
+        peer: &Arc<PeerShared>,
+        payload: &[u8],
+    ) -> Result<(), SendDatagramError> {
+        if self.demanded() > Demand::Run || self.has_ended() {
+            return Err(self.closed().into());
+        }
+        if peer.status() != ConnectionStatus::Connected {
+            return Err(SendDatagramError::NotConnected(peer.id));
+        }
+        let size = payload.len();
+        match peer.stage_datagram(payload, self.limits.datagram_queue_bytes_max) {
+            Ok(listing) => {
+                self.list(peer, listing);
+                Ok(())
+            }
+            Err(Some(max)) => Err(SendDatagramError::TooLarge { size, max }),
+            Err(None) => Err(SendDatagramError::Unsupported(peer.id)),
+        }
+    }
+
     /// Passes an order on to the event loop.
     pub(crate) fn post(&self, peer: &Arc<PeerShared>, order: Order) -> Result<(), Closed> {
         let listing = peer.post(order).map_err(|_| self.closed())?;
@@ -231,6 +259,7 @@ impl Shared {
         }
         self.seal(|_, taken| *taken = Taken::new(self.limits.batch));
         self.inbox.end();
+        self.datagrams.end();
         self.hub.end(&self.closed());
         self.ended.notify(usize::MAX);
     }

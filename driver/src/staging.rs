@@ -7,9 +7,12 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
 use event_listener::{Event, EventListener};
 use parking_lot::Mutex;
-use quicpool_core::{BatchLimits, ConnectionStatus, Health, OpenBatch, PeerError, PeerId};
+use quicpool_core::{
+    BatchLimits, ConnectionStatus, DatagramQueue, Health, OpenBatch, PeerError, PeerId,
+};
 
 use crate::order::Order;
 
@@ -54,6 +57,10 @@ struct Staging {
     added: Option<SocketAddr>,
     /// Why the core refused to add the peer: it does not know the peer and cannot say so later.
     refused: Option<PeerError>,
+    /// Datagrams, which have no place among messages.
+    datagrams: DatagramQueue,
+    /// Bytes of the longest datagram, as the core said last.
+    datagram_max: Option<usize>,
     /// Whether the event loop is going to look at this peer.
     listed: Listed,
     /// When the first message of `open` was staged.
@@ -82,6 +89,8 @@ pub(crate) struct Taken {
     pub(crate) earlier: Vec<Entry>,
     /// The messages after it.
     pub(crate) open: OpenBatch,
+    /// Datagrams.
+    pub(crate) datagrams: DatagramQueue,
 }
 
 /// Whether a message should wait for company.
@@ -118,6 +127,7 @@ impl Taken {
         Self {
             earlier: Vec::new(),
             open: OpenBatch::new(limits),
+            datagrams: DatagramQueue::default(),
         }
     }
 }
@@ -140,6 +150,8 @@ impl PeerShared {
             verdict,
             added: None,
             refused: None,
+            datagrams: DatagramQueue::default(),
+            datagram_max: None,
             listed: Listed::No,
             staged_at: Instant::now(),
         };
@@ -210,6 +222,33 @@ impl PeerShared {
         (outcome, staging.list())
     }
 
+    /// The longest datagram that can be sent at this moment, in bytes.
+    pub(crate) fn datagram_max(&self) -> Option<usize> {
+        self.staging.lock().datagram_max
+    }
+
+    pub(crate) fn set_datagram_max(&self, max: Option<usize>) {
+        self.staging.lock().datagram_max = max;
+    }
+
+    /// Accepts a datagram, whoever else has to make room, if it is not too long. If it is, or none
+    /// can be sent, says how long one may be.
+    pub(crate) fn stage_datagram(
+        &self,
+        payload: &[u8],
+        queue_bytes_max: usize,
+    ) -> Result<Listing, Option<usize>> {
+        let mut staging = self.staging.lock();
+        match staging.datagram_max {
+            Some(max) if payload.len() <= max => {
+                let payload = Bytes::copy_from_slice(payload);
+                staging.datagrams.push(payload, queue_bytes_max);
+                Ok(staging.list())
+            }
+            max => Err(max),
+        }
+    }
+
     /// Whether there is credit for a message of `len` bytes.
     pub(crate) fn has_room(&self, len: usize) -> (Result<(), Refused>, Listing) {
         let mut staging = self.staging.lock();
@@ -265,6 +304,7 @@ impl PeerShared {
         let mut staging = self.staging.lock();
         mem::swap(&mut staging.open, &mut taken.open);
         mem::swap(&mut staging.earlier, &mut taken.earlier);
+        mem::swap(&mut staging.datagrams, &mut taken.datagrams);
         staging.earlier_bytes = 0;
         staging.listed = Listed::No;
     }

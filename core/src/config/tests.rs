@@ -23,6 +23,12 @@ const OUT_OF_RANGE: &[Change] = &[
     ("outbox_bytes_max", |c| c.outbox_bytes_max = 128 * MIB + 1),
     ("inbox_bytes_max", |c| c.inbox_bytes_max = 1_023),
     ("inbox_bytes_max", |c| c.inbox_bytes_max = GIB + 1),
+    ("datagram_queue_bytes_max", |c| {
+        c.datagram_queue_bytes_max = 1;
+    }),
+    ("datagram_queue_bytes_max", |c| {
+        c.datagram_queue_bytes_max = 16 * MIB + 1;
+    }),
     ("memory_max", |c| c.memory_max = MIB - 1),
     ("memory_max", |c| c.memory_max = 1_024 * GIB + 1),
     ("control_reserve", |c| c.control_reserve = 4 * KIB - 1),
@@ -89,6 +95,15 @@ fn a_largest_message_fits_through_every_window() {
 }
 
 #[test]
+fn no_datagrams_at_all_are_in_range() {
+    let config = Config {
+        datagram_queue_bytes_max: 0,
+        ..Config::default()
+    };
+    assert_eq!(config.check(), Ok(()));
+}
+
+#[test]
 fn a_mesh_key_without_sealing_is_refused() {
     let config = Config {
         sealing: Sealing::Off,
@@ -122,6 +137,7 @@ fn the_readme_states_every_default() {
         message_bytes_max,
         outbox_bytes_max,
         inbox_bytes_max,
+        datagram_queue_bytes_max,
         memory_max,
         control_reserve,
         pool_ttl,
@@ -156,6 +172,7 @@ fn the_readme_states_every_default() {
         ("message_bytes_max", sized(message_bytes_max)),
         ("outbox_bytes_max", sized(outbox_bytes_max)),
         ("inbox_bytes_max", sized(inbox_bytes_max)),
+        ("datagram_queue_bytes_max", sized(datagram_queue_bytes_max)),
         ("memory_max", sized(memory_max)),
         ("control_reserve", sized(control_reserve)),
         ("pool_ttl", format!("{} s", pool_ttl.as_secs())),

@@ -181,6 +181,9 @@ impl Manager {
             let code = CloseCode::Goodbye;
             self.close_link(now, link, code, goodbye.clone(), Reason::Goodbye);
         }
+        if why == Undeliverable::Disconnected {
+            self.drop_unread_datagrams(key);
+        }
         self.disarm(key);
         self.release_unused(key);
         self.refresh(now, key);
@@ -301,6 +304,7 @@ impl Manager {
     }
 
     fn remove_peer(&mut self, key: PeerKey) {
+        self.drop_unread_datagrams(key);
         self.disarm(key);
         self.pool.release(key);
         if let Some(peer) = self.peers.remove(key) {

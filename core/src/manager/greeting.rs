@@ -179,6 +179,8 @@ impl Manager {
             .set(Timer::Stable(key), Some(now + self.config.stable_after));
         self.deadlines
             .set_by(Timer::Idle(key), now + self.config.pool_ttl);
+        // Before it is connected: whoever hears of that may send at once.
+        self.tell_datagram_limit(key);
         self.moved(key, Cause::Confirmed, Reason::Confirmed);
         self.count_peak();
         self.ask_whether_alive(key);
@@ -203,6 +205,7 @@ impl Manager {
             peer.session.held_reported = peer.session.held_reported.max(1);
         }
         self.watch_health(now, key);
+        self.tell_datagram_limit(key);
         self.schedule_acknowledgement(now, key);
         self.refresh(now, key);
     }

@@ -4,7 +4,8 @@
 //! - `admission`, `greeting`, `streams`, `parting`: what happens to connections, in the order of
 //!   their life.
 //! - `dialling`: when and where to dial; `visits`: peers that cannot dial us.
-//! - `writing`: what goes into packets; `flushes`: who waits until it is taken.
+//! - `writing`: what goes into packets; `flushes`: who waits until it is taken; `datagrams`: what goes
+//!   beside all sessions.
 //! - `incarnations`: which of several processes a peer is.
 //! - `liveness`: whether the other end is still there, and how well it can be reached.
 //! - `ending`: the ways out: disconnect, eviction, expiry, close.
@@ -13,6 +14,7 @@
 
 mod admission;
 mod budget;
+mod datagrams;
 mod dialling;
 mod ending;
 mod explain;
@@ -89,6 +91,8 @@ pub struct Manager {
     /// What is in the queues of all peers.
     queued: Queued,
     budget: Budget,
+    /// Bytes in the datagrams of all peers.
+    datagram_bytes: usize,
     now: Instant,
 }
 
@@ -175,6 +179,7 @@ impl Manager {
             connected: 0,
             queued: Queued::default(),
             budget: Budget::new(&config),
+            datagram_bytes: 0,
             now,
             config,
         })
@@ -231,10 +236,9 @@ impl Manager {
             return Some(Action::Transmit(own(transmit)));
         }
         while let Some(link) = self.transport.next_ready() {
-            self.fill(now, link);
             // While it has packets it stays in the row, and the machine is due at once: its own
             // deadline counts when it has none left.
-            if let Some(transmit) = self.transport.poll_transmit(now, link, buf) {
+            if let Some(transmit) = self.next_packets(now, link, buf) {
                 return Some(Action::Transmit(own(transmit)));
             }
             self.arm_quic_later(now, link);

@@ -47,10 +47,10 @@ impl Manager {
         };
         // What is said to a process that we no longer are, since we were told to begin anew, is not
         // said to us.
-        let current = |code: &CloseCode| match code {
-            CloseCode::Forgotten => !is_former,
-            CloseCode::IdentityInUse => !is_former && !stale,
-            _ => !stale,
+        let current = |code: &CloseCode| {
+            let is_about_us = *code == CloseCode::Forgotten || *code == CloseCode::IdentityInUse;
+            let is_about_session = *code != CloseCode::Forgotten;
+            !(is_about_us && is_former || is_about_session && stale)
         };
         let code = ending.code.filter(current);
         // First, so that nothing is left to dial for.
@@ -129,6 +129,7 @@ impl Manager {
     fn part(&mut self, now: Instant, id: LinkId, parting: Parting, reason: Reason) {
         self.deadlines.set(Timer::Handshake(id), None);
         self.deadlines.set(Timer::Silence(id), None);
+        self.count_datagrams(id);
         let Some(link) = self.transport.link_mut(id) else {
             return;
         };
@@ -230,6 +231,8 @@ impl Manager {
         let sent_away = forgotten || matches!(reason, Reason::Evicted | Reason::Replaced);
         let evicted = reason == Reason::Evicted;
         self.moved(key, cause, reason);
+        self.drop_unsent_datagrams(key);
+        self.tell_datagram_limit(key);
         if let Some(peer) = self.peers.get_mut(key) {
             if evicted {
                 peer.tenure.ended(peer.turn());

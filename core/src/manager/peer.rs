@@ -11,6 +11,7 @@ use crate::{
     peer::{
         PeerKey,
         backoff::Failures,
+        datagrams::Datagrams,
         doubt::Doubt,
         inbox::Inbox,
         links::Links,
@@ -50,6 +51,8 @@ pub(super) struct Peer {
     /// Since when it comes and finds no room.
     pub(super) turned_away: Option<Instant>,
     pub(super) session: Session,
+    /// Only of a peer that is connected, or of which some wait.
+    pub(super) datagrams: Option<Box<Datagrams>>,
     #[expect(
         clippy::box_collection,
         reason = "hardly any peer has one, and there may be many peers"
@@ -272,6 +275,7 @@ impl Peer {
                 expiry: Expiry::NotDue,
                 comes: Comes::Unknown,
             },
+            datagrams: None,
             flushes: None,
             wanted_room: None,
             reading: Reading::Free,
@@ -351,6 +355,12 @@ impl Peer {
             true => Turn::Fruitless,
             false => Turn::Fruitful,
         }
+    }
+
+    /// Bytes of datagrams that wait.
+    pub(super) fn datagram_bytes(&self) -> usize {
+        let datagrams = self.datagrams.as_ref();
+        datagrams.map_or(0, |datagrams| datagrams.bytes())
     }
 
     /// Bytes of a message that the peer is known not to refuse, if we would not.

@@ -73,7 +73,7 @@ impl Manager {
     fn memory_queues(&self) -> usize {
         let told = self.events.capacity() * size_of::<Event>()
             + self.endings.capacity() * size_of::<LinkId>();
-        self.queued.memory + self.transport.buffers() + told
+        self.queued.memory + self.datagram_bytes + self.transport.buffers() + told
     }
 
     fn memory_usage(&self) -> usize {
@@ -93,6 +93,7 @@ impl Manager {
             avg_latency: peer.latency.get(),
             outbox_bytes: peer.session.outbox.bytes(),
             inbox_bytes: peer.session.inbox.bytes(),
+            datagram_bytes: peer.datagram_bytes(),
             messages_accepted: counts.messages_accepted,
             messages_delivered: counts.messages_delivered,
             messages_received: counts.messages_received,
@@ -144,7 +145,7 @@ impl Manager {
             deadlines: self.deadlines.len(),
             waiting_dials: self.row.len(),
             actions: self.events.len() + self.transport.replies(),
-            queued_bytes: self.queued.bytes,
+            queued_bytes: self.queued.bytes + self.datagram_bytes,
         }
     }
 }

@@ -39,6 +39,9 @@ impl Manager {
             self.close_link(now, id, code, Bytes::new(), refusal(code));
         }
         self.refuse_waiting(now, id);
+        // After the hello that may have come with them.
+        self.read_datagrams(id);
+        self.tell_datagram_limit_on(id);
         let worn_out = |link: &Link| link.is_exhausted() && link.owner.is_some();
         if let Some(key) = self
             .transport

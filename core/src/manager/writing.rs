@@ -97,6 +97,24 @@ impl Manager {
         self.refresh(now, key);
     }
 
+    /// The connection's next packets: control and data, and datagrams when it is their turn.
+    pub(super) fn next_packets(
+        &mut self,
+        now: Instant,
+        id: LinkId,
+        buf: &mut Vec<u8>,
+    ) -> Option<quinn_proto::Transmit> {
+        self.fill(now, id);
+        self.fill_datagrams(id);
+        let transmit = self.transport.poll_transmit(now, id, buf);
+        // Streams have nothing to say, so datagrams have the connection's next turn.
+        if transmit.is_none() && self.fill_datagrams(id) {
+            self.transport.mark_ready(id);
+        }
+        self.count_datagrams(id);
+        transmit
+    }
+
     /// Hands the connection as much data as it should have before its next packets are built.
     pub(super) fn fill(&mut self, now: Instant, id: LinkId) {
         let in_flight_max = Transport::in_flight_max(&self.config);

@@ -3,6 +3,7 @@
 pub(crate) mod backoff;
 pub(crate) mod batch;
 pub(crate) mod chooser;
+pub(crate) mod datagrams;
 pub(crate) mod doubt;
 pub(crate) mod health;
 pub(crate) mod inbox;

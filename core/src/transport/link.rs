@@ -7,7 +7,7 @@ use quinn_proto::{
 };
 use std::time::Instant;
 
-use super::{Ending, silence::Silence, window};
+use super::{Ending, lane::Lane, silence::Silence, window};
 use crate::{
     Incarnation, MeshKey, PeerId, Sealing,
     peer::{PeerKey, chooser::Dialler, outbox::Outgoing},
@@ -92,6 +92,7 @@ pub(crate) struct Link {
     most_unread: usize,
     /// Its part in what [`Transport`](super::Transport) says that all links hold.
     pub(super) counted: Held,
+    pub(super) lane: Lane,
     message_bytes_max: usize,
 }
 
@@ -181,6 +182,7 @@ impl Link {
             unread: 0,
             most_unread: 0,
             counted: Held::default(),
+            lane: Lane::new(parameters.sealing),
             message_bytes_max: parameters.message_bytes_max,
         }
     }
@@ -200,6 +202,9 @@ impl Link {
         }
         let sealed = self
             .derive_keys(mesh_key)
+            .map_err(|ExportKeyingMaterialError| CloseCode::SealingMismatch)?;
+        self.lane
+            .establish(&mut self.connection, self.dialler, mesh_key)
             .map_err(|ExportKeyingMaterialError| CloseCode::SealingMismatch)?;
         self.sealed = Some(sealed);
         Ok(sealed)
@@ -248,6 +253,7 @@ impl Link {
         frame.encode(&mut bytes);
         self.control.rest = bytes.into();
         self.control.flush(&mut self.connection);
+        self.lane.control_waits = true;
     }
 
     /// The next frame of the other end's control stream.
@@ -350,12 +356,13 @@ impl Link {
         self.backlog == 0 && self.data.rest.is_empty()
     }
 
-    /// Whether the sealing key has been used as often as it may be.
+    /// Whether a sealing key has been used as often as it may be.
     pub(crate) fn is_exhausted(&self) -> bool {
-        match &self.seals {
+        let records = match &self.seals {
             Seals::Off | Seals::Pending => false,
             Seals::On { ours, theirs } => ours.is_exhausted() || theirs.is_exhausted(),
-        }
+        };
+        records || self.lane.is_exhausted()
     }
 
     /// Writes a record on the data stream, sealed if we seal.
@@ -399,9 +406,16 @@ impl Link {
         buf: &mut Vec<u8>,
     ) -> Option<Transmit> {
         let transmit = match std::mem::replace(&mut self.question, Question::None) {
-            Question::None => self.connection.poll_transmit(now, datagrams_max, buf)?,
-            Question::Due => self.poll_question(now, buf)?,
+            Question::None => self.connection.poll_transmit(now, datagrams_max, buf),
+            Question::Due => self.poll_question(now, buf),
         };
+        let Some(transmit) = transmit else {
+            self.lane.wrote_nothing(&mut self.connection);
+            return None;
+        };
+        if self.lane.watches() {
+            self.lane.wrote(&mut self.connection);
+        }
         if self.backlog > 0 {
             let frames = self.connection.stats().frame_tx.stream;
             // Packets are longer than the data in them, so this counts too few rather than too
@@ -457,6 +471,7 @@ impl Link {
             Seals::Off => Seals::Off,
             Seals::Pending | Seals::On { .. } => Seals::Pending,
         };
+        self.lane.close();
         self.in_flight = InFlight::default();
         self.backlog = 0;
         window::lift(&self.connection);

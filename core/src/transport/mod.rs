@@ -1,6 +1,7 @@
 //! The only room that knows quinn-proto: connections, and the endpoint that they share.
 
 mod ending;
+mod lane;
 mod link;
 mod settings;
 mod silence;
@@ -14,6 +15,7 @@ use quinn_proto::{
 };
 
 pub(crate) use ending::Ending;
+pub(crate) use lane::Unwritten;
 pub(crate) use link::{Link, Stage};
 pub(crate) use silence::Verdict;
 
@@ -458,6 +460,7 @@ impl Transport {
                     return Some(LinkEvent::Ended(ending::ending(reason, handshaking)));
                 }
                 Event::Stream(StreamEvent::Writable { .. }) => link.flush(),
+                Event::DatagramReceived => link.lane.has_arrivals = true,
                 Event::Stream(
                     StreamEvent::Opened { .. }
                     | StreamEvent::Readable { .. }
@@ -466,7 +469,6 @@ impl Transport {
                     | StreamEvent::Available { .. },
                 )
                 | Event::HandshakeDataReady
-                | Event::DatagramReceived
                 | Event::DatagramsUnblocked => {}
             }
         }

@@ -13,7 +13,10 @@ use quinn_proto::{
     NoneTokenStore, ServerConfig, TimeSource, TransportConfig, VarInt, crypto,
 };
 
-use super::window::{InFlight, Windows};
+use super::{
+    lane,
+    window::{InFlight, Windows},
+};
 use crate::{
     Config, Credentials, Incarnation,
     rng::{self, Rng},
@@ -111,7 +114,8 @@ fn transport(config: &Config, in_flight: InFlight) -> TransportConfig {
         // load the data stream is never finished, and acknowledgements would wait for as long.
         .send_fairness(true)
         .congestion_controller_factory(Arc::new(Windows::new(in_flight)))
-        .datagram_receive_buffer_size(None)
+        .datagram_receive_buffer_size(datagram_buffer(config))
+        .datagram_send_buffer_size(lane::SEND_BUFFER_BYTES)
         // Silence is judged by us (silence.rs); this is for a process that stood still, which gets a
         // third more, and for what is not confirmed.
         .max_idle_timeout(Some(idle_timeout(config.liveness_timeout * 4 / 3)))
@@ -142,6 +146,14 @@ fn send_window(config: &Config) -> usize {
 /// Bytes of records that may be written on a connection and not yet acknowledged by the peer.
 pub(super) fn data_in_flight_max(config: &Config) -> usize {
     config.outbox_bytes_max + config.record_bytes_max()
+}
+
+/// What may arrive before we look; `None` for no datagrams at all. However short our own queue, it
+/// holds the longest datagram that we say we take: quinn-proto closes a connection on one that it
+/// does not.
+fn datagram_buffer(config: &Config) -> Option<usize> {
+    let bytes = config.datagram_queue_bytes_max;
+    (bytes > 0).then(|| bytes.max(2 * lane::FRAME_BYTES_MAX))
 }
 
 fn idle_timeout(timeout: Duration) -> IdleTimeout {

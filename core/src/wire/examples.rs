@@ -4,6 +4,7 @@ use std::{convert::Infallible, time::Duration};
 
 use super::{
     code::{ack_reason, busy_reason},
+    datagram::{OVERHEAD, Sealer},
     frame::{Accepts, Ack, Frame, Hello, Known, Line, LineId, Sealed},
     record::{HEADER_LEN, Header},
     seal::{Direction, RecordKey, context},
@@ -121,6 +122,21 @@ fn sealed_records_are_as_documented() {
         assert_eq!(sealed.len(), HEADER_LEN + 7 + 16);
         assert_documented(what, &sealed);
     }
+}
+
+#[test]
+fn sealed_datagrams_are_as_documented() {
+    let Ok(mut key) = Sealer::derive(|key| {
+        (0..).zip(key).for_each(|(number, byte)| *byte = number);
+        Ok::<_, Infallible>(())
+    });
+    for what in ["the first sealed datagram", "the second sealed datagram"] {
+        let sealed = key.seal(b"hello").expect("young key");
+        assert_eq!(sealed.len(), 5 + OVERHEAD);
+        assert_documented(what, &sealed);
+    }
+    let sealed = key.seal(b"").expect("young key");
+    assert_documented("a sealed datagram without payload", &sealed);
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! What is on the wire; `docs/wire.md` describes it for other implementations.
 
 pub(crate) mod code;
+pub(crate) mod datagram;
 #[cfg(test)]
 mod examples;
 pub(crate) mod frame;
 pub(crate) mod record;
+mod replay;
 pub(crate) mod seal;
 pub(crate) mod varint;
 

@@ -76,10 +76,7 @@ const _: () = {
 impl RecordKey {
     /// The key that `fill` writes into the place it is given.
     pub(crate) fn derive<E>(fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<Self, E> {
-        let mut bytes = Zeroizing::new([0; KEY_LEN]);
-        fill(&mut bytes[..])?;
-        let cipher = Box::new(ChaCha20Poly1305::new((&*bytes).into()));
-        scrub_stack();
+        let cipher = cipher(fill)?;
         Ok(Self { cipher, records: 0 })
     }
 
@@ -127,17 +124,34 @@ impl RecordKey {
         if self.is_exhausted() {
             return None;
         }
-        let mut nonce = [0; 12];
-        nonce[4..].copy_from_slice(&self.records.to_be_bytes());
+        let nonce = nonce(self.records.to_be_bytes());
         self.records += 1;
-        Some(nonce.into())
+        Some(nonce)
     }
+}
+
+/// A cipher with the key that `fill` writes into the place it is given.
+pub(super) fn cipher<E>(
+    fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
+) -> Result<Box<ChaCha20Poly1305>, E> {
+    let mut bytes = Zeroizing::new([0; KEY_LEN]);
+    fill(&mut bytes[..])?;
+    let cipher = Box::new(ChaCha20Poly1305::new((&*bytes).into()));
+    scrub_stack();
+    Ok(cipher)
+}
+
+/// The nonce of the record or datagram with this number, big-endian.
+pub(super) fn nonce(number: [u8; 8]) -> Nonce {
+    let mut nonce = [0; 12];
+    nonce[4..].copy_from_slice(&number);
+    nonce.into()
 }
 
 /// Overwrites the stack below the caller, where the cipher has moved its state about: it erases
 /// the state, and not the places that it was moved from.
 #[inline(never)]
-fn scrub_stack() {
+pub(super) fn scrub_stack() {
     let mut stack = [0u8; SCRUBBED_LEN];
     std::hint::black_box(&mut stack);
 }

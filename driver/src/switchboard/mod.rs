@@ -1,5 +1,6 @@
 //! Connects the handle's side with the machine: orders in, events and messages out.
 
+mod datagrams;
 mod orders;
 
 use std::{
@@ -48,6 +49,9 @@ pub(crate) struct Switchboard {
     readable: BTreeSet<PeerId>,
     /// The peer that was read last: the next one in order has its turn.
     read_last: PeerId,
+    /// Peers with datagrams to hand out, and the one whose turn was last.
+    datagrams_readable: BTreeSet<PeerId>,
+    datagrams_read_last: PeerId,
     messages: Vec<Message>,
     taken: Vec<(PeerId, usize)>,
     /// When a few taken messages must be told.
@@ -88,6 +92,8 @@ impl Switchboard {
             touched: Vec::new(),
             readable: BTreeSet::new(),
             read_last: PeerId::from_bytes([0; PeerId::LEN]),
+            datagrams_readable: BTreeSet::new(),
+            datagrams_read_last: PeerId::from_bytes([0; PeerId::LEN]),
             messages: Vec::with_capacity(MESSAGES_PER_PEER),
             taken: Vec::new(),
             taken_due: None,
@@ -197,6 +203,10 @@ impl Switchboard {
             Event::Readable { peer } => {
                 self.readable.insert(peer);
             }
+            Event::DatagramsReadable { peer } => {
+                self.datagrams_readable.insert(peer);
+            }
+            Event::DatagramLimit { peer, max } => self.shared.peer(peer).set_datagram_max(max),
             Event::Writable { peer } => self.touched.push(self.shared.peer(peer)),
             Event::Flushed { token, result, .. } => {
                 if let Some(responder) = self.flushes.remove(&token) {
@@ -282,9 +292,7 @@ impl Switchboard {
     }
 
     fn next_readable(&mut self) -> Option<PeerId> {
-        let after = (Excluded(self.read_last), Unbounded);
-        let mut later = self.readable.range(after);
-        self.read_last = *later.next().or_else(|| self.readable.first())?;
+        self.read_last = next_in_turn(&self.readable, self.read_last)?;
         Some(self.read_last)
     }
 
@@ -359,6 +367,12 @@ impl Switchboard {
             );
         }
     }
+}
+
+/// The next one in order after the last, and the first after all.
+fn next_in_turn(peers: &BTreeSet<PeerId>, last: PeerId) -> Option<PeerId> {
+    let mut later = peers.range((Excluded(last), Unbounded));
+    later.next().or_else(|| peers.first()).copied()
 }
 
 /// Peers below which nobody looks for those that are not needed.

@@ -43,6 +43,10 @@ impl Switchboard {
             }
         }
         self.handle_staged(now, peer, &mut taken.open);
+        if !taken.datagrams.is_empty() {
+            let datagrams = &mut taken.datagrams;
+            self.core.handle_staged_datagrams(now, peer.id, datagrams);
+        }
     }
 
     fn handle_staged(&mut self, now: Instant, peer: &PeerShared, messages: &mut OpenBatch) {
@@ -72,6 +76,7 @@ impl Switchboard {
             }
             Order::Disconnect(responder) => {
                 self.core.disconnect(now, id);
+                self.forget_datagrams(id);
                 self.session_ended(now, id, responder);
             }
             Order::Forget(responder) => {
@@ -79,10 +84,12 @@ impl Switchboard {
                 self.mark_taken(now, left);
                 self.core.forget(now, id);
                 self.readable.remove(&id);
+                self.forget_datagrams(id);
                 self.session_ended(now, id, responder);
             }
             Order::Block(responder) => {
                 self.core.block(now, id);
+                self.forget_datagrams(id);
                 self.session_ended(now, id, responder);
             }
             Order::Unblock(responder) => {

@@ -87,7 +87,7 @@ fn transport(config: &Config) -> TransportConfig {
         .receive_window(varint((stream_window + 2 * config.control_reserve) * 8 / 7))
         .send_window(send_window as u64)
         .send_fairness(true)
-        .datagram_receive_buffer_size(None)
+        .datagram_receive_buffer_size(Some(131_070))
         .max_idle_timeout(Some(idle_timeout.expect("the configuration is valid")))
         .keep_alive_interval(Some(config.liveness_timeout / 3));
     transport

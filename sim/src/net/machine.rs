@@ -94,6 +94,16 @@ impl Machine {
         }
     }
 
+    /// Takes all datagrams of a peer, as [`Manager::receive_datagrams`] does. QUIC alone has none.
+    pub(super) fn receive_datagrams(&mut self, now: Instant, peer: PeerId, out: &mut Vec<Message>) {
+        match self {
+            Self::Manager(manager) => {
+                manager.receive_datagrams(now, peer, usize::MAX, out);
+            }
+            Self::Bare(_) => {}
+        }
+    }
+
     pub(super) fn manager(&self) -> Option<&Manager> {
         match self {
             Self::Manager(manager) => Some(manager),

@@ -49,7 +49,13 @@ impl Reader {
     /// Whether an event is left for whoever watches: a reader that takes messages uses `Readable`
     /// itself.
     fn leaves(self, event: &Event) -> bool {
-        self.room() == 0 || !matches!(event, Event::Readable { .. })
+        let is_readable = matches!(
+            event,
+            Event::Readable { .. } | Event::DatagramsReadable { .. }
+        );
+        // What a path carries is asked for, and not waited for.
+        let is_limit = matches!(event, Event::DatagramLimit { .. });
+        !is_limit && (self.room() == 0 || !is_readable)
     }
 
     /// How many messages it takes in one go.
@@ -84,10 +90,13 @@ pub(super) struct Node {
     reader: Reader,
     /// Who has messages that the reader has not taken.
     readable: BTreeSet<PeerId>,
+    /// Who has datagrams that it has not taken.
+    datagrams_readable: BTreeSet<PeerId>,
     history: Vec<(Duration, Event)>,
     /// How much of `history` has been told.
     told: usize,
     received: Vec<Message>,
+    datagrams: Vec<Message>,
     /// What the machine writes packets to.
     buf: Vec<u8>,
 }
@@ -107,9 +116,11 @@ impl Node {
             socket: Socket::Free,
             reader: Reader::Eager,
             readable: BTreeSet::new(),
+            datagrams_readable: BTreeSet::new(),
             history: Vec::new(),
             told: 0,
             received: Vec::new(),
+            datagrams: Vec::new(),
             buf: Vec::new(),
         }
     }
@@ -154,6 +165,7 @@ impl Node {
     pub(super) fn crash(&mut self) {
         self.machine = None;
         self.readable.clear();
+        self.datagrams_readable.clear();
         self.pace = Pace::Running;
         self.socket = Socket::Free;
     }
@@ -230,6 +242,10 @@ impl Node {
 
     pub(super) fn take_received(&mut self) -> Vec<Message> {
         mem::take(&mut self.received)
+    }
+
+    pub(super) fn take_datagrams(&mut self) -> Vec<Message> {
+        mem::take(&mut self.datagrams)
     }
 
     /// Messages that the reader has taken, and nobody else.
@@ -342,6 +358,9 @@ impl Node {
                     if let Event::Readable { peer } = event {
                         self.readable.insert(peer);
                     }
+                    if let Event::DatagramsReadable { peer } = event {
+                        self.datagrams_readable.insert(peer);
+                    }
                     if self.reader.leaves(&event) {
                         self.history.push((clock.now(), event));
                     }
@@ -357,12 +376,16 @@ impl Node {
 
     /// Takes what has arrived, and says whether anything had.
     fn read(&mut self, now: Instant) -> bool {
-        if self.reader.room() == 0 || self.readable.is_empty() {
+        let is_news = !self.readable.is_empty() || !self.datagrams_readable.is_empty();
+        if self.reader.room() == 0 || !is_news {
             return false;
         }
         let Some(machine) = &mut self.machine else {
             return false;
         };
+        while let Some(peer) = self.datagrams_readable.pop_first() {
+            machine.receive_datagrams(now, peer, &mut self.datagrams);
+        }
         while let Some(peer) = self.readable.pop_first() {
             loop {
                 let room = self.reader.room();

@@ -114,6 +114,12 @@ impl Net {
         self.nodes[node.index()].take_received()
     }
 
+    /// The datagrams of [`send_datagram`](Self::send_datagram) that a node's application has taken
+    /// since this was last asked.
+    pub fn datagrams(&mut self, node: NodeId) -> Vec<Message> {
+        self.nodes[node.index()].take_datagrams()
+    }
+
     /// A hash of all datagrams that have left a node so far: when, whence, whither, and bytes.
     /// Two runs that agree on it have gone the same way.
     pub fn hash(&self) -> u128 {

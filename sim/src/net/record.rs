@@ -1,6 +1,6 @@
 //! What a network tells its [`Recorder`], if it has one.
 
-use quicpool_core::{ConnectionStatus, Event, Message, PeerError, SendError};
+use quicpool_core::{ConnectionStatus, Event, Message, PeerError, SendDatagramError, SendError};
 
 use super::{Net, NodeId};
 use crate::{
@@ -29,6 +29,12 @@ impl Answer for Result<(), PeerError> {
 }
 
 impl Answer for Result<(), SendError> {
+    fn refusal(&self) -> Option<String> {
+        self.as_ref().err().map(ToString::to_string)
+    }
+}
+
+impl Answer for Result<(), SendDatagramError> {
     fn refusal(&self) -> Option<String> {
         self.as_ref().err().map(ToString::to_string)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use quicpool_core::{Manager, PeerError, SendError};
+use quicpool_core::{Manager, PeerError, SendDatagramError, SendError};
 
 use super::{Net, NodeId, record::Answer, watch::Asked};
 use crate::trace::Verb;
@@ -82,6 +82,37 @@ impl Net {
         let bytes = message.len();
         self.note_verb(node, Some(to), Verb::Send { bytes }, &result);
         self.show_asked(node, to, &Asked::Send(message, &result));
+        self.settle(node);
+        result
+    }
+
+    /// Sends a datagram.
+    ///
+    /// # Panics
+    ///
+    /// If the machine refuses it; [`try_send_datagram`](Self::try_send_datagram) says why instead.
+    pub fn send_datagram(&mut self, node: NodeId, to: NodeId, payload: &[u8]) {
+        let result = self.try_send_datagram(node, to, payload);
+        result.unwrap_or_else(|error| panic!("{node} cannot send to {to}: {error}"));
+    }
+
+    /// Sends a datagram.
+    ///
+    /// # Errors
+    ///
+    /// See [`Manager::send_datagram`].
+    pub fn try_send_datagram(
+        &mut self,
+        node: NodeId,
+        to: NodeId,
+        payload: &[u8],
+    ) -> Result<(), SendDatagramError> {
+        let peer = self.peer_id(to);
+        let result = self.call(node, |machine, now| {
+            machine.send_datagram(now, peer, payload)
+        });
+        self.note_verb(node, Some(to), Verb::Other("send datagram"), &result);
+        self.show_asked(node, to, &Asked::SendDatagram(&result));
         self.settle(node);
         result
     }

@@ -4,7 +4,7 @@ use std::{
     cell::RefCell, collections::BTreeMap, net::SocketAddr, rc::Rc, time::Duration, time::Instant,
 };
 
-use quicpool_core::{Datagram, Event, Manager, PeerError, SendError};
+use quicpool_core::{Datagram, Event, Manager, PeerError, SendDatagramError, SendError};
 
 pub(crate) use super::node::Departure;
 use super::{Net, NodeId, node::Node};
@@ -24,6 +24,8 @@ pub(crate) trait Watch {
 pub(crate) enum Asked<'a> {
     /// To send a message.
     Send(&'a [u8], &'a Result<(), SendError>),
+    /// To send a datagram.
+    SendDatagram(&'a Result<(), SendDatagramError>),
     /// To connect.
     Connect(&'a Result<(), PeerError>),
 }

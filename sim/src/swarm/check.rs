@@ -137,7 +137,7 @@ fn check_links(links: LinkProfile) -> Result<(), ScenarioError> {
 
 fn check_operation(field: &str, operation: &Operation) -> Result<(), ScenarioError> {
     match operation {
-        Operation::Send { lengths, .. } => {
+        Operation::Send { lengths, .. } | Operation::SendDatagrams { lengths, .. } => {
             within(
                 &format!("the length of lengths in {field}"),
                 lengths.len(),

@@ -60,6 +60,9 @@ const USES: [Draft; 5] = [
 /// applications do.
 const CALM: u64 = 16;
 
+/// In one world of so many applications send datagrams as well.
+const WITH_DATAGRAMS: u64 = 3;
+
 /// Draws an operation of a family.
 type Draft = fn(&mut Draw) -> Operation;
 
@@ -74,6 +77,7 @@ enum Part {
     Length,
     OwnLimits,
     Hidden,
+    Datagrams,
     Step(u64),
 }
 
@@ -88,6 +92,7 @@ impl Part {
             Self::Length => 5,
             Self::OwnLimits => 6,
             Self::Hidden => 7,
+            Self::Datagrams => 8,
             Self::Step(n) => 16 + n,
         }
     }
@@ -105,6 +110,9 @@ impl Scenario {
         let mut families: Vec<Draft> = uses.collect();
         if toss.below(CALM) > 0 {
             families.append(&mut faults);
+        }
+        if part(Part::Datagrams, nodes).below(WITH_DATAGRAMS) == 0 {
+            families.push(Draw::datagrams);
         }
         let count = part(Part::Length, nodes).between(STEPS);
         let step = |n| part(Part::Step(n), nodes).step(&families);
@@ -350,6 +358,19 @@ impl Draw {
         let count = self.between((1, 40));
         let lengths = (0..count).map(|_| self.between((12, most)) as usize);
         Operation::Send {
+            from,
+            to,
+            lengths: lengths.collect(),
+        }
+    }
+
+    fn datagrams(&mut self) -> Operation {
+        let (from, to) = self.pair();
+        // Some are longer than a path carries.
+        let most = self.pick([100, 1_000, 1_000, 1_600]);
+        let count = self.between((1, 30));
+        let lengths = (0..count).map(|_| self.between((12, most)) as usize);
+        Operation::SendDatagrams {
             from,
             to,
             lengths: lengths.collect(),

@@ -14,6 +14,9 @@ pub(super) const SESSION_TIMEOUT: Duration = secs(3_000);
 /// The longest message of a world, in bytes.
 pub(super) const MESSAGE_BYTES_MAX: usize = 4_096;
 
+/// Bytes of datagrams that wait for each peer, in each direction: so few that some are dropped.
+pub(super) const DATAGRAM_QUEUE_BYTES_MAX: usize = 4_096;
+
 /// Failures in a row after which a send fails at once: so many that sends are accepted, whatever
 /// the network did to dials before.
 const BREAKER_FAILURES: u32 = 1_000;
@@ -117,6 +120,7 @@ impl Limits {
         config.message_bytes_max = MESSAGE_BYTES_MAX;
         config.inbox_bytes_max = self.inbox_bytes_max;
         config.outbox_bytes_max = self.outbox_bytes_max;
+        config.datagram_queue_bytes_max = DATAGRAM_QUEUE_BYTES_MAX;
         config.dial_rate = self.dial_rate;
         config.breaker_failures = BREAKER_FAILURES;
         config.pool_ttl = self.pool_ttl;

@@ -68,6 +68,15 @@ pub const MARKS: &[&str] = &[
     "messages were given up by our disconnect",
     "messages were given up by goodbye",
     "messages were given up by a restart",
+    // Datagrams
+    "a datagram was sent",
+    "a datagram arrived",
+    "a datagram found nobody connected",
+    "a datagram was too long for its path",
+    "a datagram gave way to a newer one unsent",
+    "a datagram gave way to a newer one unread",
+    "a datagram ended with its connection",
+    "a datagram was discarded unread",
 ];
 
 /// The place of a mark in [`MARKS`].

@@ -89,6 +89,8 @@ pub enum Property {
     OnceAndInOrder,
     /// No message is taken that was not sent.
     NothingInvented,
+    /// Datagrams are taken as they were sent, once at most, and from no connection that has ended.
+    DatagramsOnce,
     /// Between processes that live throughout and stay in touch nothing is given up.
     NothingGivenUp,
     /// A status moves along the edges of the lifecycle, from where it was.

@@ -20,6 +20,15 @@ pub enum Operation {
         /// Bytes of each message.
         lengths: Vec<usize>,
     },
+    /// A node sends datagrams to another, each of which is sent once or not at all.
+    SendDatagrams {
+        /// The sender.
+        from: usize,
+        /// The receiver.
+        to: usize,
+        /// Bytes of each datagram.
+        lengths: Vec<usize>,
+    },
     /// A node asks for a connection to another.
     Connect(usize, usize),
     /// Two nodes ask for a connection to each other at the same instant.
@@ -156,6 +165,7 @@ impl Operation {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Send { .. } => "send",
+            Self::SendDatagrams { .. } => "send_datagrams",
             Self::Connect(..) => "connect",
             Self::ConnectBoth(..) => "connect_both",
             Self::Flush(..) => "flush",
@@ -187,7 +197,9 @@ impl Operation {
     /// The nodes it names, to be renumbered.
     pub(super) fn nodes_mut(&mut self) -> Vec<&mut usize> {
         match self {
-            Self::Send { from, to, .. } | Self::Clog { from, to, .. } => vec![from, to],
+            Self::Send { from, to, .. }
+            | Self::SendDatagrams { from, to, .. }
+            | Self::Clog { from, to, .. } => vec![from, to],
             Self::Connect(a, b)
             | Self::ConnectBoth(a, b)
             | Self::Flush(a, b)

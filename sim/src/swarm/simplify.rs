@@ -99,6 +99,11 @@ impl Simplify for Operation {
                 to,
                 ref lengths,
             } => simpler(lengths, |lengths| Self::Send { from, to, lengths }),
+            Self::SendDatagrams {
+                from,
+                to,
+                ref lengths,
+            } => simpler(lengths, |lengths| Self::SendDatagrams { from, to, lengths }),
             Self::ConnectBoth(a, b) => vec![Self::Connect(a, b), Self::Connect(b, a)],
             Self::Cut(a, b) => vec![Self::CutOneWay(a, b), Self::CutOneWay(b, a)],
             Self::Link { on, fault } => {

@@ -86,6 +86,10 @@ impl Display for Operation {
                 let (count, bytes) = (lengths.len(), lengths.iter().sum::<usize>());
                 write!(f, "n{from} sends n{to} {count} messages, {bytes} B")
             }
+            Self::SendDatagrams { from, to, lengths } => {
+                let (count, bytes) = (lengths.len(), lengths.iter().sum::<usize>());
+                write!(f, "n{from} sends n{to} {count} datagrams, {bytes} B")
+            }
             Self::Connect(a, b) => write!(f, "n{a} connects to n{b}"),
             Self::ConnectBoth(a, b) => write!(f, "n{a} and n{b} connect to each other at once"),
             Self::Flush(a, b) => write!(f, "n{a} flushes to n{b}"),

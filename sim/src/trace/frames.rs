@@ -62,6 +62,15 @@ fn frame(bytes: &mut &[u8]) -> Option<String> {
         0x1c | 0x1d => close(bytes, kind)?,
         0x1e => "HANDSHAKE_DONE".to_owned(),
         0x1f => "IMMEDIATE_ACK".to_owned(),
+        // RFC 9221.
+        0x30 | 0x31 => {
+            let len = match kind {
+                0x30 => bytes.len(),
+                _ => length(bytes)?,
+            };
+            take(bytes, len)?;
+            format!("DATAGRAM of {len} B")
+        }
         _ => {
             let (name, fields) = plain(kind)?;
             let fields = (0..fields).map(|_| integer(bytes).map(|field| format!(" {field}")));
@@ -276,6 +285,10 @@ mod tests {
         assert_eq!(told(&[0x03, 9, 0, 0, 0, 1, 0, 2]), "ACK 9, 2 marked");
         assert_eq!(told(&[0x06, 0, 2, 1, 9]), "CRYPTO 0..2 ClientHello");
         assert_eq!(told(&[0x11, 6, 0x40, 200]), "MAX_STREAM_DATA 6 200");
+        assert_eq!(
+            told(&[0x31, 2, 0, 0, 0x30, 1, 1]),
+            "DATAGRAM of 2 B; DATAGRAM of 2 B"
+        );
         assert_eq!(told(&[0x1d, 4, 0]), "CONNECTION_CLOSE application 0x04");
         assert_eq!(
             told(&[0x1c, 2, 0, 2, b'n', b'o', 0, 0, 1]),

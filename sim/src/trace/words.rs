@@ -74,6 +74,11 @@ impl Moment {
                 ..
             } => format!("{peer} has restarted: {resent} sent again, {undelivered} undelivered"),
             Event::Stalled { .. } => format!("{peer} takes nothing"),
+            Event::DatagramsReadable { .. } => format!("datagrams of {peer} wait"),
+            Event::DatagramLimit { max, .. } => match max {
+                Some(max) => format!("datagrams to {peer} may have {max} B"),
+                None => format!("no datagrams to {peer}"),
+            },
             Event::IdentityInUse { .. } => {
                 format!("{peer} knows another process with our identity")
             }
@@ -93,6 +98,8 @@ fn event_name(event: &Event) -> &'static str {
         Event::Undelivered { .. } => "Undelivered",
         Event::PeerRestarted { .. } => "PeerRestarted",
         Event::Stalled { .. } => "Stalled",
+        Event::DatagramsReadable { .. } => "DatagramsReadable",
+        Event::DatagramLimit { .. } => "DatagramLimit",
         Event::IdentityInUse { .. } => "IdentityInUse",
         Event::Closed { .. } => "Closed",
         _ => "Event",

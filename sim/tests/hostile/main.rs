@@ -2,6 +2,7 @@
 //! are not disturbed, and nothing is left of it.
 
 mod conduct;
+mod datagrams;
 mod frames;
 mod noise;
 mod raw;

@@ -5,6 +5,7 @@ mod backpressure;
 mod budget;
 mod credit;
 mod cuts;
+mod datagrams;
 mod failures;
 mod failures_ends;
 mod failures_states;

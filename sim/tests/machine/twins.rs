@@ -213,11 +213,16 @@ impl Storm {
             .net
             .history(from)
             .iter()
-            .filter_map(|(_, event)| match event {
-                Event::Undelivered {
+            .filter_map(|(_, event)| {
+                if let Event::Undelivered {
                     peer: of, messages, ..
-                } if *of == peer => Some(messages.clone()),
-                _ => None,
+                } = event
+                    && *of == peer
+                {
+                    Some(messages.clone())
+                } else {
+                    None
+                }
             })
             .collect();
         let is_told = |number: &u64| {

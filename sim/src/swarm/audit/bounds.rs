@@ -63,7 +63,7 @@ fn queues(log: &mut Log, config: &Config, sample: &Sample) {
             "an inbox holds {inbox} bytes"
         );
         sometimes!(log, inbox >= config.inbox_bytes_max, "an inbox was full");
-        sum += outbox + inbox;
+        sum += outbox + inbox + peer.datagram_bytes;
     }
     always!(
         log,

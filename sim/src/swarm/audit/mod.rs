@@ -8,6 +8,7 @@
 //! - [`expiry`]: no connection expires before its time to live, and none is used after it.
 //! - [`agreement`]: both ends of a pair share one connection.
 //! - [`calm`]: no connection is lost where nothing happens to it.
+//! - [`datagrams`]: each is counted, and queues of them are bounded.
 //! - [`progress`]: senders hear of what is taken.
 //! - [`punctual`]: batches leave in time.
 //! - [`backoff`]: dials after failures keep their distance, and come; [`visits`]: so do those of
@@ -21,6 +22,7 @@ mod agreement;
 mod backoff;
 mod bounds;
 mod calm;
+mod datagrams;
 mod early;
 mod expiry;
 mod health;
@@ -43,6 +45,7 @@ use self::{
     agreement::Agreement,
     backoff::Backoff,
     calm::{Calm, KeptAlive},
+    datagrams::Datagrams,
     expiry::Expiry,
     health::HealthTold,
     lifecycle::Lifecycle,
@@ -96,6 +99,7 @@ struct Process {
     sample: Sample,
     lifecycle: Lifecycle,
     tally: Tally,
+    datagrams: Datagrams,
     /// Connections that the node had begun before this process.
     dials_before: u64,
     /// Dials that it had counted when it last had nothing more to do.
@@ -178,6 +182,11 @@ impl Audit {
         if let Some(pair) = self.processes[node].pairs.get_mut(with) {
             pair.visits.end();
         }
+    }
+
+    /// It was given datagrams.
+    pub(super) fn take_datagrams(&mut self, node: NodeId, datagrams: u64) {
+        self.processes[node.index()].datagrams.take(datagrams);
     }
 
     /// Time has passed without anything that happened.
@@ -405,6 +414,7 @@ impl Audit {
             ..
         } = process;
         bounds::settle(log, config, sample);
+        process.datagrams.settle(log, config, sample);
         let was_held_up = std::mem::replace(&mut process.is_held_up, scene.is_held_up);
         let company = std::mem::take(&mut process.company);
         let is_alone = company == Company::Alone && !was_held_up && !scene.is_held_up;
@@ -466,6 +476,11 @@ impl Watch for Audit {
         let (log, process) = (&mut self.log, &mut self.processes[from]);
         let is_accepted = match asked {
             Asked::Connect(result) => result.is_ok(),
+            // Datagrams are no use of a connection.
+            Asked::SendDatagram(result) => {
+                process.datagrams.ask(log, result);
+                return process.pairs[to].punctual.crowd(log);
+            }
             Asked::Send(_, result) => {
                 sometimes!(log, **result == Err(SendError::Full), "an outbox was full");
                 result.is_ok()

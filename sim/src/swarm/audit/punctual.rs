@@ -4,7 +4,8 @@
 //! a peer that is connected and has taken everything before finds the congestion window and the
 //! peer's credit free. It must be on the wire in time, unless the sender's process or socket is
 //! held up, or since the connection was begun an end has moved or anything has befallen a datagram
-//! between both.
+//! between both; or unless datagrams that may be lost were sent shortly before, which fill the window
+//! as messages do.
 //!
 //! Both matter from the beginning. Handshakes that lose datagrams leave a congestion window behind
 //! that a single probe for a larger MTU fills (RFC 9002 section 7.6.2). And an end that has moved may
@@ -20,7 +21,14 @@ use quicpool_core::{
 };
 
 use super::{records::RecordStart, sample::PeerSample};
-use crate::swarm::marks::{Log, never, sometimes};
+use crate::{
+    secs,
+    swarm::marks::{Log, never, sometimes},
+};
+
+/// How long what was sent once may fill the congestion window: several round trips of the longest
+/// path.
+const CROWDED: Duration = secs(5);
 
 /// What one process owes one peer.
 #[derive(Debug, Default)]
@@ -33,6 +41,8 @@ pub(super) struct Punctual {
     /// The path that this connection needs: as it was before either end began it.
     path: Option<Path>,
     owed: Option<Owed>,
+    /// Until when datagrams may fill the window.
+    crowded_until: Duration,
 }
 
 /// The way between both ends.
@@ -54,7 +64,8 @@ struct Owed {
 impl Punctual {
     /// A message was accepted under this number.
     pub(super) fn accept(&mut self, log: &Log, config: &Config, number: u64) {
-        let is_first = self.owed.is_none() && self.seen.outbox_bytes == 0;
+        let has_room = self.seen.outbox_bytes == 0 && log.at >= self.crowded_until;
+        let is_first = self.owed.is_none() && has_room;
         if is_first && self.seen.status == Connected && self.path.is_some() {
             let until = log.at + config.batch_delay_max;
             self.owed = Some(Owed { number, until });
@@ -75,6 +86,12 @@ impl Punctual {
         } else {
             sometimes!(log, true, "a batch kept its delay");
         }
+    }
+
+    /// A datagram was accepted that is sent once.
+    pub(super) fn crowd(&mut self, log: &Log) {
+        self.crowded_until = log.at + CROWDED;
+        self.excuse();
     }
 
     /// A datagram has left for where the other end is no longer.

@@ -157,6 +157,11 @@ impl<'a> Reader<'a> {
             }
             // HANDSHAKE_DONE, IMMEDIATE_ACK.
             0x1e | 0x1f => {}
+            // DATAGRAM, which is everything that follows, or says its length.
+            0x30 => self.0 = &[],
+            0x31 => {
+                self.bytes()?;
+            }
             // ACK_FREQUENCY.
             0xaf => self.skip(4)?,
             _ => return None,

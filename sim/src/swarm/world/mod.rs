@@ -1,6 +1,7 @@
 //! A scenario as it is played.
 
 mod answers;
+mod datagrams;
 mod phases;
 mod storm;
 
@@ -14,7 +15,7 @@ use std::{
 
 use quicpool_core::{Event, Message, PeerId};
 
-use self::answers::Flush;
+use self::{answers::Flush, datagrams::Sent};
 use super::{
     Effect, Outcome, Phase, Property, Scenario, Violation, Watch,
     audit::{Audit, Packets},
@@ -47,6 +48,8 @@ pub(super) struct World<'a> {
     paused: BTreeSet<usize>,
     /// By sender, its life, and receiver.
     lines: BTreeMap<(usize, u32, usize), Line>,
+    /// By the same.
+    datagrams: BTreeMap<(usize, u32, usize), Vec<Sent>>,
     /// Lines of which messages may be given up: either end has ended the session, or has died.
     disturbed: BTreeSet<(usize, u32, usize)>,
     /// Those that are not answered, by token.
@@ -89,6 +92,7 @@ impl<'a> World<'a> {
             frozen: BTreeMap::new(),
             paused: BTreeSet::new(),
             lines: BTreeMap::new(),
+            datagrams: BTreeMap::new(),
             disturbed: BTreeSet::new(),
             flushes: BTreeMap::new(),
             flushes_begun: 0,
@@ -233,6 +237,8 @@ impl<'a> World<'a> {
             let node = self.nodes[place];
             let messages = self.net.received(node);
             self.take(place, &messages);
+            let datagrams = self.net.datagrams(node);
+            self.take_datagrams(place, &datagrams);
             let events = self.net.events(node);
             let history = self.net.history(node);
             let times = history[history.len() - events.len()..].iter();

@@ -43,6 +43,11 @@ impl World<'_> {
                 to,
                 ref lengths,
             } => return self.send(from, to, lengths),
+            Operation::SendDatagrams {
+                from,
+                to,
+                ref lengths,
+            } => return self.send_datagrams(from, to, lengths),
             Operation::Connect(a, b) => return self.connect(a, b),
             Operation::ConnectBoth(a, b) => {
                 let both = [self.connect(a, b), self.connect(b, a)];
@@ -114,6 +119,7 @@ impl World<'_> {
         self.observe();
         self.disturb(|from, to| (from, to) == (a, b) || (from, to) == (b, a));
         self.audit.borrow_mut().end_session(a, b);
+        self.void_datagrams(a, |from| from == b);
         self.net.disconnect(self.nodes[a], self.nodes[b]);
         true
     }
@@ -134,6 +140,7 @@ impl World<'_> {
         }
         self.observe();
         self.disturb(|from, to| from == a || to == a);
+        self.void_datagrams(a, |_| true);
         self.frozen.remove(&a);
         self.net.crash(self.nodes[a]);
         self.down.insert(a)

@@ -1,0 +1,329 @@
+//! Datagrams on one connection (RFC 9221): sealed, and put into packets after control.
+//!
+//! quinn-proto writes the datagrams that it holds into a packet before anything of a stream. It is
+//! given a packet's worth at a time, and only if what was last written on the control stream is in
+//! packets and the streams have had a packet since the last datagrams: so a flood of datagrams holds
+//! up an acknowledgement by one packet at most, even one that was lost and is repeated.
+
+use bytes::Bytes;
+use quinn_proto::{
+    Connection, ConnectionStats, SendDatagramError, crypto::ExportKeyingMaterialError,
+};
+
+use super::Link;
+use crate::{
+    MeshKey, Sealing,
+    peer::chooser::Dialler,
+    wire::{
+        datagram::{KEY_LABEL, OVERHEAD, Opener, Refused, Sealer},
+        seal::{self, Direction},
+    },
+};
+
+/// What quinn-proto may hold of datagrams to send, in bytes: more than is ever given to it.
+pub(super) const SEND_BUFFER_BYTES: usize = 256 * 1024;
+
+/// What quinn-proto counts for a datagram in its buffer beside the payload.
+const BUFFER_COST: usize = size_of::<Bytes>();
+
+/// What a frame has beside the datagram, in bytes, if that is shorter than 16 KiB: type and length.
+const FRAME_COST: usize = 3;
+
+/// The longest frame that we take (RFC 9221 section 3): anything that fits into a packet.
+pub(super) const FRAME_BYTES_MAX: usize = 65_535;
+
+/// The part of a connection that is about datagrams.
+pub(super) struct Lane {
+    seals: Seals,
+    /// Whether quinn-proto has said that some have arrived.
+    pub(super) has_arrivals: bool,
+    /// Whether something was written on the control stream that is in no packet, as far as we know.
+    pub(super) control_waits: bool,
+    turn: Turn,
+    /// Datagrams given to quinn-proto.
+    given: u64,
+    /// Of those, the ones that are known to be in packets, or known to be dropped.
+    settled: u64,
+    /// Of those in packets, the ones that nobody has counted.
+    uncounted: Fates,
+    /// DATAGRAM frames sent, and STREAM frames sent, at the last look.
+    datagram_frames: u64,
+    stream_frames: u64,
+    /// DATAGRAM frames that have arrived and were read.
+    read: u64,
+}
+
+/// What has become of datagrams that were given to QUIC.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fates {
+    pub(crate) sent: u64,
+    pub(crate) dropped: u64,
+}
+
+/// Why a datagram was not written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unwritten {
+    /// It is longer than the path carries, by now.
+    TooLong,
+    /// There is no key, or it is worn out.
+    NoKey,
+}
+
+/// Whose the next packet is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Datagrams,
+    /// Datagrams have had one.
+    Streams,
+}
+
+/// The keys of both directions.
+enum Seals {
+    Off,
+    /// The handshake is not complete, or the connection is over, or an end has no datagrams.
+    Missing,
+    On {
+        ours: Sealer,
+        theirs: Opener,
+    },
+}
+
+impl Lane {
+    pub(super) const fn new(sealing: Sealing) -> Self {
+        let seals = match sealing {
+            Sealing::On => Seals::Missing,
+            Sealing::Off => Seals::Off,
+        };
+        Self {
+            seals,
+            has_arrivals: false,
+            control_waits: false,
+            turn: Turn::Datagrams,
+            given: 0,
+            settled: 0,
+            uncounted: Fates {
+                sent: 0,
+                dropped: 0,
+            },
+            datagram_frames: 0,
+            stream_frames: 0,
+            read: 0,
+        }
+    }
+
+    /// Derives the keys, once TLS is done, if both ends have datagrams.
+    pub(super) fn establish(
+        &mut self,
+        connection: &mut Connection,
+        dialler: Dialler,
+        mesh_key: Option<&MeshKey>,
+    ) -> Result<(), ExportKeyingMaterialError> {
+        if matches!(self.seals, Seals::Off) || connection.datagrams().max_size().is_none() {
+            return Ok(());
+        }
+        let session = connection.crypto_session();
+        let export = |direction| {
+            let context = seal::context(direction, mesh_key);
+            move |bytes: &mut [u8]| session.export_keying_material(bytes, KEY_LABEL, &context[..])
+        };
+        let (ours, theirs) = match dialler {
+            Dialler::Us => (Direction::FromDialler, Direction::FromAcceptor),
+            Dialler::Them => (Direction::FromAcceptor, Direction::FromDialler),
+        };
+        self.seals = Seals::On {
+            ours: Sealer::derive(export(ours))?,
+            theirs: Opener::derive(export(theirs))?,
+        };
+        Ok(())
+    }
+
+    /// The longest payload that fits into a packet at this moment. `None` if an end has no datagrams.
+    pub(super) fn payload_max(&self, connection: &mut Connection) -> Option<usize> {
+        let max = connection.datagrams().max_size()?;
+        match &self.seals {
+            Seals::Off => Some(max),
+            Seals::On { .. } => max.checked_sub(OVERHEAD),
+            Seals::Missing => None,
+        }
+    }
+
+    /// How many bytes of datagrams may be given to QUIC; 0 while it is not their turn.
+    pub(super) fn room(&self, connection: &mut Connection) -> usize {
+        let is_theirs = match self.turn {
+            Turn::Datagrams => !self.control_waits,
+            Turn::Streams => false,
+        };
+        if !is_theirs || !is_clear(connection) {
+            return 0;
+        }
+        connection.datagrams().max_size().unwrap_or(0)
+    }
+
+    /// What a payload takes of [`room`](Self::room).
+    pub(super) const fn cost(&self, payload: &Bytes) -> usize {
+        match &self.seals {
+            Seals::Off | Seals::Missing => payload.len() + FRAME_COST,
+            Seals::On { .. } => payload.len() + OVERHEAD + FRAME_COST,
+        }
+    }
+
+    /// Seals a datagram and gives it to QUIC.
+    pub(super) fn write(
+        &mut self,
+        connection: &mut Connection,
+        payload: Bytes,
+    ) -> Result<(), Unwritten> {
+        if self
+            .payload_max(connection)
+            .is_none_or(|max| payload.len() > max)
+        {
+            return Err(Unwritten::TooLong);
+        }
+        let datagram = match &mut self.seals {
+            Seals::Off => payload,
+            Seals::On { ours, .. } => ours.seal(&payload).ok_or(Unwritten::NoKey)?,
+            Seals::Missing => return Err(Unwritten::NoKey),
+        };
+        match connection.datagrams().send(datagram, false) {
+            Ok(()) => {
+                self.given += 1;
+                Ok(())
+            }
+            Err(
+                SendDatagramError::TooLarge
+                | SendDatagramError::Blocked(_)
+                | SendDatagramError::UnsupportedByPeer
+                | SendDatagramError::Disabled,
+            ) => Err(Unwritten::TooLong),
+        }
+    }
+
+    /// Whether what packets hold is of interest.
+    pub(super) const fn watches(&self) -> bool {
+        self.control_waits || self.given > self.settled || matches!(self.turn, Turn::Streams)
+    }
+
+    /// QUIC has written packets.
+    pub(super) fn wrote(&mut self, connection: &mut Connection) {
+        let ConnectionStats { frame_tx, .. } = connection.stats();
+        let sent = frame_tx.datagram - self.datagram_frames;
+        self.datagram_frames = frame_tx.datagram;
+        self.settled += sent;
+        self.uncounted.sent += sent;
+        if frame_tx.stream != self.stream_frames {
+            // Control is first in the streams' part of a packet.
+            self.stream_frames = frame_tx.stream;
+            self.control_waits = false;
+            self.turn = Turn::Datagrams;
+        } else if sent > 0 {
+            self.turn = Turn::Streams;
+        }
+        self.find_dropped(connection);
+    }
+
+    /// QUIC has no packet to write: streams have nothing to say, or everybody waits.
+    pub(super) fn wrote_nothing(&mut self, connection: &mut Connection) {
+        self.turn = Turn::Datagrams;
+        self.find_dropped(connection);
+    }
+
+    /// quinn-proto drops datagrams that have become too long for the path, and says nothing.
+    fn find_dropped(&mut self, connection: &mut Connection) {
+        if self.given > self.settled && is_clear(connection) {
+            self.uncounted.dropped += self.given - self.settled;
+            self.settled = self.given;
+        }
+    }
+
+    /// What has become of datagrams since this was last asked.
+    pub(super) fn take_fates(&mut self) -> Fates {
+        std::mem::take(&mut self.uncounted)
+    }
+
+    /// The next datagram that has arrived, opened.
+    pub(super) fn read(&mut self, connection: &mut Connection) -> Option<Result<Bytes, Refused>> {
+        let Some(datagram) = connection.datagrams().recv() else {
+            self.has_arrivals = false;
+            return None;
+        };
+        self.read += 1;
+        Some(match &mut self.seals {
+            // Copied: it shares the memory of a whole packet.
+            Seals::Off => Ok(Bytes::copy_from_slice(&datagram)),
+            Seals::On { theirs, .. } => theirs.open(&datagram),
+            Seals::Missing => Err(Refused::Forged),
+        })
+    }
+
+    /// How many have arrived and were dropped by quinn-proto for want of room, since this was last
+    /// asked. To be asked when all others are read.
+    pub(super) fn take_overrun(&mut self, connection: &Connection) -> u64 {
+        let arrived = connection.stats().frame_rx.datagram;
+        arrived.saturating_sub(std::mem::replace(&mut self.read, arrived))
+    }
+
+    /// Whether the key has been used as often as it may be.
+    pub(super) const fn is_exhausted(&self) -> bool {
+        match &self.seals {
+            Seals::Off | Seals::Missing => false,
+            Seals::On { ours, .. } => ours.is_exhausted(),
+        }
+    }
+
+    /// The connection is over: keys go at once, and what is in no packet is never in one.
+    pub(super) fn close(&mut self) {
+        self.seals = match self.seals {
+            Seals::Off => Seals::Off,
+            Seals::Missing | Seals::On { .. } => Seals::Missing,
+        };
+        self.uncounted.dropped += self.given - self.settled;
+        self.settled = self.given;
+    }
+}
+
+/// Whether quinn-proto holds no datagram to send.
+fn is_clear(connection: &mut Connection) -> bool {
+    connection.datagrams().send_buffer_space() == SEND_BUFFER_BYTES - BUFFER_COST
+}
+
+impl Link {
+    /// The longest datagram that fits into a packet at this moment. `None` if an end has none.
+    pub(crate) fn datagram_payload_max(&mut self) -> Option<usize> {
+        self.lane.payload_max(&mut self.connection)
+    }
+
+    /// See [`Lane::room`].
+    pub(crate) fn datagram_room(&mut self) -> usize {
+        self.lane.room(&mut self.connection)
+    }
+
+    /// See [`Lane::cost`].
+    pub(crate) const fn datagram_cost(&self, payload: &Bytes) -> usize {
+        self.lane.cost(payload)
+    }
+
+    /// Seals a datagram and gives it to QUIC.
+    pub(crate) fn write_datagram(&mut self, payload: Bytes) -> Result<(), Unwritten> {
+        self.lane.write(&mut self.connection, payload)
+    }
+
+    /// What has become of datagrams since this was last asked.
+    pub(crate) fn take_datagram_fates(&mut self) -> Fates {
+        self.lane.take_fates()
+    }
+
+    /// Whether datagrams may have arrived.
+    pub(crate) const fn has_datagrams(&self) -> bool {
+        self.lane.has_arrivals
+    }
+
+    /// The next datagram that has arrived, opened.
+    pub(crate) fn read_datagram(&mut self) -> Option<Result<Bytes, Refused>> {
+        self.lane.read(&mut self.connection)
+    }
+
+    /// See [`Lane::take_overrun`].
+    pub(crate) fn take_datagram_overrun(&mut self) -> u64 {
+        self.lane.take_overrun(&self.connection)
+    }
+}

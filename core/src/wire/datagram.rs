@@ -1,0 +1,196 @@
+//! Datagrams: messages that are sent once, outside of any line (RFC 9221).
+//!
+//! A sealed one is a counter of 8 bytes, the ciphertext, and a tag of 16 bytes. The counter is
+//! explicit, since datagrams are lost and overtake each other, and it is the nonce: each direction
+//! of each connection has a key of its own, which seals nothing but datagrams. One that is not
+//! sealed is its payload and nothing else: QUIC itself delivers none twice.
+
+use bytes::Bytes;
+use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, Tag};
+
+use super::{
+    replay::ReplayWindow,
+    seal::{self, RECORDS_MAX, TAG_LEN},
+};
+
+/// The exporter label (RFC 8446 section 7.5) of the keys of datagrams.
+pub(crate) const KEY_LABEL: &[u8] = b"EXPORTER-quicpool-datagram";
+
+/// The length of the counter, in bytes.
+const COUNTER_LEN: usize = 8;
+
+/// What sealing adds to a payload, in bytes.
+pub(crate) const OVERHEAD: usize = COUNTER_LEN + TAG_LEN;
+
+/// Why a datagram that has arrived is dropped. Neither closes the connection: datagrams are
+/// independent of each other, so nothing is lost with one that is bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The other end has not sealed it.
+    Forged,
+    /// It has arrived before, or it is too late to tell.
+    Replayed,
+}
+
+/// Seals what one direction sends. Neither printed nor cloned.
+pub(crate) struct Sealer {
+    cipher: Box<ChaCha20Poly1305>,
+    next: u64,
+}
+
+/// Opens what one direction receives. Neither printed nor cloned.
+pub(crate) struct Opener {
+    cipher: Box<ChaCha20Poly1305>,
+    window: ReplayWindow,
+}
+
+impl Sealer {
+    /// With the key that `fill` writes into the place it is given.
+    pub(crate) fn derive<E>(fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<Self, E> {
+        let cipher = seal::cipher(fill)?;
+        Ok(Self { cipher, next: 0 })
+    }
+
+    /// Seals a payload. `None` after [`RECORDS_MAX`] datagrams: the connection must end.
+    #[must_use]
+    pub(crate) fn seal(&mut self, payload: &[u8]) -> Option<Bytes> {
+        if self.is_exhausted() {
+            return None;
+        }
+        let counter = self.next.to_be_bytes();
+        self.next += 1;
+        let mut sealed = Vec::with_capacity(payload.len() + OVERHEAD);
+        sealed.extend_from_slice(&counter);
+        sealed.extend_from_slice(payload);
+        let body = &mut sealed[COUNTER_LEN..];
+        let nonce = seal::nonce(counter);
+        let tag = self
+            .cipher
+            .encrypt_inout_detached(&nonce, &counter, body.into())
+            .expect("invariant: a datagram is shorter than the 256 GiB that one nonce may seal");
+        seal::scrub_stack();
+        sealed.extend_from_slice(&tag);
+        Some(sealed.into())
+    }
+
+    /// Whether the connection should be replaced.
+    pub(crate) const fn is_exhausted(&self) -> bool {
+        self.next >= RECORDS_MAX
+    }
+}
+
+impl Opener {
+    /// With the key that `fill` writes into the place it is given.
+    pub(crate) fn derive<E>(fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<Self, E> {
+        let cipher = seal::cipher(fill)?;
+        let window = ReplayWindow::default();
+        Ok(Self { cipher, window })
+    }
+
+    /// The payload of a datagram, if the other end has sealed it and it has not arrived before.
+    pub(crate) fn open(&mut self, sealed: &[u8]) -> Result<Bytes, Refused> {
+        let (counter, rest) = sealed.split_first_chunk().ok_or(Refused::Forged)?;
+        let (body, tag) = rest.split_last_chunk().ok_or(Refused::Forged)?;
+        let (counter, number): (&[u8; COUNTER_LEN], _) = (counter, u64::from_be_bytes(*counter));
+        let tag: &[u8; TAG_LEN] = tag;
+        if number >= RECORDS_MAX {
+            return Err(Refused::Forged);
+        }
+        if !self.window.is_fresh(number) {
+            return Err(Refused::Replayed);
+        }
+        let mut payload = body.to_vec();
+        let nonce = seal::nonce(*counter);
+        let opened = self.cipher.decrypt_inout_detached(
+            &nonce,
+            counter,
+            payload.as_mut_slice().into(),
+            &Tag::from(*tag),
+        );
+        seal::scrub_stack();
+        opened.map_err(|_| Refused::Forged)?;
+        // Only now: a forged counter must not push the window ahead.
+        self.window.mark(number);
+        Ok(payload.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::{collections::BTreeSet, convert::Infallible};
+
+    fn fill(byte: u8) -> impl FnOnce(&mut [u8]) -> Result<(), Infallible> {
+        move |bytes| {
+            bytes.fill(byte);
+            Ok(())
+        }
+    }
+
+    fn ends(sealing: u8, opening: u8) -> (Sealer, Opener) {
+        let (Ok(sealer), Ok(opener)) =
+            (Sealer::derive(fill(sealing)), Opener::derive(fill(opening)));
+        (sealer, opener)
+    }
+
+    #[test]
+    fn what_is_sealed_opens_once_in_any_order() {
+        let (mut sealer, mut opener) = ends(1, 1);
+        let payloads: Vec<Vec<u8>> = (0..100u8).map(|n| vec![n; usize::from(n)]).collect();
+        let sealed: Vec<Bytes> = payloads
+            .iter()
+            .map(|payload| sealer.seal(payload).expect("young key"))
+            .collect();
+        for (payload, sealed) in payloads.iter().zip(&sealed).rev() {
+            assert_eq!(sealed.len(), payload.len() + OVERHEAD);
+            assert_eq!(opener.open(sealed).as_deref(), Ok(&payload[..]));
+            assert_eq!(opener.open(sealed), Err(Refused::Replayed));
+        }
+        assert_eq!(sealed.iter().collect::<BTreeSet<_>>().len(), 100);
+    }
+
+    #[test]
+    fn another_key_opens_nothing() {
+        let (mut sealer, mut opener) = ends(1, 2);
+        let sealed = sealer.seal(b"payload").expect("young key");
+        assert_eq!(opener.open(&sealed), Err(Refused::Forged));
+    }
+
+    #[test]
+    fn a_forged_counter_does_not_move_the_window() {
+        let (mut sealer, mut opener) = ends(1, 1);
+        let sealed = sealer.seal(b"payload").expect("young key");
+        let mut forged = sealed.to_vec();
+        forged[..COUNTER_LEN].copy_from_slice(&(RECORDS_MAX - 1).to_be_bytes());
+        assert_eq!(opener.open(&forged), Err(Refused::Forged));
+        assert!(opener.open(&sealed).is_ok());
+    }
+
+    #[test]
+    fn the_last_counter_ends_the_key() {
+        let (mut sealer, mut opener) = ends(1, 1);
+        sealer.next = RECORDS_MAX - 1;
+        let last = sealer.seal(b"last").expect("one is left");
+        assert!(opener.open(&last).is_ok());
+        assert!(sealer.is_exhausted());
+        assert_eq!(sealer.seal(b"one more"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_is_refused(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let (_, mut opener) = ends(1, 1);
+            prop_assert_eq!(opener.open(&bytes), Err(Refused::Forged));
+        }
+
+        #[test]
+        fn any_flipped_bit_is_noticed(payload in prop::collection::vec(any::<u8>(), 0..100), flip in any::<prop::sample::Index>()) {
+            let (mut sealer, mut opener) = ends(1, 1);
+            let mut sealed = sealer.seal(&payload).expect("young key").to_vec();
+            let bit = flip.index(sealed.len() * 8);
+            sealed[bit / 8] ^= 1 << (bit % 8);
+            prop_assert_eq!(opener.open(&sealed), Err(Refused::Forged));
+        }
+    }
+}
