@@ -236,6 +236,13 @@ impl Manager {
         if !link.has_datagrams() {
             return;
         }
+        if matches!(link.stage, Stage::Closed) {
+            // It was closed in the very moment in which they came, and its keys are gone.
+            let unread = link.drop_datagrams();
+            self.counters.unreliable.received += unread;
+            self.counters.unreliable.discarded += unread;
+            return;
+        }
         let owner = match &link.stage {
             Stage::Confirmed(_) => link.owner,
             Stage::Handshaking | Stage::Greeted | Stage::Waiting(_) | Stage::Closed => None,

@@ -255,6 +255,14 @@ impl Lane {
         })
     }
 
+    /// Drops those that have arrived, and says how many they were.
+    pub(super) fn drop_arrivals(&mut self, connection: &mut Connection) -> u64 {
+        while connection.datagrams().recv().is_some() {}
+        self.has_arrivals = false;
+        let arrived = connection.stats().frame_rx.datagram;
+        arrived.saturating_sub(std::mem::replace(&mut self.read, arrived))
+    }
+
     /// How many have arrived and were dropped by quinn-proto for want of room, since this was last
     /// asked. To be asked when all others are read.
     pub(super) fn take_overrun(&mut self, connection: &Connection) -> u64 {
@@ -320,6 +328,11 @@ impl Link {
     /// The next datagram that has arrived, opened.
     pub(crate) fn read_datagram(&mut self) -> Option<Result<Bytes, Refused>> {
         self.lane.read(&mut self.connection)
+    }
+
+    /// See [`Lane::drop_arrivals`].
+    pub(crate) fn drop_datagrams(&mut self) -> u64 {
+        self.lane.drop_arrivals(&mut self.connection)
     }
 
     /// See [`Lane::take_overrun`].

@@ -479,7 +479,11 @@ impl Watch for Audit {
             // Datagrams are no use of a connection.
             Asked::SendDatagram(result) => {
                 process.datagrams.ask(log, result);
-                return process.pairs[to].punctual.crowd(log);
+                // A process that knows nobody was never seen before.
+                if let Some(pair) = process.pairs.get_mut(to) {
+                    pair.punctual.crowd(log);
+                }
+                return;
             }
             Asked::Send(_, result) => {
                 sometimes!(log, **result == Err(SendError::Full), "an outbox was full");

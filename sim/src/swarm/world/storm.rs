@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use quicpool_core::OpenBatch;
+
 use super::{Effect, HEADER_LEN, World};
 use crate::{
     BlackHole, Burst, Faults, FirstLost, Queue, Rate, ms,
@@ -99,7 +101,8 @@ impl World<'_> {
                 line.sent += 1;
                 self.messages += 1;
             } else {
-                let (to, bytes) = (self.net.peer_id(self.nodes[to]), message.len());
+                let bytes = OpenBatch::cost(message.len());
+                let to = self.net.peer_id(self.nodes[to]);
                 self.net.with(self.nodes[from], |machine, now| {
                     machine.want_room(now, to, bytes);
                 });
