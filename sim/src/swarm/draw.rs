@@ -114,18 +114,29 @@ impl Scenario {
         if part(Part::Datagrams, nodes).below(WITH_DATAGRAMS) == 0 {
             families.push(Draw::datagrams);
         }
+        let limits = part(Part::Limits, nodes).limits();
+        let own_limits = part(Part::OwnLimits, nodes).own_limits();
+        let outsiders = part(Part::Outsiders, nodes).outsiders();
+        // Strangers wait for a slot as long as others are busy, and who is never well again may be so
+        // for ever.
+        let slots = own_limits.iter().filter_map(|own| own.connections_max);
+        let least = slots.fold(limits.connections_max, usize::min);
+        let hidden = match least + 1 < nodes && !outsiders.is_empty() {
+            true => Vec::new(),
+            false => part(Part::Hidden, nodes).hidden(),
+        };
         let count = part(Part::Length, nodes).between(STEPS);
         let step = |n| part(Part::Step(n), nodes).step(&families);
         Self {
             seed,
             crypto: Crypto::Checksum,
             nodes,
-            hidden: part(Part::Hidden, nodes).hidden(),
-            limits: part(Part::Limits, nodes).limits(),
-            own_limits: part(Part::OwnLimits, nodes).own_limits(),
+            hidden,
+            limits,
+            own_limits,
             links: part(Part::Links, nodes).links(),
             steps: (0..count).map(step).collect(),
-            outsiders: part(Part::Outsiders, nodes).outsiders(),
+            outsiders,
         }
     }
 }
