@@ -107,13 +107,14 @@ fn a_hello_that_is_refused_changes_nothing() {
 /// Connects anew and says this; what the victim's hello says of our line.
 fn says(scene: &mut Scene, peer: &mut RawPeer, hello: &RawHello) -> [u8; YOURS_LEN] {
     let frame = exchange(scene, peer, hello);
-    *frame.last_chunk().expect("it ends with our line")
+    let yours = frame.len() - 1 - YOURS_LEN;
+    *frame[yours..].first_chunk().expect("it has our line")
 }
 
 /// The id of the victim's own line.
 fn line_of_hello(scene: &mut Scene, peer: &mut RawPeer) -> [u8; 16] {
     let frame = exchange(scene, peer, &RawHello::default());
-    let mine = frame.len() - YOURS_LEN - 32;
+    let mine = frame.len() - 1 - YOURS_LEN - 32;
     *frame[mine..].first_chunk().expect("it has a line")
 }
 

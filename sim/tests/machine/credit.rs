@@ -131,9 +131,10 @@ fn a_flood_of_empty_messages_is_bounded_at_both_ends_and_passes() {
         net.advance(secs(1));
     }
     let small = small();
-    assert_eq!(
-        sent as usize, small.outbox_bytes_max,
-        "an empty one takes a byte"
+    let most = small.outbox_bytes_max;
+    assert!(
+        (most / 2..=most).contains(&(sent as usize)),
+        "an empty one takes a byte, and each batch some more: {sent}"
     );
     let held = net.peer_metrics(b, a).expect("it is known");
     let inbox_max = small.inbox_bytes_max + small.batch_bytes_max;
