@@ -17,9 +17,11 @@ fn failure_24_a_peer_that_never_acknowledges_is_bounded_and_reported() {
         assert_eq!(net.try_send(me, rude, &[1; 1_000]), Err(SendError::Full));
         net.send(rude, me, b"and another thing");
         net.advance(secs(1));
-        assert!(held(&net, me) <= before + OUTBOX, "{}", held(&net, me));
+        // Twice: what QUIC has not heard of is a sealed copy, and pieces have their lists.
+        let ours = held(&net, me);
+        assert!(ours <= before + 2 * OUTBOX, "{ours}");
         let theirs = held(&net, rude);
-        assert!(theirs <= before + INBOX + RECORD + 1_024, "{theirs}");
+        assert!(theirs <= before + 2 * (INBOX + RECORD), "{theirs}");
     }
     assert_eq!(net.received(me).len(), 3_600, "it is not punished for it");
     let stalls = stalls(&mut net, me);
