@@ -54,13 +54,15 @@ pub struct Config {
     /// messages the application holds or is offered one for each 64 B at a time.
     pub inbox_bytes_max: usize,
     /// Bytes of datagrams that wait in each direction, for each peer, each counted with 64 B more.
-    /// Beyond it the oldest are dropped; all peers together have a sixteenth of `memory_max`.
+    /// Beyond it the oldest are dropped; all peers together have a sixteenth of `memory_max`, and
+    /// the newest one of each peer as much again.
     /// 4 KiB to 16 MiB, or 0 for no datagrams at all; default 64 KiB.
     pub datagram_queue_bytes_max: usize,
     /// Bytes for queues and connections together. 1 MiB, and two largest records, to 1 TiB; default
     /// 256 MiB. All outboxes together hold at most half of it; the less of it is free, the smaller a part
     /// of that may each have. While all inboxes together hold a quarter of it no
-    /// more is read but from peers of whom nothing waits.
+    /// more is read but from peers of whom nothing waits, and while it is half no stranger comes
+    /// in but those for whom something waits.
     pub memory_max: usize,
     /// Part of the connection's credit that data leaves free for acknowledgements.
     /// 4 KiB to 1 MiB; default 16 KiB.

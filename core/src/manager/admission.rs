@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Manager, Timer, peer::Standing};
+use super::{
+    Manager, Timer,
+    peer::{Peer, Standing},
+};
 use crate::{
     Accept, Datagram, PeerId, Reason,
     peer::{LinkId, PeerKey, chooser::Dialler, lifecycle::Cause, pool::Purpose},
@@ -142,6 +145,11 @@ impl Manager {
         }
         let known = self.peers.key(id);
         if known.is_none() && self.peers.len() >= self.config.peers_max {
+            return Err(self.busy());
+        }
+        // Those whom we have something for may come: their answer may be what the application waits for.
+        let is_ours = |peer: &Peer| peer.standing == Standing::Added || peer.is_owed();
+        if self.are_inboxes_overfull() && !self.peer(id).is_some_and(is_ours) {
             return Err(self.busy());
         }
         let key = known.unwrap_or_else(|| self.add_peer(now, id, Standing::Stranger));

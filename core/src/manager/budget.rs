@@ -190,6 +190,25 @@ impl Manager {
         }
     }
 
+    /// Tells whoever waits for room that others make: from now on they wait in vain.
+    pub(super) fn tell_all_waiting(&mut self) {
+        while let Some((_, key)) = self.budget.waiting.pop_first() {
+            self.tell_to_give_up(key);
+        }
+    }
+
+    /// Tells whoever waits for room in a peer's outbox to look again, room or not.
+    pub(super) fn tell_to_give_up(&mut self, key: PeerKey) {
+        if let Some(peer) = self.peers.get_mut(key)
+            && let Some(wanted) = peer.wanted_room.take()
+        {
+            if let Some(place) = wanted.place {
+                self.budget.waiting.remove(&(place, key));
+            }
+            self.events.push_back(Event::Writable { peer: peer.id });
+        }
+    }
+
     // Inboxes
 
     /// Whether another record of a peer may be read.
@@ -197,6 +216,12 @@ impl Manager {
         let inbox = &peer.session.inbox;
         let is_spared = inbox.held() == 0;
         inbox.has_room() && (is_spared || self.queued.inbox < self.budget.inboxes_max)
+    }
+
+    /// Whether inboxes hold twice their part: more of peers that have come, said something that nobody
+    /// reads, and gone, than connections could account for.
+    pub(super) fn are_inboxes_overfull(&self) -> bool {
+        self.queued.inbox >= 2 * self.budget.inboxes_max
     }
 
     /// A peer's stream is not read. If that is for the sake of others, it is once they hold less.
@@ -223,14 +248,19 @@ impl Manager {
                 continue;
             };
             if std::mem::replace(&mut peer.reading, Reading::Free) == Reading::HeldBack {
-                let links: Vec<_> = peer.links.confirmed().collect();
-                links
-                    .into_iter()
-                    .for_each(|link| self.transport.mark_dirty(link));
+                self.read_on(key);
                 return Some(());
             }
         }
         None
+    }
+
+    /// Has a peer's stream read that was not, for want of room.
+    pub(super) fn read_on(&mut self, key: PeerKey) {
+        let links = |peer: &Peer| peer.links.confirmed().collect::<Vec<_>>();
+        for link in self.peers.get(key).map(links).unwrap_or_default() {
+            self.transport.mark_dirty(link);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{Manager, ending::Closing};
 use crate::{
-    Config, DatagramQueue, Event, Message, PeerId, SendDatagramError,
+    DatagramQueue, Event, Message, PeerId, SendDatagramError,
     peer::{LinkId, PeerKey, datagrams},
     transport::{Link, Stage, Unwritten},
     wire::datagram::Refused,
@@ -18,6 +18,10 @@ use crate::{
 /// The part of `memory_max` that the datagrams of all peers together may take: one to so many. A
 /// peer's own limit alone would not bound those of peers that come, send and go.
 const MEMORY_PART: usize = 16;
+
+/// Up to so many times that part, each queue may hold its newest one all the same: what nobody reads
+/// of a few peers must not keep everybody else's from passing.
+const SPARED: usize = 2;
 
 impl Manager {
     /// Sends a datagram: at most once, in no order, and only if the peer is connected. It is for
@@ -93,12 +97,13 @@ impl Manager {
     }
 
     fn queue_datagram(&mut self, key: PeerKey, link: LinkId, payload: Bytes) {
-        let room = self.datagram_room();
+        let room = self.datagram_room(&payload);
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
         let unsent = &mut peer.datagrams.get_or_insert_default().unsent;
-        unsent.push(payload, queue_max(&self.config, unsent.bytes(), room));
+        let bytes_max = room.of_queue(unsent);
+        unsent.push(payload, bytes_max);
         self.counters.unreliable.accepted += 1;
         self.counters.unreliable.crowded_out += unsent.take_crowded_out();
         self.recount(key);
@@ -151,9 +156,18 @@ impl Manager {
         count
     }
 
-    /// Bytes that datagrams of all peers may still take.
-    fn datagram_room(&self) -> usize {
-        (self.config.memory_max / MEMORY_PART).saturating_sub(self.datagram_bytes)
+    /// The room that there is for a datagram.
+    fn datagram_room(&self, newest: &Bytes) -> Room {
+        let all_max = self.config.memory_max / MEMORY_PART;
+        let is_spared = self.datagram_bytes < SPARED * all_max;
+        Room {
+            queue_max: self.config.datagram_queue_bytes_max,
+            left: all_max.saturating_sub(self.datagram_bytes),
+            spared: match is_spared {
+                true => datagrams::cost(newest),
+                false => 0,
+            },
+        }
     }
 
     fn datagram_max_on(&mut self, link: LinkId) -> Option<usize> {
@@ -263,13 +277,14 @@ impl Manager {
     }
 
     fn datagram_arrived(&mut self, key: PeerKey, payload: Bytes) {
-        let room = self.datagram_room();
+        let room = self.datagram_room(&payload);
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
         let datagrams = peer.datagrams.get_or_insert_default();
         let unread = &mut datagrams.unread;
-        unread.push(payload, queue_max(&self.config, unread.bytes(), room));
+        let bytes_max = room.of_queue(unread);
+        unread.push(payload, bytes_max);
         let dropped = unread.take_crowded_out();
         let is_news = !unread.is_empty() && !datagrams.is_announced;
         if is_news {
@@ -346,7 +361,19 @@ impl Manager {
     }
 }
 
-/// What a queue of so many bytes may hold, if all queues together have so much room.
-fn queue_max(config: &Config, bytes: usize, room: usize) -> usize {
-    config.datagram_queue_bytes_max.min(bytes + room)
+/// Bytes that queues may hold.
+struct Room {
+    /// One queue, whatever others hold.
+    queue_max: usize,
+    /// All of them, beyond what they hold.
+    left: usize,
+    /// One queue, though others have left nothing.
+    spared: usize,
+}
+
+impl Room {
+    fn of_queue(&self, queue: &DatagramQueue) -> usize {
+        let shared = queue.bytes() + self.left;
+        self.queue_max.min(shared.max(self.spared))
+    }
 }

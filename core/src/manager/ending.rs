@@ -154,6 +154,7 @@ impl Manager {
         for key in self.peers.keys() {
             self.end_session(now, key, Undeliverable::Closed);
         }
+        self.tell_all_waiting();
         let undelivered = self.counters.messages_undelivered - before;
         self.events.push_back(Event::Closed { undelivered });
     }
@@ -298,6 +299,7 @@ impl Manager {
                 // What it sent may still be taken; then it is forgotten.
                 self.arm_session(now, key);
             } else {
+                self.tell_to_give_up(key);
                 self.remove_peer(key);
             }
         }

@@ -362,12 +362,11 @@ impl Manager {
         self.counters.messages_taken += count as u64;
         self.rate.add(now, count as u64);
         self.count_queued(key);
-        let known = self.peers.get(key);
-        if let Some(known) = known.filter(|known| !could_read && self.may_read(known)) {
-            let links: Vec<_> = known.links.confirmed().collect();
-            links
-                .into_iter()
-                .for_each(|link| self.transport.mark_dirty(link));
+        if !self.peers.get(key).is_some_and(|peer| self.may_read(peer)) {
+            // It may be for the sake of others.
+            self.hold_back(key);
+        } else if !could_read {
+            self.read_on(key);
         }
         self.schedule_acknowledgement(now, key);
         self.refresh(now, key);

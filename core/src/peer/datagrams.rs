@@ -99,7 +99,8 @@ impl DatagramQueue {
     }
 }
 
-const fn cost(datagram: &Bytes) -> usize {
+/// What a datagram counts for, in bytes.
+pub(crate) const fn cost(datagram: &Bytes) -> usize {
     datagram.len() + COST
 }
 

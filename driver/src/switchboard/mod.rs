@@ -219,9 +219,10 @@ impl Switchboard {
                 ref reason,
                 ..
             } => {
-                self.answer_connects(peer, to, reason);
                 let shared = self.shared.peer(peer);
                 self.shared.hub.publish(&event, || shared.set_status(to));
+                // Whoever is answered finds the status as it was told, on whatever thread.
+                self.answer_connects(peer, to, reason);
                 self.touched.push(shared);
             }
             Event::HealthChanged { peer, to, .. } => {

@@ -1,6 +1,7 @@
 //! Whole machines in virtual time: their lifecycle, their limits, and failures that do not happen
 //! to them.
 
+mod attacks;
 mod backpressure;
 mod budget;
 mod credit;
