@@ -195,6 +195,7 @@ impl Manager {
         while let Some((_, key)) = self.budget.waiting.pop_first() {
             self.tell_to_give_up(key);
         }
+        self.deadlines.set(Timer::Room, None);
     }
 
     /// Tells whoever waits for room in a peer's outbox to look again, room or not.

@@ -127,7 +127,6 @@ fn a_peer_whose_own_inbox_was_full_is_read_on_once_others_hold_less() {
     for other in &others {
         take(&mut net, hub, *other, 1);
     }
-    assert_eq!(inbox(&net, hub, first), before, "there is no room");
     take(&mut net, hub, second, 80);
     assert!(inbox(&net, hub, first) > before, "{before}");
 }
