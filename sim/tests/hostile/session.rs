@@ -422,7 +422,7 @@ struct Heard {
 
 impl Heard {
     fn of(control: &[u8]) -> Self {
-        assert_eq!(control[..3], [HELLO, 0x40, 116], "hello comes first");
+        assert_eq!(control[..3], [HELLO, 0x40, 117], "hello comes first");
         let (line, yours) = (3 + 51, 3 + 83);
         Self {
             line: *control[line..].first_chunk().expect("16 bytes"),
