@@ -2,6 +2,7 @@
 //! to them.
 
 mod backpressure;
+mod breaker;
 mod budget;
 mod credit;
 mod cuts;
