@@ -23,6 +23,7 @@ mod lifecycle_sessions;
 mod lifecycle_turns;
 mod limits;
 mod standstill;
+mod strangers;
 mod support;
 mod told;
 mod twins;
