@@ -83,7 +83,8 @@ pub struct Config {
     /// How long a connection must live before it clears the backoff. 0 to 1 h; default 10 s.
     pub stable_after: Duration,
     /// Dials per second over all peers, and a burst of a tenth of them. Those that the user asks for
-    /// do not wait for those that the machine does by itself. 1 to 1,000,000; default 100.
+    /// do not wait for those that the machine does by itself. A dial to the next address of a peer
+    /// waits for nobody, and counts. 1 to 1,000,000; default 100.
     pub dial_rate: u32,
     /// Failures in a row after which `send` fails at once; a peer that has no room at this moment
     /// has not failed. 1 to 1,000; default 5.

@@ -321,6 +321,8 @@ impl Manager {
         };
         let more = address + 1 < peer.addresses.len();
         if more && !peer.is_live() && !peer.links.has_arrivals() && reason.concerns_address() {
+            // At once, since somebody waits; those that come after it wait in its place.
+            self.row.rate.owe(now, peer.asked);
             self.dial(now, key, address + 1);
             return;
         }

@@ -164,7 +164,7 @@ impl Manager {
             incarnation,
             transport: Transport::new(&config, credentials, incarnation, &seed, now),
             peers: Peers::new(look_up_seed),
-            pool: Pool::new(config.connections_max),
+            pool: Pool::new(config.connections_max, look_up_seed),
             row: DialRow::new(config.dial_rate, now),
             deadlines: Deadlines::new(look_up_seed),
             events: VecDeque::new(),

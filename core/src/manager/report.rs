@@ -77,7 +77,7 @@ impl Manager {
     }
 
     fn memory_usage(&self) -> usize {
-        let known = self.peers.memory() + self.deadlines.memory();
+        let known = self.peers.memory() + self.pool.memory() + self.deadlines.memory();
         self.memory_queues() + known + self.transport.quic_memory()
     }
 

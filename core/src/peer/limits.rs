@@ -49,11 +49,16 @@ impl DialRate {
     /// Takes a token, or says when there will be one.
     pub(crate) fn take(&mut self, now: Instant, urgency: Urgency) -> Result<(), Instant> {
         self.check(now, urgency)?;
+        self.owe(now, urgency);
+        Ok(())
+    }
+
+    /// Takes a token, there or not: whoever comes next waits until it would have been.
+    pub(crate) fn owe(&mut self, now: Instant, urgency: Urgency) {
         self.full_at = self.full_at.max(now) + self.spacing;
         if urgency == Urgency::User {
             self.users_full_at = self.users_full_at.max(now) + self.spacing;
         }
-        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{PeerKey, urgency::Urgency};
+use crate::index::LookUp;
 
 /// Whether a slot that could not be taken away before can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,10 +23,9 @@ pub(crate) enum Evictability {
 pub(crate) struct Pool {
     slots_max: usize,
     dials_max: usize,
-    slots: usize,
     dials: usize,
-    /// Indexed by [`PeerKey`].
-    holders: Vec<Option<Holder>>,
+    /// Of those that hold a slot alone: there may be many more peers.
+    holders: LookUp<PeerKey, Holder>,
     /// Those that may be evicted, by the end of their tenure.
     evictable: BTreeSet<(Instant, PeerKey)>,
     /// Those of them that are idle, by their last use.
@@ -36,7 +36,7 @@ pub(crate) struct Pool {
     background: BTreeSet<(Instant, PeerKey)>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Holder {
     /// When it took the slot, and once it is confirmed, until when a busy one is safe.
     safe_until: Instant,
@@ -72,14 +72,13 @@ pub(crate) enum Evictable {
 
 impl Pool {
     /// A pool of empty slots. Dials may hold three quarters of them, so that others can come in.
-    pub(crate) const fn new(slots_max: usize) -> Self {
+    pub(crate) fn new(slots_max: usize, seed: u64) -> Self {
         let dials_max = slots_max - slots_max / 4;
         Self {
             slots_max,
             dials_max,
-            slots: 0,
             dials: 0,
-            holders: Vec::new(),
+            holders: LookUp::new(seed),
             evictable: BTreeSet::new(),
             idle: BTreeSet::new(),
             doubtful: BTreeSet::new(),
@@ -88,8 +87,20 @@ impl Pool {
     }
 
     /// Slots in use.
-    pub(crate) const fn len(&self) -> usize {
-        self.slots
+    pub(crate) fn len(&self) -> usize {
+        self.holders.len()
+    }
+
+    /// Bytes of memory, roughly: places in a tree are two thirds full.
+    pub(crate) fn memory(&self) -> usize {
+        let orders = [
+            &self.evictable,
+            &self.idle,
+            &self.doubtful,
+            &self.background,
+        ];
+        let entries: usize = orders.iter().map(|order| order.len()).sum();
+        entries * size_of::<(Instant, PeerKey)>() * 3 / 2 + self.holders.memory()
     }
 
     /// Takes a slot, if one is free for this purpose. A peer that holds one keeps it.
@@ -114,10 +125,6 @@ impl Pool {
             return Err(Full::Dials);
         }
         self.dials += usize::from(purpose.is_dial());
-        let index = key.index();
-        if self.holders.len() <= index {
-            self.holders.resize(index + 1, None);
-        }
         let holder = Holder {
             safe_until: now,
             idle_since: None,
@@ -125,9 +132,8 @@ impl Pool {
             urgency: Urgency::User,
             evictable,
         };
-        self.holders[index] = Some(holder);
+        self.holders.insert(key, holder);
         move_entry(&mut self.doubtful, key, [None, holder.doubtfulness()]);
-        self.slots += 1;
         Ok(())
     }
 
@@ -158,8 +164,7 @@ impl Pool {
             return;
         };
         let _ = self.update(key, |holder| holder.evictable = Evictable::No);
-        self.holders[key.index()] = None;
-        self.slots -= 1;
+        self.holders.remove(&key);
         self.dials -= usize::from(holder.purpose.is_dial());
     }
 
@@ -208,7 +213,7 @@ impl Pool {
     }
 
     fn holder(&self, key: PeerKey) -> Option<Holder> {
-        self.holders.get(key.index()).copied().flatten()
+        self.holders.get(&key)
     }
 
     fn set_purpose(&mut self, key: PeerKey, held: Holder, purpose: Purpose) {
@@ -219,12 +224,15 @@ impl Pool {
 
     /// Changes a holder, and its place among those that may be evicted.
     fn update(&mut self, key: PeerKey, change: impl FnOnce(&mut Holder)) -> Evictability {
-        let Some(Some(holder)) = self.holders.get_mut(key.index()) else {
+        let Some(before) = self.holder(key) else {
             return Evictability::AsBefore;
         };
-        let before = *holder;
-        change(holder);
-        let after = *holder;
+        let mut after = before;
+        change(&mut after);
+        if after == before {
+            return Evictability::AsBefore;
+        }
+        self.holders.insert(key, after);
         let tenure = [before, after].map(Holder::tenure);
         let idleness = [before, after].map(Holder::idleness);
         move_entry(&mut self.evictable, key, tenure);

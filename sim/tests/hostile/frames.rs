@@ -8,6 +8,9 @@ use crate::{
     scene::{Scene, refused_once_connected, refused_once_greeted, refused_without_violation},
 };
 
+/// Bytes of the last thing that a hello says.
+const WHETHER_IT_CAN_DIAL_LEN: usize = 1;
+
 #[test]
 fn an_unknown_frame_is_refused() {
     refused_once_greeted(0x10, |peer| peer.write_control(&frame(0x03, b"?")));
@@ -107,14 +110,14 @@ fn a_hello_that_is_refused_changes_nothing() {
 /// Connects anew and says this; what the victim's hello says of our line.
 fn says(scene: &mut Scene, peer: &mut RawPeer, hello: &RawHello) -> [u8; YOURS_LEN] {
     let frame = exchange(scene, peer, hello);
-    let yours = frame.len() - 1 - YOURS_LEN;
-    *frame[yours..].first_chunk().expect("it has our line")
+    let ours = frame.len() - WHETHER_IT_CAN_DIAL_LEN - YOURS_LEN;
+    *frame[ours..].first_chunk().expect("it has our line")
 }
 
 /// The id of the victim's own line.
 fn line_of_hello(scene: &mut Scene, peer: &mut RawPeer) -> [u8; 16] {
     let frame = exchange(scene, peer, &RawHello::default());
-    let mine = frame.len() - 1 - YOURS_LEN - 32;
+    let mine = frame.len() - WHETHER_IT_CAN_DIAL_LEN - YOURS_LEN - 32;
     *frame[mine..].first_chunk().expect("it has a line")
 }
 

@@ -3,6 +3,7 @@
 
 mod conduct;
 mod datagrams;
+mod flood;
 mod frames;
 mod noise;
 mod raw;

@@ -194,7 +194,7 @@ impl RawPeer {
         }
     }
 
-    fn send_packets(&mut self, net: &mut Net) {
+    pub(crate) fn send_packets(&mut self, net: &mut Net) {
         let Some((_, connection)) = &mut self.connection else {
             return;
         };
@@ -247,8 +247,13 @@ impl RawPeer {
     }
 
     pub(crate) fn close(&mut self, net: &mut Net, code: u32) {
+        self.close_with(net, code, &[]);
+    }
+
+    pub(crate) fn close_with(&mut self, net: &mut Net, code: u32, reason: &[u8]) {
         let (now, code) = (net.instant(), VarInt::from_u32(code));
-        self.connection().close(now, code, bytes::Bytes::new());
+        let reason = bytes::Bytes::copy_from_slice(reason);
+        self.connection().close(now, code, reason);
         self.send_packets(net);
     }
 

@@ -18,6 +18,10 @@ impl Scene {
     pub(crate) fn new(sealing: Sealing) -> Self {
         let mut config = Config::default();
         config.sealing = sealing;
+        Self::with(config)
+    }
+
+    pub(crate) fn with(config: Config) -> Self {
         let mut net = Net::new(1);
         let (victim, friend) = (net.node(config.clone()), net.node(config));
         net.introduce(victim, friend);

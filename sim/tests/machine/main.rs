@@ -3,6 +3,7 @@
 
 mod attacks;
 mod backpressure;
+mod breaker;
 mod budget;
 mod credit;
 mod cuts;
@@ -23,6 +24,7 @@ mod lifecycle_sessions;
 mod lifecycle_turns;
 mod limits;
 mod standstill;
+mod strangers;
 mod support;
 mod told;
 mod twins;

@@ -96,7 +96,12 @@ pub(crate) fn changes(net: &Net, node: NodeId, of: NodeId) -> Vec<ConnectionStat
 /// Events but for those about connections and waiting messages.
 pub(crate) fn news(net: &mut Net, node: NodeId) -> Vec<Event> {
     let mut events = net.events(node);
-    events.retain(|event| !matches!(event, Event::StatusChanged { .. } | Event::Readable { .. }));
+    events.retain(|event| {
+        !matches!(
+            event,
+            Event::StatusChanged { .. } | Event::HealthChanged { .. } | Event::Readable { .. }
+        )
+    });
     events
 }
 

@@ -24,6 +24,12 @@ pub(crate) fn growth<T>(work: impl FnOnce() -> T) -> (T, isize) {
     (outcome, held().wrapping_sub(before))
 }
 
+/// How often anything was allocated, or moved to a place of another size.
+pub(crate) fn allocations() -> usize {
+    let stats = ALLOCATOR.stats();
+    stats.allocations + stats.reallocations
+}
+
 fn held() -> isize {
     let stats = ALLOCATOR.stats();
     stats

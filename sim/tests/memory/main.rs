@@ -4,6 +4,7 @@ mod heap;
 mod loads;
 mod queues;
 mod sessions;
+mod turns;
 mod wire;
 
 /// A share of something.

@@ -9,10 +9,10 @@ use crate::{
 };
 
 /// Peers that are connected at one time.
-const CONNECTED: usize = 100;
+pub(crate) const CONNECTED: usize = 100;
 
 /// Peers that are known.
-const KNOWN: usize = 10_000;
+pub(crate) const KNOWN: usize = 10_000;
 
 /// Bytes of memory for one session without a connection.
 const SESSION_BYTES_MAX: usize = 1_024;
@@ -20,11 +20,7 @@ const SESSION_BYTES_MAX: usize = 1_024;
 #[test]
 fn a_session_without_a_connection_costs_less_than_a_kibibyte() {
     let _alone = heap::alone();
-    let mut config = Config::default();
-    config.connections_max = CONNECTED;
-    config.dial_rate = 1_000_000;
-    // None expires while the others come.
-    config.session_timeout = secs(3_000);
+    let config = config();
     let mut wire = Wire::new(Sessions::Checksum);
     let hub = wire.node(config.clone());
     let mut before = None;
@@ -48,10 +44,23 @@ fn a_session_without_a_connection_costs_less_than_a_kibibyte() {
 
 // Helpers
 
+pub(crate) fn config() -> Config {
+    let mut config = Config::default();
+    config.connections_max = CONNECTED;
+    config.dial_rate = 1_000_000;
+    // None expires while the others come.
+    config.session_timeout = secs(3_000);
+    config
+}
+
 /// Others come, are sent a message, take it, and are gone; their sessions stay.
-fn visit(wire: &mut Wire, hub: usize, config: &Config) {
+pub(crate) fn visit(wire: &mut Wire, hub: usize, config: &Config) {
     wire.dismiss(hub + 1);
     let visitors: Vec<_> = (0..CONNECTED).map(|_| wire.node(config.clone())).collect();
+    // All can come again by themselves: nobody has to be visited.
+    for other in &visitors {
+        wire.introduce(*other, hub);
+    }
     // The pool keeps a quarter of its slots for those who come.
     let (called, callers) = visitors.split_at(CONNECTED / 2);
     for other in called {
@@ -60,7 +69,6 @@ fn visit(wire: &mut Wire, hub: usize, config: &Config) {
     }
     wire.advance(ms(200));
     for other in callers {
-        wire.introduce(*other, hub);
         wire.connect(*other, hub);
     }
     wire.advance(ms(800));

@@ -13,7 +13,7 @@ use quicpool_core::{
 };
 use quicpool_sim::Checksum;
 
-use crate::heap::growth;
+use crate::heap::{allocations, growth};
 
 /// From one node to any other.
 const LATENCY: Duration = Duration::from_millis(10);
@@ -36,7 +36,25 @@ pub(crate) struct Node {
     addr: SocketAddr,
     /// Bytes.
     heap: isize,
+    spent: Spent,
     pub(crate) is_cut: bool,
+}
+
+/// What the calls of a machine have cost.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Spent {
+    pub(crate) time: Duration,
+    pub(crate) allocations: usize,
+}
+
+impl Spent {
+    /// What has come to it.
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            time: self.time - before.time,
+            allocations: self.allocations - before.allocations,
+        }
+    }
 }
 
 /// Nodes and what is on its way between them.
@@ -101,6 +119,7 @@ impl Wire {
             manager,
             addr: address(made),
             heap,
+            spent: Spent::default(),
             is_cut: false,
         });
         number
@@ -174,6 +193,11 @@ impl Wire {
             usage: metrics.memory_usage,
             queues: metrics.memory_queues,
         }
+    }
+
+    /// What a node has cost so far.
+    pub(crate) fn spent(&self, node: usize) -> Spent {
+        self.nodes[node].spent
     }
 
     /// Lets time pass.
@@ -265,7 +289,10 @@ impl Wire {
 
 impl Node {
     fn within<T>(&mut self, work: impl FnOnce(&mut Manager) -> T) -> T {
+        let (allocated, begun) = (allocations(), Instant::now());
         let (outcome, bytes) = growth(|| work(&mut self.manager));
+        self.spent.time += begun.elapsed();
+        self.spent.allocations += allocations() - allocated;
         self.heap += bytes;
         outcome
     }

@@ -33,7 +33,7 @@ proptest! {
     #[test]
     fn slots_never_exceed_the_limit_and_all_come_back(slots_max in 1..9usize, steps in prop::collection::vec(step(), 0..200)) {
         let start = epoch();
-        let mut pool = Pool::new(slots_max);
+        let mut pool = Pool::new(slots_max, 7);
         let mut purposes: BTreeMap<PeerKey, Purpose> = BTreeMap::new();
         for (tick, step) in steps.into_iter().enumerate() {
             let now = start + Duration::from_millis(tick as u64);
@@ -90,7 +90,7 @@ proptest! {
             pool.release(PeerKey::new(key));
         }
         prop_assert!(pool.evictable.is_empty() && pool.idle.is_empty() && pool.doubtful.is_empty());
-        prop_assert_eq!((pool.slots, pool.dials), (0, 0));
+        prop_assert_eq!((pool.len(), pool.dials), (0, 0));
     }
 }
 
@@ -99,7 +99,7 @@ fn the_least_recently_used_goes_first_and_the_protected_stays() {
     let start = epoch();
     let at = |millis| start + Duration::from_millis(millis);
     let [a, b, c] = [0, 1, 2].map(PeerKey::new);
-    let mut pool = Pool::new(3);
+    let mut pool = Pool::new(3, 7);
     for key in [a, b, c] {
         assert_eq!(
             pool.acquire(start, key, Purpose::Arrival, Evictable::Yes),
@@ -128,7 +128,7 @@ fn whoever_has_lost_its_connection_and_dials_again_is_left_alone() {
     let start = epoch();
     let key = PeerKey::new(0);
     for purpose in [Purpose::Dial, Purpose::Arrival] {
-        let mut pool = Pool::new(1);
+        let mut pool = Pool::new(1, 7);
         assert_eq!(pool.acquire(start, key, purpose, Evictable::Yes), Ok(()));
         pool.confirm(start, key, Duration::ZERO);
         pool.keep_for(key, purpose);
@@ -145,7 +145,7 @@ fn whoever_has_lost_its_connection_and_dials_again_is_left_alone() {
 fn the_oldest_doubtful_dial_makes_way_until_its_peer_shows_itself_or_is_protected() {
     let start = epoch();
     let [first, second, third] = [0, 1, 2].map(PeerKey::new);
-    let mut pool = Pool::new(3);
+    let mut pool = Pool::new(3, 7);
     for (key, secs) in [(second, 2), (first, 1), (third, 3)] {
         let at = start + Duration::from_secs(secs);
         let slot = pool.acquire(at, key, Purpose::DoubtfulDial, Evictable::Yes);
@@ -165,7 +165,7 @@ fn the_oldest_doubtful_dial_makes_way_until_its_peer_shows_itself_or_is_protecte
 fn a_busy_peer_is_safe_for_its_tenure() {
     let start = epoch();
     let tenure = Duration::from_secs(1);
-    let mut pool = Pool::new(1);
+    let mut pool = Pool::new(1, 7);
     let key = PeerKey::new(0);
     assert_eq!(pool.busy_victim(start), Err(None));
     assert_eq!(
@@ -183,7 +183,7 @@ fn a_busy_peer_is_safe_for_its_tenure() {
 #[test]
 fn the_first_whose_tenure_ends_goes_first() {
     let start = epoch();
-    let mut pool = Pool::new(2);
+    let mut pool = Pool::new(2, 7);
     let [long, short] = [0, 1].map(PeerKey::new);
     for (key, secs) in [(long, 9), (short, 2)] {
         let slot = pool.acquire(start, key, Purpose::Arrival, Evictable::Yes);
@@ -201,7 +201,7 @@ fn the_first_whose_tenure_ends_goes_first() {
 fn failure_20_background_dials_make_way_unless_their_peers_are_protected_or_there() {
     let start = epoch();
     let keys = [0, 1, 2, 3].map(PeerKey::new);
-    let mut pool = Pool::new(4);
+    let mut pool = Pool::new(4, 7);
     for (secs, key) in (1..).zip(keys.into_iter().take(3)) {
         let at = start + Duration::from_secs(secs);
         let slot = pool.acquire(at, key, Purpose::Dial, Evictable::Yes);
