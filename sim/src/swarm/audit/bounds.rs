@@ -1,8 +1,14 @@
 //! Slots and queues, which have limits at every instant.
 
-use quicpool_core::Config;
+use quicpool_core::{
+    Config,
+    ConnectionStatus::{Connected, Connecting},
+};
 
-use super::{lifecycle::Lifecycle, sample::Sample};
+use super::{
+    lifecycle::Lifecycle,
+    sample::{PeerSample, Sample},
+};
 use crate::swarm::marks::{Log, always, sometimes};
 
 /// Bytes of a record beside its body and of a message's length, generously.
@@ -30,6 +36,14 @@ pub(super) fn settle(log: &mut Log, config: &Config, sample: &Sample) {
         slots <= max,
         SlotsWithinLimit,
         "it holds {slots} slots of {max}"
+    );
+    let has_way = |peer: &&PeerSample| matches!(peer.status, Connecting | Connected);
+    let ways = sample.peers.iter().filter(has_way).count();
+    always!(
+        log,
+        slots <= ways,
+        SlotsWithinLimit,
+        "it holds {slots} slots, for {ways} peers that are connected or about to be"
     );
     sometimes!(log, slots == max, "every slot was taken");
     sometimes!(log, sample.waiting_dials > 0, "a dial waited for a slot");
@@ -77,19 +91,24 @@ fn queues(log: &mut Log, config: &Config, sample: &Sample) {
 
 #[cfg(test)]
 mod tests {
-    use quicpool_core::ConnectionStatus::{Connecting, New};
+    use quicpool_core::ConnectionStatus::New;
 
     use super::*;
     use crate::swarm::Property::{QueuesWithinLimit, SlotsWithinLimit};
-    use crate::swarm::audit::{sample::PeerSample, testing::moved};
+    use crate::swarm::audit::testing::moved;
 
     #[test]
     fn one_slot_too_many_is_noticed_at_once() {
         let mut config = Config::default();
         config.connections_max = 1;
         let (mut log, mut model) = (Log::new(), Lifecycle::default());
+        let dialled = PeerSample {
+            status: Connecting,
+            ..PeerSample::default()
+        };
         let mut sample = Sample {
             slots: 1,
+            peers: vec![dialled; 2],
             ..Sample::default()
         };
         model.hear(&mut log, &moved(New, Connecting));
@@ -102,6 +121,18 @@ mod tests {
         config.connections_max = 0;
         hear(&mut log, &config, &model);
         assert_eq!(log.broken(), [SlotsWithinLimit], "between two events, too");
+    }
+
+    #[test]
+    fn a_slot_that_nobody_uses_is_noticed() {
+        let mut log = Log::new();
+        let sample = Sample {
+            slots: 1,
+            peers: vec![PeerSample::default()],
+            ..Sample::default()
+        };
+        settle(&mut log, &Config::default(), &sample);
+        assert_eq!(log.broken(), [SlotsWithinLimit]);
     }
 
     #[test]
