@@ -175,6 +175,7 @@ impl Manager {
         self.pool.confirm(now, key, tenure);
         self.deadlines.set(Timer::Session(key), None);
         self.deadlines.set(Timer::Backoff(key), None);
+        self.deadlines.set(Timer::Revisit(key), None);
         self.deadlines
             .set(Timer::Stable(key), Some(now + self.config.stable_after));
         self.deadlines

@@ -34,7 +34,7 @@ impl Manager {
 
     /// It is time to see whether the peer has something for us.
     pub(super) fn revisit(&mut self, now: Instant, key: PeerKey) {
-        let Some(peer) = self.peers.get_mut(key).filter(|peer| !peer.is_live()) else {
+        let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
         if peer.redial == Redial::OnDemand {
