@@ -9,8 +9,7 @@ use std::{
     io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
-    thread,
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
@@ -19,9 +18,9 @@ use tracing::{debug, error};
 
 use crate::{
     error::CloseReason,
-    io::{Outcome, UdpIo},
-    runtime::{Runtime, Timer},
+    runtime::{Runtime, Socket, Timer},
     shared::{Demand, End, Shared},
+    socket_errors::{concerns_destination, passes},
     switchboard::{Rest, Switchboard},
 };
 
@@ -48,7 +47,7 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) struct EventLoop<R: Runtime> {
     runtime: Arc<R>,
     /// None once it has ended: the port is free before anyone is told so.
-    io: Option<UdpIo<R::Socket>>,
+    socket: Option<R::Socket>,
     timer: Pin<Box<R::Timer>>,
     /// What the timer is set to. It may be earlier than the deadline: moving it back each time an
     /// acknowledgement moves a deadline costs more than waking up in vain once.
@@ -63,6 +62,9 @@ pub(crate) struct EventLoop<R: Runtime> {
     receive_pause: Option<Instant>,
     /// When to give up on the last packets, once the machine has ended.
     goodbye_until: Option<Instant>,
+    /// Set while a turn is taken: still set when the loop is dropped, it tells that the turn panicked.
+    /// Whether the thread is unwinding does not tell, as some executors drop a task only afterwards.
+    in_turn: bool,
 }
 
 /// What a turn has come to.
@@ -78,17 +80,17 @@ enum Turn {
 impl<R: Runtime> EventLoop<R> {
     pub(crate) fn new(
         runtime: Arc<R>,
-        io: UdpIo<R::Socket>,
+        socket: R::Socket,
+        timer: R::Timer,
         core: Manager,
         shared: Arc<Shared>,
     ) -> Self {
-        let timer = Box::pin(runtime.timer());
         let mut board = Switchboard::new(runtime.now(), core, Arc::clone(&shared));
-        board.set_segments_max(io.segments_max());
+        board.set_segments_max(socket.segments_max());
         Self {
             runtime,
-            io: Some(io),
-            timer,
+            socket: Some(socket),
+            timer: Box::pin(timer),
             timer_at: None,
             board,
             shared,
@@ -97,6 +99,7 @@ impl<R: Runtime> EventLoop<R> {
             receive_errors: 0,
             receive_pause: None,
             goodbye_until: None,
+            in_turn: false,
         }
     }
 
@@ -137,14 +140,10 @@ impl<R: Runtime> EventLoop<R> {
         self.receive_pause = None;
         let mut count = 0;
         while count < DATAGRAMS_PER_TURN {
-            let io = self
-                .io
-                .as_mut()
-                .expect("invariant: a running loop has its socket");
-            match io.receive(cx)? {
-                Outcome::Done(bursts) => count += self.handle_bursts(bursts),
-                Outcome::Blocked => return Ok(Rest::Nothing),
-                Outcome::Passing => {
+            match self.receive_some(cx) {
+                Poll::Ready(Ok(some)) => count += some,
+                Poll::Pending => return Ok(Rest::Nothing),
+                Poll::Ready(Err(error)) if passes(&error) => {
                     self.shared.socket.receive_errors.add(1);
                     self.receive_errors += 1;
                     if self.receive_errors >= RECEIVE_ERRORS_MAX {
@@ -153,30 +152,36 @@ impl<R: Runtime> EventLoop<R> {
                         return Ok(Rest::Nothing);
                     }
                 }
+                Poll::Ready(Err(error)) => return Err(error),
             }
         }
         Ok(Rest::More)
     }
 
-    fn handle_bursts(&mut self, bursts: usize) -> usize {
-        let io = self
-            .io
-            .as_ref()
-            .expect("invariant: a running loop has its socket");
-        let now = self.runtime.now();
-        let (mut count, mut empty) = (0, 0);
-        for datagram in (0..bursts).flat_map(|burst| io.datagrams(burst)) {
-            count += 1;
+    /// Passes to the machine what one call of the socket brings.
+    fn receive_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Self {
+            runtime,
+            socket,
+            board,
+            ..
+        } = self;
+        // The clock is read once for all of them, and after they have arrived.
+        let mut arrived = None;
+        let mut empty = 0;
+        let count = ready!(running(socket).poll_receive(cx, |datagram| {
             if datagram.payload.is_empty() {
                 empty += 1;
             } else {
-                self.board.handle_datagram(now, datagram);
+                let now = *arrived.get_or_insert_with(|| runtime.now());
+                board.handle_datagram(now, datagram);
             }
-        }
+        }))?;
         self.receive_errors = 0;
-        self.shared.socket.datagrams_received.add(count);
-        self.shared.socket.datagrams_empty.add(empty);
-        usize::try_from(count).unwrap_or(usize::MAX)
+        let meter = &self.shared.socket;
+        meter.datagrams_received.add(count as u64);
+        meter.datagrams_empty.add(empty);
+        Poll::Ready(Ok(count))
     }
 
     /// Lets the machine act: all its events first, then its transmits while the socket takes them.
@@ -184,20 +189,20 @@ impl<R: Runtime> EventLoop<R> {
         if !self.send_waiting(cx)? {
             // What has happened is told all the same.
             self.board.pass_events(now);
-            self.board.answer_done();
+            self.board.answer_done(now);
             return Ok(Acted::BLOCKED);
         }
         let mut bytes = 0;
         for _ in 0..ACTIONS_PER_TURN {
             match self.board.poll_action(now, &mut self.buffer) {
                 None => {
-                    self.board.answer_done();
+                    self.board.answer_done(now);
                     return Ok(Acted::ALL);
                 }
                 Some(Action::Notify(event)) => self.board.notify(now, event),
                 Some(Action::Transmit(transmit)) => {
                     // Events come before transmits: those of every order have passed.
-                    self.board.answer_done();
+                    self.board.answer_done(now);
                     bytes += transmit.size;
                     self.waiting = Some(transmit);
                     if !self.send_waiting(cx)? {
@@ -217,21 +222,20 @@ impl<R: Runtime> EventLoop<R> {
         let Some(transmit) = &self.waiting else {
             return Ok(true);
         };
-        let io = self
-            .io
-            .as_ref()
-            .expect("invariant: a running loop has its socket");
-        match io.send(cx, transmit, &self.buffer)? {
-            Outcome::Done(()) => self.shared.socket.sends.add(1),
-            Outcome::Blocked => {
+        let socket = running(&mut self.socket);
+        match socket.poll_send(cx, transmit, &self.buffer) {
+            Poll::Ready(Ok(())) => self.shared.socket.sends.add(1),
+            Poll::Pending => {
                 self.shared.socket.send_waits.add(1);
                 return Ok(false);
             }
-            Outcome::Passing => {
-                debug!(destination = %transmit.destination, "a transmit was refused by the system");
+            Poll::Ready(Err(error)) if concerns_destination(&error) => {
+                let destination = transmit.destination;
+                debug!(%destination, %error, "the system refused a transmit");
                 self.shared.socket.send_errors.add(1);
-                self.board.set_segments_max(io.segments_max());
+                self.board.set_segments_max(socket.segments_max());
             }
+            Poll::Ready(Err(error)) => return Err(error),
         }
         self.waiting = None;
         Ok(true)
@@ -290,16 +294,30 @@ impl<R: Runtime> EventLoop<R> {
     /// The socket has failed: what was accepted cannot be delivered.
     fn fail(&mut self, error: io::Error) -> End {
         let now = self.runtime.now();
+        let error = Arc::new(error);
+        let reason = CloseReason::Socket(Arc::clone(&error));
+        // Before anything is refused: callers on other threads ask why at once.
+        self.shared.fail(reason.clone());
         self.board.seal(now);
         let undelivered = self.board.undelivered(now);
         error!(%error, undelivered, "the socket has failed");
-        End::socket(error, undelivered)
+        End {
+            reason,
+            undelivered,
+        }
     }
 
     fn end(&mut self, end: End) {
-        self.io = None;
+        self.socket = None;
         self.shared.end(end);
     }
+}
+
+/// The socket of a loop that has not ended.
+fn running<S>(socket: &mut Option<S>) -> &mut S {
+    socket
+        .as_mut()
+        .expect("invariant: a running loop has its socket")
 }
 
 /// What came of letting the machine act.
@@ -333,16 +351,21 @@ impl Acted {
     };
 }
 
+/// Its timer has a place of its own, and nothing else in it is ever pinned.
+impl<R: Runtime> Unpin for EventLoop<R> {}
+
 impl<R: Runtime> Future for EventLoop<R> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         this.shared.bell.answer(cx.waker());
+        this.in_turn = true;
         let turn = match this.turn(cx) {
             Ok(turn) => turn,
             Err(error) => Turn::Over(this.fail(error)),
         };
+        this.in_turn = false;
         match turn {
             Turn::Again => {
                 cx.waker().wake_by_ref();
@@ -363,7 +386,7 @@ impl<R: Runtime> Drop for EventLoop<R> {
         if self.shared.has_ended() {
             return;
         }
-        let reason = if thread::panicking() {
+        let reason = if self.in_turn {
             CloseReason::Panicked
         } else {
             CloseReason::RuntimeStopped

@@ -159,13 +159,13 @@ mod tests {
     use quicpool_core::{Config, PeerAddr};
 
     use super::*;
-    use crate::{error::CloseReason, shared::End};
+    use crate::{clock::Clock, error::CloseReason, shared::End};
 
     const ID: PeerId = PeerId::from_bytes([7; 32]);
 
     fn shared() -> Arc<Shared> {
         let local = PeerAddr::new(ID, ([127, 0, 0, 1], 1).into());
-        Arc::new(Shared::new(local, &Config::default()))
+        Arc::new(Shared::new(local, &Config::default(), Clock::stopped()))
     }
 
     fn subscribe(shared: &Arc<Shared>) -> Events {

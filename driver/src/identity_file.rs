@@ -234,6 +234,10 @@ impl Draft {
     }
 
     /// A name beside the file: a link cannot lead to another file system.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "files are the operating system's, whatever runtime there is"
+    )]
     fn name(path: &Path) -> io::Result<PathBuf> {
         let mut random = [0; 8];
         getrandom::fill(&mut random)?;

@@ -32,6 +32,7 @@
 //! `quicpool-tokio` does it in less than a hundred lines.
 
 mod bind;
+mod clock;
 mod datagrams;
 mod doorbell;
 mod error;
@@ -40,7 +41,6 @@ mod events;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 mod identity_file;
 mod inbox;
-mod io;
 mod mailboxes;
 mod manager;
 mod metrics;
@@ -50,6 +50,7 @@ mod receive;
 mod reply;
 pub mod runtime;
 mod shared;
+mod socket_errors;
 mod staging;
 mod switchboard;
 

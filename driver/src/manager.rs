@@ -18,11 +18,10 @@ use crate::{
         BindError, CloseReason, Closed, ConnectError, FlushError, Rejected, SendError, TrySendError,
     },
     events::{Events, Hub},
-    io::canonical,
     metrics::SocketMetrics,
     order::Order,
     peer::{Peer, PeerRef},
-    runtime::Runtime,
+    runtime::{Runtime, canonical},
     shared::{Demand, End, Shared},
     staging::PeerShared,
 };

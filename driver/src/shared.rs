@@ -1,11 +1,8 @@
 //! What all clones of the handle share with the event loop.
 
-use std::{
-    io,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
 };
 
 use dashmap::DashMap;
@@ -14,6 +11,7 @@ use parking_lot::Mutex;
 use quicpool_core::{BatchLimits, Config, ConnectionStatus, PeerAddr, PeerError, PeerId};
 
 use crate::{
+    clock::Clock,
     datagrams::DatagramInbox,
     doorbell::Doorbell,
     error::{CloseReason, Closed, Rejected, SendDatagramError},
@@ -29,6 +27,7 @@ use crate::{
 pub(crate) struct Shared {
     pub(crate) local: PeerAddr,
     pub(crate) limits: Limits,
+    clock: Clock,
     pub(crate) bell: Doorbell,
     pub(crate) inbox: Inbox,
     pub(crate) datagrams: DatagramInbox,
@@ -42,6 +41,8 @@ pub(crate) struct Shared {
     listed: Mutex<Vec<Arc<PeerShared>>>,
     demand: AtomicU8,
     sealed: AtomicBool,
+    /// Why it ends, known before it has ended, if nobody demanded it.
+    failure: OnceLock<CloseReason>,
     end: OnceLock<End>,
     ended: Event,
 }
@@ -76,7 +77,7 @@ pub(crate) struct End {
 }
 
 impl Shared {
-    pub(crate) fn new(local: PeerAddr, config: &Config) -> Self {
+    pub(crate) fn new(local: PeerAddr, config: &Config, clock: Clock) -> Self {
         Self {
             local,
             limits: Limits {
@@ -85,6 +86,7 @@ impl Shared {
                 outbox_bytes_max: config.outbox_bytes_max,
                 datagram_queue_bytes_max: config.datagram_queue_bytes_max,
             },
+            clock,
             bell: Doorbell::default(),
             inbox: Inbox::new(config.inbox_bytes_max),
             datagrams: DatagramInbox::default(),
@@ -96,6 +98,7 @@ impl Shared {
             listed: Mutex::default(),
             demand: AtomicU8::new(Demand::Run as u8),
             sealed: AtomicBool::new(false),
+            failure: OnceLock::new(),
             end: OnceLock::new(),
             ended: Event::new(),
         }
@@ -137,9 +140,12 @@ impl Shared {
         self.peers_count.load(Ordering::Relaxed)
     }
 
-    /// Every peer, for the rare work that concerns all.
+    /// Every peer in the order of ids, for the rare work that concerns all: what follows from it
+    /// must not depend on the order of a hash map.
     pub(crate) fn all_peers(&self) -> Vec<Arc<PeerShared>> {
-        self.peers.iter().map(|peer| Arc::clone(&peer)).collect()
+        let mut peers: Vec<_> = self.peers.iter().map(|peer| Arc::clone(&peer)).collect();
+        peers.sort_unstable_by_key(|peer| peer.id);
+        peers
     }
 
     /// Forgets peers that no handle holds and that `known` does not know.
@@ -156,7 +162,7 @@ impl Shared {
         message: &[u8],
         urgency: Urgency,
     ) -> Result<(), Refused> {
-        let (outcome, listing) = peer.stage(message, urgency);
+        let (outcome, listing) = peer.stage(&self.clock, message, urgency);
         self.list(peer, listing);
         outcome
     }
@@ -168,14 +174,14 @@ impl Shared {
         order: Order,
         message: &[u8],
     ) -> Result<(), Refused> {
-        let (outcome, listing) = peer.stage_after(order, message);
+        let (outcome, listing) = peer.stage_after(&self.clock, order, message);
         self.list(peer, listing);
         outcome
     }
 
     /// Whether a message of `len` bytes would be accepted; if not, the event loop is to find room.
     pub(crate) fn has_room(&self, peer: &Arc<PeerShared>, len: usize) -> Result<(), Refused> {
-        let (outcome, listing) = peer.has_room(len);
+        let (outcome, listing) = peer.has_room(&self.clock, len);
         self.list(peer, listing);
         outcome
     }
@@ -251,6 +257,13 @@ impl Shared {
         }
     }
 
+    /// Names the failure that is about to end it: callers that are refused from this moment on get
+    /// it as their reason.
+    pub(crate) fn fail(&self, reason: CloseReason) {
+        // The first failure counts.
+        let _ = self.failure.set(reason);
+    }
+
     /// Says how it ended, to whoever waits and whoever asks later. The first end counts.
     pub(crate) fn end(&self, end: End) {
         let first = self.end.set(end).is_ok();
@@ -285,8 +298,9 @@ impl Shared {
 
     /// Why nothing can be done: it has ended, or is about to.
     pub(crate) fn closed(&self) -> Closed {
-        let reason = match (self.end.get(), self.demanded()) {
-            (Some(end), _) => end.reason.clone(),
+        let known = self.end.get().map(|end| &end.reason);
+        let reason = match (known.or_else(|| self.failure.get()), self.demanded()) {
+            (Some(reason), _) => reason.clone(),
             (None, Demand::Run | Demand::Close) => CloseReason::Closed,
             (None, Demand::Abort) => CloseReason::Dropped,
             (None, Demand::Abandon) => CloseReason::Abandoned,
@@ -308,16 +322,6 @@ impl Shared {
     }
 }
 
-impl End {
-    /// The socket failed.
-    pub(crate) fn socket(error: io::Error, undelivered: u64) -> Self {
-        Self {
-            reason: CloseReason::Socket(Arc::new(error)),
-            undelivered,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -326,7 +330,7 @@ mod tests {
     fn only_peers_that_nobody_needs_are_forgotten() {
         let [own, held, known, unused] = [1, 2, 3, 4].map(|n| PeerId::from_bytes([n; 32]));
         let local = PeerAddr::new(own, ([127, 0, 0, 1], 1).into());
-        let shared = Shared::new(local, &Config::default());
+        let shared = Shared::new(local, &Config::default(), Clock::stopped());
         let _handle = shared.peer(held);
         shared.peer(known);
         shared.peer(unused);
@@ -339,10 +343,26 @@ mod tests {
     }
 
     #[test]
+    fn who_is_refused_while_it_fails_learns_why() {
+        let own = PeerId::from_bytes([1; 32]);
+        let local = PeerAddr::new(own, ([127, 0, 0, 1], 1).into());
+        let shared = Shared::new(local, &Config::default(), Clock::stopped());
+        let peer = shared.peer(PeerId::from_bytes([2; 32]));
+        shared.fail(CloseReason::Panicked);
+        shared.seal(|_, _| {});
+        let refused = shared.stage(&peer, b"", Urgency::Batched);
+        assert_eq!(refused, Err(Refused::Peer(PeerError::Closed)));
+        let Rejected::Closed(closed) = shared.rejected(PeerError::Closed) else {
+            panic!("it is closed");
+        };
+        assert!(matches!(closed.reason, CloseReason::Panicked));
+    }
+
+    #[test]
     fn a_peer_that_becomes_known_after_the_end_is_sealed() {
         let own = PeerId::from_bytes([1; 32]);
         let local = PeerAddr::new(own, ([127, 0, 0, 1], 1).into());
-        let shared = Shared::new(local, &Config::default());
+        let shared = Shared::new(local, &Config::default(), Clock::stopped());
         shared.seal(|_, _| {});
         let late = shared.peer(PeerId::from_bytes([2; 32]));
         assert_eq!(

@@ -4,7 +4,6 @@ use std::{
     mem,
     net::SocketAddr,
     sync::atomic::{AtomicU8, Ordering},
-    time::Instant,
 };
 
 use bytes::Bytes;
@@ -14,7 +13,7 @@ use quicpool_core::{
     BatchLimits, ConnectionStatus, DatagramQueue, Health, OpenBatch, PeerError, PeerId,
 };
 
-use crate::order::Order;
+use crate::{clock::Clock, order::Order};
 
 /// Orders about one peer that may wait for the event loop before callers wait with them.
 const ORDERS_MAX: usize = 1_024;
@@ -63,8 +62,6 @@ struct Staging {
     datagram_max: Option<usize>,
     /// Whether the event loop is going to look at this peer.
     listed: Listed,
-    /// When the first message of `open` was staged.
-    staged_at: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +150,6 @@ impl PeerShared {
             datagrams: DatagramQueue::default(),
             datagram_max: None,
             listed: Listed::No,
-            staged_at: Instant::now(),
         };
         Self {
             id,
@@ -198,9 +194,14 @@ impl PeerShared {
     }
 
     /// Accepts a message if there is credit for it.
-    pub(crate) fn stage(&self, message: &[u8], urgency: Urgency) -> (Result<(), Refused>, Listing) {
+    pub(crate) fn stage(
+        &self,
+        clock: &Clock,
+        message: &[u8],
+        urgency: Urgency,
+    ) -> (Result<(), Refused>, Listing) {
         let mut staging = self.staging.lock();
-        let outcome = staging.stage(message, urgency);
+        let outcome = staging.stage(clock, message, urgency);
         // Listed even if it was refused: the event loop asks the core for room, or for a verdict
         // that has changed since.
         (outcome, staging.list())
@@ -209,15 +210,16 @@ impl PeerShared {
     /// Accepts a message if there is credit for it, with an order right before it.
     pub(crate) fn stage_after(
         &self,
+        clock: &Clock,
         order: Order,
         message: &[u8],
     ) -> (Result<(), Refused>, Listing) {
         let mut staging = self.staging.lock();
-        let mut outcome = staging.has_room(OpenBatch::cost(message.len()));
+        let mut outcome = staging.has_room(clock, OpenBatch::cost(message.len()));
         if outcome.is_ok() {
             staging.close_open();
             staging.earlier.push(Entry::Order(order));
-            outcome = staging.stage(message, Urgency::Batched);
+            outcome = staging.stage(clock, message, Urgency::Batched);
         }
         (outcome, staging.list())
     }
@@ -250,9 +252,9 @@ impl PeerShared {
     }
 
     /// Whether there is credit for a message of `len` bytes.
-    pub(crate) fn has_room(&self, len: usize) -> (Result<(), Refused>, Listing) {
+    pub(crate) fn has_room(&self, clock: &Clock, len: usize) -> (Result<(), Refused>, Listing) {
         let mut staging = self.staging.lock();
-        let outcome = staging.has_room(OpenBatch::cost(len));
+        let outcome = staging.has_room(clock, OpenBatch::cost(len));
         let listing = match outcome {
             Ok(()) => Listing::Done,
             Err(_) => staging.list(),
@@ -353,16 +355,15 @@ impl PeerShared {
 }
 
 impl Staging {
-    fn stage(&mut self, message: &[u8], urgency: Urgency) -> Result<(), Refused> {
+    fn stage(&mut self, clock: &Clock, message: &[u8], urgency: Urgency) -> Result<(), Refused> {
         let cost = OpenBatch::cost(message.len());
-        self.has_room(cost)?;
+        self.has_room(clock, cost)?;
         self.credit -= cost;
         // The clock costs more than all the rest. Messages that wait for the loop together share
         // the time of the first: none of them waits longer than it may.
-        if self.open.is_empty() {
-            self.staged_at = Instant::now();
-        }
-        self.open.append(self.staged_at, message);
+        let staged_at = self.open.first_queued_at();
+        let staged_at = staged_at.unwrap_or_else(|| clock.now());
+        self.open.append(staged_at, message);
         match urgency {
             Urgency::Batched => {}
             Urgency::Express => self.open.express(),
@@ -370,10 +371,10 @@ impl Staging {
         Ok(())
     }
 
-    fn has_room(&mut self, cost: usize) -> Result<(), Refused> {
+    fn has_room(&mut self, clock: &Clock, cost: usize) -> Result<(), Refused> {
         if let Err(error) = &self.verdict {
             // A breaker's verdict ends by itself: the core takes the next message as its probe.
-            if !matches!(error, PeerError::CircuitOpen { retry_at, .. } if *retry_at <= Instant::now())
+            if !matches!(error, PeerError::CircuitOpen { retry_at, .. } if *retry_at <= clock.now())
             {
                 return Err(Refused::Peer(error.clone()));
             }
@@ -431,7 +432,7 @@ mod tests {
     }
 
     fn stage(peer: &PeerShared, message: &[u8]) -> Result<(), Refused> {
-        peer.stage(message, Urgency::Batched).0
+        peer.stage(&Clock::stopped(), message, Urgency::Batched).0
     }
 
     #[test]
@@ -464,10 +465,19 @@ mod tests {
     #[test]
     fn a_peer_is_listed_once_until_it_is_looked_at() {
         let peer = peer(100);
-        assert_eq!(peer.stage(b"1", Urgency::Batched).1, Listing::Needed);
-        assert_eq!(peer.stage(b"2", Urgency::Batched).1, Listing::Done);
+        assert_eq!(
+            peer.stage(&Clock::stopped(), b"1", Urgency::Batched).1,
+            Listing::Needed
+        );
+        assert_eq!(
+            peer.stage(&Clock::stopped(), b"2", Urgency::Batched).1,
+            Listing::Done
+        );
         drop(taken(&peer));
-        assert_eq!(peer.stage(b"3", Urgency::Batched).1, Listing::Needed);
+        assert_eq!(
+            peer.stage(&Clock::stopped(), b"3", Urgency::Batched).1,
+            Listing::Needed
+        );
     }
 
     #[test]

@@ -2,7 +2,9 @@
 //!
 //! [`TokioRuntime`] is given to `ConnectionManager::bind`, and nothing else of this crate is
 //! needed. `bind` must be called inside a tokio runtime with its I/O and time drivers enabled; the
-//! handle that it returns may be used anywhere.
+//! handle that it returns may be used anywhere. Without a runtime, or without one of its drivers,
+//! `bind` fails with `BindError::Runtime`, after tokio's own panic message where a driver is missing
+//! (with `panic = "abort"` that panic ends the process: tokio offers no way to ask before).
 //!
 //! A task that blocks its thread right after a call of the handle holds up the whole manager until
 //! it is done, even if other threads are idle: tokio keeps a task that was just woken for the
@@ -11,48 +13,65 @@
 //! The manager runs as one task of the runtime, and ends with it.
 
 use std::{
-    future::Future,
     io,
+    panic::{self, AssertUnwindSafe},
     pin::Pin,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use quicpool_driver::runtime::{Direction, Runtime, Socket, Timer, UdpSockRef};
+use quicpool_driver::runtime::{Direction, SystemRuntime, Task, Timer, UdpSockRef, Watched};
 use tokio::{io::Interest, net::UdpSocket, runtime::Handle, time::Sleep};
 
 /// The tokio runtime that `bind` is called in.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TokioRuntime;
 
-impl Runtime for TokioRuntime {
-    type Socket = TokioSocket;
+impl SystemRuntime for TokioRuntime {
+    type Watched = TokioSocket;
     type Timer = TokioTimer;
 
     fn now(&self) -> Instant {
-        Instant::now()
-    }
-
-    fn timer(&self) -> TokioTimer {
-        TokioTimer { sleep: None }
+        // Not the system's: tokio's may be paused in a test.
+        tokio::time::Instant::now().into_std()
     }
 
     fn watch(&self, socket: std::net::UdpSocket) -> io::Result<TokioSocket> {
-        // Outside of a runtime tokio would panic.
-        Handle::try_current().map_err(io::Error::other)?;
-        UdpSocket::from_std(socket).map(TokioSocket)
+        enabled("enable_io", || UdpSocket::from_std(socket))?.map(TokioSocket)
     }
 
-    fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>) {
+    fn timer(&self) -> io::Result<TokioTimer> {
+        let sleep = enabled("enable_time", || {
+            Box::pin(tokio::time::sleep(Duration::ZERO))
+        })?;
+        Ok(TokioTimer {
+            sleep,
+            is_set: false,
+        })
+    }
+
+    fn spawn(&self, task: Task) {
         tokio::spawn(task);
     }
+}
+
+/// Does what needs a part of the current runtime. tokio panics where it was not enabled, and has no
+/// way to ask before.
+fn enabled<T>(part: &str, make: impl FnOnce() -> T) -> io::Result<T> {
+    Handle::try_current().map_err(io::Error::other)?;
+    // Nothing is shared with `make`, and tokio has changed nothing before it panics.
+    panic::catch_unwind(AssertUnwindSafe(make)).map_err(|_| {
+        io::Error::other(format!(
+            "the tokio runtime lacks a driver: build it with `enable_all` or `{part}`"
+        ))
+    })
 }
 
 /// A UDP socket that tokio watches.
 #[derive(Debug)]
 pub struct TokioSocket(UdpSocket);
 
-impl Socket for TokioSocket {
+impl Watched for TokioSocket {
     fn poll_ready(&self, cx: &mut Context<'_>, direction: Direction) -> Poll<io::Result<()>> {
         match direction {
             Direction::Read => self.0.poll_recv_ready(cx),
@@ -77,22 +96,21 @@ impl Socket for TokioSocket {
 /// A timer of tokio, which is exact to a millisecond.
 #[derive(Debug)]
 pub struct TokioTimer {
-    // Boxed once when it is first set: tokio's own timer must not move.
-    sleep: Option<Pin<Box<Sleep>>>,
+    // Boxed: tokio's own timer must not move.
+    sleep: Pin<Box<Sleep>>,
+    is_set: bool,
 }
 
 impl Timer for TokioTimer {
     fn set(mut self: Pin<&mut Self>, at: Instant) {
-        match &mut self.sleep {
-            Some(sleep) => sleep.as_mut().reset(at.into()),
-            None => self.sleep = Some(Box::pin(tokio::time::sleep_until(at.into()))),
-        }
+        self.sleep.as_mut().reset(at.into());
+        self.is_set = true;
     }
 
     fn poll_elapsed(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.sleep {
-            Some(sleep) => sleep.as_mut().poll(cx),
-            None => Poll::Pending,
+        match self.is_set {
+            true => self.sleep.as_mut().poll(cx),
+            false => Poll::Pending,
         }
     }
 }

@@ -221,8 +221,7 @@ impl Switchboard {
             } => {
                 let shared = self.shared.peer(peer);
                 self.shared.hub.publish(&event, || shared.set_status(to));
-                // Whoever is answered finds the status as it was told, on whatever thread.
-                self.answer_connects(peer, to, reason);
+                self.answer_connects(now, peer, to, reason);
                 self.touched.push(shared);
             }
             Event::HealthChanged { peer, to, .. } => {
@@ -248,7 +247,15 @@ impl Switchboard {
         }
     }
 
-    fn answer_connects(&mut self, peer: PeerId, to: ConnectionStatus, reason: &Reason) {
+    /// Answers calls of `connect`, once the status and the verdict that follow from it can be read
+    /// on every thread.
+    fn answer_connects(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        to: ConnectionStatus,
+        reason: &Reason,
+    ) {
         let outcome = match to {
             ConnectionStatus::New | ConnectionStatus::Connecting => return,
             ConnectionStatus::Connected => Ok(()),
@@ -259,13 +266,23 @@ impl Switchboard {
                 })
             }
         };
-        for responder in self.connects.remove(&peer).unwrap_or_default() {
+        let Some(responders) = self.connects.remove(&peer) else {
+            return;
+        };
+        let shared = self.shared.peer(peer);
+        self.lend_to(now, &shared);
+        for responder in responders {
             responder.answer(outcome.clone());
         }
     }
 
-    /// Tells those whose orders were carried out, once the events of it are passed on.
-    pub(crate) fn answer_done(&mut self) {
+    /// Answers orders that were carried out, once their events are passed on and what follows from
+    /// them can be read on every thread.
+    pub(crate) fn answer_done(&mut self, now: Instant) {
+        if self.done.is_empty() {
+            return;
+        }
+        self.lend(now);
         for responder in self.done.drain(..) {
             responder.answer(());
         }
@@ -299,15 +316,21 @@ impl Switchboard {
 
     /// Lends the machine's room to those who stage, where it may have changed.
     pub(crate) fn lend(&mut self, now: Instant) {
-        for peer in self.touched.drain(..) {
-            let room = self.core.room(peer.id);
-            let verdict = self.core.verdict(peer.id);
-            if let Some(bytes) = peer.lend(room, verdict) {
-                self.core.want_room(now, peer.id, bytes);
-            }
+        let mut touched = mem::take(&mut self.touched);
+        for peer in touched.drain(..) {
+            self.lend_to(now, &peer);
         }
+        self.touched = touched;
         if self.shared.peers_count() > self.sweep_at {
             self.sweep();
+        }
+    }
+
+    pub(super) fn lend_to(&mut self, now: Instant, peer: &PeerShared) {
+        let room = self.core.room(peer.id);
+        let verdict = self.core.verdict(peer.id);
+        if let Some(bytes) = peer.lend(room, verdict) {
+            self.core.want_room(now, peer.id, bytes);
         }
     }
 

@@ -113,7 +113,12 @@ impl Switchboard {
     /// under way.
     fn session_ended(&mut self, now: Instant, peer: PeerId, responder: Responder<()>) {
         self.pass_events(now);
-        self.answer_connects(peer, ConnectionStatus::Disconnected, &Reason::CalledOff);
+        self.answer_connects(
+            now,
+            peer,
+            ConnectionStatus::Disconnected,
+            &Reason::CalledOff,
+        );
         self.done.push(responder);
     }
 
@@ -142,6 +147,8 @@ impl Switchboard {
         if let Err(error) = known {
             responder.answer(Err(self.shared.rejected(error).into()));
         } else if self.core.status(peer) == Some(ConnectionStatus::Connected) {
+            let shared = self.shared.peer(peer);
+            self.lend_to(now, &shared);
             responder.answer(Ok(()));
         } else {
             self.connects.entry(peer).or_default().push(responder);
