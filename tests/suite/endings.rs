@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use quicpool::{
     CloseReason, Closed, Config, ConnectionManager, ConnectionStatus, Event, FlushError, Identity,
-    Message, PeerError, SendError, TokioRuntime,
+    Message, PeerError, SendError,
 };
 
-use crate::support::{black_hole, event_where, manager, pair, soon, status_is};
+use crate::{
+    Tested,
+    support::{black_hole, event_where, manager, pair, soon, status_is},
+};
 
 #[tokio::test]
 async fn failure_19_close_loses_no_tail() {
@@ -91,7 +94,7 @@ async fn an_abandoned_manager_frees_its_port_and_may_come_back() {
     let seed = *Identity::generate().seed();
     let identity = || Identity::from_seed(&seed);
     let config = Config::default();
-    let bob = ConnectionManager::bind(TokioRuntime, "127.0.0.1:0", identity(), config.clone())
+    let bob = ConnectionManager::bind(Tested, "127.0.0.1:0", identity(), config.clone())
         .await
         .unwrap();
     let addr = bob.local_addr();
@@ -105,7 +108,7 @@ async fn an_abandoned_manager_frees_its_port_and_may_come_back() {
     assert!(matches!(error.reason, CloseReason::Abandoned));
 
     let (_, mut events) = alice.subscribe();
-    let bob = ConnectionManager::bind(TokioRuntime, addr, identity(), config)
+    let bob = ConnectionManager::bind(Tested, addr, identity(), config)
         .await
         .unwrap();
     soon(to_bob.send("after")).await.unwrap();

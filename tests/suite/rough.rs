@@ -1,14 +1,15 @@
 //! Rough handling: callers who contradict each other, give up half-way, or come in crowds.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::{
+    Tested,
+    support::{black_hole, counts, manager, pair, soon, status_is},
+};
 use quicpool::{
     Config, ConnectError, ConnectionManager, ConnectionStatus, Identity, PeerAddr, PeerError,
-    Reason, SendError, TokioRuntime,
+    Reason, SendError,
 };
-use support::{black_hole, counts, manager, pair, soon, status_is};
 
 /// A manager whose dials fail soon, and a peer that never answers, and is in backoff.
 async fn in_backoff() -> (ConnectionManager, std::net::UdpSocket, PeerAddr) {
@@ -101,10 +102,9 @@ async fn an_unblocked_peer_is_sent_to_again() {
 #[tokio::test]
 async fn an_address_of_version_4_written_as_version_6_is_the_same_address() {
     for bind in ["127.0.0.1:0", "[::]:0"] {
-        let alice =
-            ConnectionManager::bind(TokioRuntime, bind, Identity::generate(), Config::default())
-                .await
-                .unwrap();
+        let alice = ConnectionManager::bind(Tested, bind, Identity::generate(), Config::default())
+            .await
+            .unwrap();
         let bob = manager(Config::default()).await;
         let port = bob.local_addr().port();
         let mapped = PeerAddr::new(
@@ -124,10 +124,14 @@ async fn a_dial_that_waits_is_called_off_with_its_last_address() {
     let alice = manager(config).await;
     let (_socket, nobody) = black_hole();
     let (_socket, nowhere) = black_hole();
-    alice.add_address(nobody).unwrap();
+    let to_nobody = alice.peer(nobody).unwrap();
+    let (_, mut events) = alice.subscribe();
+    let first = tokio::spawn(async move { to_nobody.connect().await });
+    status_is(&mut events, nobody.id, ConnectionStatus::Connecting).await;
+
     let to_nowhere = alice.peer(nowhere).unwrap();
-    let (first, connected, removed) = soon(async {
-        tokio::join!(alice.connect(nobody.id), to_nowhere.connect(), async {
+    let (connected, removed) = soon(async {
+        tokio::join!(to_nowhere.connect(), async {
             tokio::task::yield_now().await;
             alice.remove_address(nowhere)
         })
@@ -141,7 +145,7 @@ async fn a_dial_that_waits_is_called_off_with_its_last_address() {
         ),
         "{connected:?}"
     );
-    // Its turn has come meanwhile.
+    let first = soon(first).await.unwrap();
     assert!(
         matches!(
             first,

@@ -1,20 +1,21 @@
 //! Failures of the socket and of other peers that the event loop must survive or tell.
 
-mod support;
-
 use std::time::Duration;
 
+use quicpool_conformance::seam::{Fault, Faults, FaultyRuntime};
+
+use crate::support::{black_hole, fill, manager, pair, small_queues, soon};
 use quicpool::{
     CloseReason, Closed, Config, ConnectError, ConnectionManager, ConnectionStatus, Error, Event,
     EventsError, FlushError, Identity, PeerAddr, PeerError, SendError, TrySendError,
-    runtime::Direction,
 };
-use support::{black_hole, faulty::FaultyRuntime, fill, manager, pair, small_queues, soon};
 
-async fn faulty_manager(runtime: &FaultyRuntime, config: Config) -> ConnectionManager {
-    ConnectionManager::bind(runtime.clone(), "127.0.0.1:0", Identity::generate(), config)
-        .await
-        .expect("loopback can be bound")
+/// A manager whose socket fails on demand.
+async fn faulty_manager(config: Config) -> (ConnectionManager, Faults) {
+    let runtime = FaultyRuntime::new(crate::Tested);
+    let faults = runtime.faults().clone();
+    let bound = ConnectionManager::bind(runtime, "127.0.0.1:0", Identity::generate(), config);
+    (bound.await.expect("loopback can be bound"), faults)
 }
 
 #[tokio::test]
@@ -68,21 +69,20 @@ async fn failure_18_passing_socket_errors_are_counted_and_survived() {
         libc::EPERM,
         libc::EMSGSIZE,
     ];
-    let runtime = FaultyRuntime::default();
-    let alice = faulty_manager(&runtime, Config::default()).await;
+    let (alice, faults) = faulty_manager(Config::default()).await;
     let bob = manager(Config::default()).await;
     let to_bob = alice.peer(bob.peer_addr()).unwrap();
     soon(to_bob.connect()).await.unwrap();
 
     for code in CODES {
-        runtime.fail(Direction::Read, [code; 3]);
+        faults.on_receive([Fault::Error(code); 3]);
         // One only: each costs the packets that it hits, and their repetition takes time.
-        runtime.fail(Direction::Write, [code]);
+        faults.on_send([Fault::Error(code)]);
         soon(to_bob.send([0])).await.unwrap();
         soon(bob.recv()).await.unwrap();
         soon(to_bob.flush()).await.unwrap();
     }
-    assert_eq!(runtime.left(), 0);
+    assert_eq!(faults.left(), 0);
     let metrics = alice.socket_metrics();
     assert_eq!(metrics.receive_errors, 3 * CODES.len() as u64);
     assert_eq!(metrics.send_errors, CODES.len() as u64);
@@ -90,10 +90,9 @@ async fn failure_18_passing_socket_errors_are_counted_and_survived() {
 
 #[tokio::test]
 async fn failure_18_a_storm_of_receive_errors_passes() {
-    let runtime = FaultyRuntime::default();
-    let alice = faulty_manager(&runtime, Config::default()).await;
+    let (alice, faults) = faulty_manager(Config::default()).await;
     let bob = manager(Config::default()).await;
-    runtime.fail(Direction::Read, [libc::ECONNREFUSED; 2_000]);
+    faults.on_receive([Fault::Error(libc::ECONNREFUSED); 2_000]);
     soon(alice.peer(bob.peer_addr()).unwrap().send("through"))
         .await
         .unwrap();
@@ -117,8 +116,7 @@ async fn failure_18_an_address_of_the_wrong_kind_hurts_only_its_peer() {
 
 #[tokio::test]
 async fn failure_25_a_fatal_error_is_told_to_every_caller() {
-    let runtime = FaultyRuntime::default();
-    let alice = faulty_manager(&runtime, small_queues()).await;
+    let (alice, faults) = faulty_manager(small_queues()).await;
     let bob = manager(small_queues()).await;
     let to_bob = alice.peer(bob.peer_addr()).unwrap();
     fill(&alice, bob.id(), &[0; 512]).await;
@@ -134,7 +132,7 @@ async fn failure_25_a_fatal_error_is_told_to_every_caller() {
             to_nobody.connect(),
             async {
                 tokio::time::sleep(Duration::from_millis(50)).await;
-                runtime.break_socket(libc::EBADF);
+                faults.break_socket(libc::EBADF);
                 // The socket is touched when the loop wakes up.
                 to_bob.metrics().await
             },
@@ -165,12 +163,11 @@ async fn failure_25_a_fatal_error_is_told_to_every_caller() {
 
 #[tokio::test]
 async fn failure_25_a_loop_that_panics_does_not_die_in_silence() {
-    let runtime = FaultyRuntime::default();
-    let alice = faulty_manager(&runtime, Config::default()).await;
+    let (alice, faults) = faulty_manager(Config::default()).await;
     let (received, ()) = soon(async {
         tokio::join!(alice.recv(), async {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            runtime.panic();
+            faults.panic();
             // Wakes the loop.
             let _ = alice.block(Identity::generate().peer_id()).await;
         })

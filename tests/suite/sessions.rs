@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use quicpool::{
-    Config, ConnectionManager, Event, Events, EventsError, Identity, PeerId, TokioRuntime,
-    Undeliverable,
+    Config, ConnectionManager, Event, Events, EventsError, Identity, PeerId, Undeliverable,
 };
 
-use crate::support::{black_hole, counts, event_where, manager, soon};
+use crate::{
+    Tested,
+    support::{black_hole, counts, event_where, manager, soon},
+};
 
 /// Two managers, each with messages of the other that it has received and not taken: three of the
 /// first, two of the second.
@@ -89,7 +91,7 @@ async fn a_restart_of_a_peer_is_told_with_what_it_may_have_lost() {
     let seed = *Identity::generate().seed();
     let bind = |addr: String| {
         let identity = Identity::from_seed(&seed);
-        ConnectionManager::bind(TokioRuntime, addr, identity, Config::default())
+        ConnectionManager::bind(Tested, addr, identity, Config::default())
     };
     let bob = bind("127.0.0.1:0".to_owned()).await.unwrap();
     let to_bob = alice.peer(bob.peer_addr()).unwrap();
@@ -127,7 +129,7 @@ async fn of_two_processes_with_one_identity_the_earlier_is_told() {
     let seed = *Identity::generate().seed();
     let bind = || {
         let identity = Identity::from_seed(&seed);
-        ConnectionManager::bind(TokioRuntime, "127.0.0.1:0", identity, Config::default())
+        ConnectionManager::bind(Tested, "127.0.0.1:0", identity, Config::default())
     };
     let earlier = bind().await.unwrap();
     let (_, mut events) = earlier.subscribe();

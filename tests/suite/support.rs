@@ -1,13 +1,11 @@
 //! What the loopback tests share: managers on loopback, and a bound on every wait.
 #![allow(dead_code, reason = "each test program uses a part")]
 
-pub(crate) mod faulty;
-
 use std::{future::Future, net::UdpSocket, time::Duration};
 
 use quicpool::{
     Config, ConnectionManager, ConnectionStatus, Counters, Event, Events, Identity, PeerAddr,
-    PeerId, TokioRuntime, TrySendError,
+    PeerId, TrySendError,
 };
 
 /// Longer than anything here takes, even on a busy machine.
@@ -15,7 +13,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A manager on a free port of loopback.
 pub(crate) async fn manager(config: Config) -> ConnectionManager {
-    ConnectionManager::bind(TokioRuntime, "127.0.0.1:0", Identity::generate(), config)
+    ConnectionManager::bind(crate::Tested, "127.0.0.1:0", Identity::generate(), config)
         .await
         .expect("loopback can be bound")
 }

@@ -117,12 +117,14 @@ async fn a_forgotten_peer_begins_anew() {
     for _ in 0..10 {
         to_bob.send("old").await.unwrap();
     }
-    soon(bob.recv()).await.unwrap();
-    soon(bob.forget(alice.id())).await.unwrap();
-    assert!(matches!(
-        soon(to_bob.flush()).await,
-        Err(FlushError::Undelivered(_))
-    ));
+    let (flushed, ()) = soon(async {
+        tokio::join!(to_bob.flush(), async {
+            bob.recv().await.unwrap();
+            bob.forget(alice.id()).await.unwrap();
+        })
+    })
+    .await;
+    assert!(matches!(flushed, Err(FlushError::Undelivered(_))));
     soon(to_bob.send("new")).await.unwrap();
     assert_eq!(soon(bob.recv()).await.unwrap().payload, "new");
     soon(to_bob.flush()).await.unwrap();

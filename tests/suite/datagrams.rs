@@ -1,11 +1,9 @@
 //! Datagrams between managers on real sockets.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{counts, manager, pair, soon};
 use quicpool::{CloseReason, Config, SendDatagramError};
-use support::{counts, manager, pair, soon};
 
 #[tokio::test]
 async fn a_datagram_arrives_and_is_answered() {

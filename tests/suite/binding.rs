@@ -1,14 +1,17 @@
 //! What can be bound, and where.
 
-use quicpool::{BindError, CloseReason, Config, ConnectionManager, Identity, TokioRuntime};
+use quicpool::{BindError, Config, ConnectionManager, Identity};
 
-use crate::support::{manager, soon};
+use crate::{
+    Tested,
+    support::{manager, soon},
+};
 
 #[tokio::test]
 async fn what_cannot_be_bound_is_an_error() {
     let alice = manager(Config::default()).await;
     let bind = |addr: String, config| async move {
-        ConnectionManager::bind(TokioRuntime, addr, Identity::generate(), config).await
+        ConnectionManager::bind(Tested, addr, Identity::generate(), config).await
     };
     let taken = bind(alice.local_addr().to_string(), Config::default()).await;
     assert!(matches!(taken, Err(BindError::Bind { addr, .. }) if addr == alice.local_addr()));
@@ -22,37 +25,11 @@ async fn what_cannot_be_bound_is_an_error() {
     assert_eq!(error.field(), "connections_max");
 }
 
-#[test]
-fn outside_of_its_runtime_bind_is_an_error() {
-    let bind = ConnectionManager::bind(
-        TokioRuntime,
-        "127.0.0.1:0",
-        Identity::generate(),
-        Config::default(),
-    );
-    let waker = std::task::Waker::noop();
-    let bound = std::pin::pin!(bind).poll(&mut std::task::Context::from_waker(waker));
-    assert!(matches!(
-        bound,
-        std::task::Poll::Ready(Err(BindError::Runtime(_)))
-    ));
-}
-
-#[test]
-fn a_runtime_that_stops_ends_every_wait() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let alice = runtime.block_on(manager(Config::default()));
-    drop(runtime);
-    let other = tokio::runtime::Runtime::new().unwrap();
-    let error = other.block_on(alice.recv()).unwrap_err();
-    assert!(matches!(error.reason, CloseReason::RuntimeStopped));
-}
-
 #[tokio::test]
 async fn one_socket_serves_both_versions_of_ip() {
     let alice = manager(Config::default()).await;
     let identity = Identity::generate();
-    let bound = ConnectionManager::bind(TokioRuntime, "[::]:0", identity, Config::default()).await;
+    let bound = ConnectionManager::bind(Tested, "[::]:0", identity, Config::default()).await;
     let bob = bound.unwrap();
     let port = bob.local_addr().port();
     let id = bob.id();
