@@ -18,6 +18,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Long enough for a loop to have done what there was, and to sleep.
 const UNTIL_ASLEEP: Duration = Duration::from_millis(150);
 
+/// Long enough for two loops to have nothing more to say to each other, come what may.
+const UNTIL_SILENT: Duration = Duration::from_millis(2_500);
+
+/// Before a loop that sleeps has a deadline of its own: keep-alives come every five seconds.
+const BEFORE_DEADLINES: Duration = Duration::from_secs(2);
+
 /// Two connected managers, one of them with faults on demand.
 struct Pair {
     faulty: ConnectionManager,
@@ -138,18 +144,29 @@ pub(super) async fn a_deadline_wakes_the_loop<R: Runtime + Clone>(runtime: R) ->
     let pair = Pair::new(runtime, config).await?;
     for round in 0..3 {
         sleep(UNTIL_ASLEEP).await;
-        pair.there(&[round]).await?;
+        at_once(pair.there(&[round])).await?;
     }
     pair.close().await
 }
 
 pub(super) async fn a_datagram_wakes_the_loop<R: Runtime + Clone>(runtime: R) -> Checked {
     let pair = Pair::new(runtime, Config::default()).await?;
+    // A loop that datagrams do not wake is awake for a while: what it sends is repeated, as the
+    // answers are not seen in time.
+    sleep(UNTIL_SILENT).await;
     for round in 0..3 {
+        at_once(pair.back(&[round])).await?;
         sleep(UNTIL_ASLEEP).await;
-        pair.back(&[round]).await?;
     }
     pair.close().await
+}
+
+/// What a loop does because it was woken, and not because it is awake for another reason.
+async fn at_once(exchange: impl Future<Output = Checked>) -> Checked {
+    match within(BEFORE_DEADLINES, exchange).await {
+        Some(checked) => checked,
+        None => broken("the message waits for a later deadline of the loop"),
+    }
 }
 
 async fn with_timing<R: Runtime + Clone>(runtime: R, timing: Timing) -> Checked {
@@ -158,7 +175,8 @@ async fn with_timing<R: Runtime + Clone>(runtime: R, timing: Timing) -> Checked 
     let pair = Pair::new(runtime, config).await?;
     pair.faults.set_timing(timing);
     for round in 0..5 {
-        pair.exchange(round).await?;
+        sleep(UNTIL_ASLEEP).await;
+        at_once(pair.exchange(round)).await?;
     }
     pair.close().await
 }
@@ -168,7 +186,7 @@ pub(super) async fn late_timers_lose_nothing<R: Runtime + Clone>(runtime: R) -> 
 }
 
 pub(super) async fn early_timers_do_no_harm<R: Runtime + Clone>(runtime: R) -> Checked {
-    with_timing(runtime, Timing::Early(Duration::from_millis(20))).await
+    with_timing(runtime, Timing::Early(Duration::from_millis(60))).await
 }
 
 pub(super) async fn spurious_wakes_do_no_harm<R: Runtime + Clone>(runtime: R) -> Checked {
@@ -246,8 +264,9 @@ pub(super) async fn refused_sends_lose_nothing<R: Runtime + Clone>(runtime: R) -
 pub(super) async fn failed_receives_lose_nothing<R: Runtime + Clone>(runtime: R) -> Checked {
     let pair = Pair::new(runtime, Config::default()).await?;
     for (round, code) in (0..).zip(PASSING) {
+        sleep(UNTIL_ASLEEP).await;
         pair.faults.on_receive([Fault::Error(code); 40]);
-        pair.exchange(round).await?;
+        pair.back(&[round]).await?;
     }
     used_up(&pair).await?;
     let errors = pair.faulty.socket_metrics().receive_errors;
