@@ -29,7 +29,10 @@
 //!
 //! # Features
 //!
-//! - `tokio` (default): [`TokioRuntime`].
+//! - `tokio` (default): `TokioRuntime`.
+//! - `async-std`: `AsyncStdRuntime`. async-std is no longer developed
+//!   ([RUSTSEC-2025-0052](https://rustsec.org/advisories/RUSTSEC-2025-0052)).
+//! - `smol`: `SmolRuntime`.
 //! - `ring` (default) or `aws-lc-rs`: who does the cryptography of TLS. The latter adds
 //!   post-quantum key exchange.
 //!
@@ -37,9 +40,17 @@
 //!
 //! Every decision is taken by a pure machine without clock, socket or thread, in [`machine`]. The
 //! handle is one way to drive it.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "async-std")]
+#[cfg_attr(docsrs, doc(cfg(feature = "async-std")))]
+pub use quicpool_async_std::AsyncStdRuntime;
+#[cfg(feature = "smol")]
+#[cfg_attr(docsrs, doc(cfg(feature = "smol")))]
+pub use quicpool_async_std::SmolRuntime;
 pub use quicpool_core as machine;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "ring", feature = "aws-lc-rs"))))]
 pub use quicpool_core::Identity;
 pub use quicpool_core::{
     Accept, Backoff, Config, ConfigError, ConnectionStatus, Counters, Credentials, Event,
@@ -53,8 +64,10 @@ pub use quicpool_driver::{
     SocketMetrics, TrySendError, runtime,
 };
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "ring", feature = "aws-lc-rs"))))]
 pub use quicpool_driver::{Damage, IdentityFile, IdentityFileError};
 #[cfg(feature = "tokio")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 pub use quicpool_tokio::TokioRuntime;
 
 /// The programs in the README are tested as those in the documentation are.

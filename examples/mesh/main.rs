@@ -6,6 +6,7 @@
 mod ledger;
 mod node;
 mod report;
+mod runtime;
 
 use std::{
     collections::BTreeMap,
@@ -26,6 +27,7 @@ use ledger::Header;
 use node::{Life, Node, Plan};
 use quicpool::{ConnectionManager, Identity};
 use report::Report;
+use runtime::Runtime;
 
 /// How long the crashed peer stays away.
 const ABSENCE: Duration = Duration::from_secs(2);
@@ -57,20 +59,18 @@ struct Args {
     /// Crash one peer when a third of the messages are through, and start it again after 2 s
     #[arg(long)]
     chaos: bool,
-    /// Print one JSON object instead of a table
+    /// What the peers run on: tokio, async-std, smol, as far as they are compiled in; of several,
+    /// separated by commas, one after the other
+    #[arg(long, default_value = "tokio", value_delimiter = ',')]
+    runtime: Vec<Runtime>,
+    /// Print one JSON object for each runtime instead of a table
     #[arg(long)]
     json: bool,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args = Args::parse();
-    let outcome = match run(&args).await {
-        Ok(Outcome::Done(report)) => print(&args, &report),
-        Ok(Outcome::Interrupted) => Ok(ExitCode::from(INTERRUPTED)),
-        Err(error) => Err(error),
-    };
-    match outcome {
+    match run_all(&Args::parse()).await {
         Ok(code) => code,
         Err(error) => {
             eprintln!("mesh: {error}");
@@ -79,16 +79,38 @@ async fn main() -> ExitCode {
     }
 }
 
+/// Runs on one runtime after the other, as long as every message is accounted for.
+async fn run_all(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    let mut rates = Vec::new();
+    for &runtime in &args.runtime {
+        let Outcome::Done(report) = run(args, runtime).await? else {
+            return Ok(ExitCode::from(INTERRUPTED));
+        };
+        print(args, &report)?;
+        if !report.is_clean() {
+            return Ok(ExitCode::FAILURE);
+        }
+        rates.push((runtime, report.messages_per_second()));
+    }
+    if let [(first, rate), others @ ..] = &rates[..]
+        && !args.json
+    {
+        for (other, other_rate) in others {
+            println!("{other} at {:.2} of {first}", other_rate / rate);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Not by `println!`: a full disk or a reader that has left is no reason to panic.
-fn print(args: &Args, report: &Report) -> Result<ExitCode, Box<dyn Error>> {
+fn print(args: &Args, report: &Report) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if args.json {
         writeln!(out, "{}", report.json())?;
     } else {
         writeln!(out, "{report}")?;
     }
-    out.flush()?;
-    Ok(report.exit_code())
+    out.flush()
 }
 
 /// How a run ended.
@@ -98,8 +120,8 @@ enum Outcome {
     Interrupted,
 }
 
-async fn run(args: &Args) -> Result<Outcome, Box<dyn Error>> {
-    let mut mesh = Mesh::bind(args).await?;
+async fn run(args: &Args, runtime: Runtime) -> Result<Outcome, Box<dyn Error>> {
+    let mut mesh = Mesh::bind(args, runtime).await?;
     let bar = progress_bar(args.messages);
     let interrupted = tokio::select! {
         ended = mesh.run(&bar) => ended.map(|()| false)?,
@@ -135,8 +157,9 @@ enum Chaos {
 
 impl Mesh {
     /// Binds every peer, and lets them all begin.
-    async fn bind(args: &Args) -> Result<Self, Box<dyn Error>> {
+    async fn bind(args: &Args, runtime: Runtime) -> Result<Self, Box<dyn Error>> {
         let mut plan = Plan {
+            runtime,
             size: usize::try_from(args.size)?,
             pairs: usize::try_from(args.peers * (args.peers - 1))?,
             connections_max: args.connections_max,
@@ -151,7 +174,7 @@ impl Mesh {
         let mut managers = Vec::new();
         for seed in &seeds {
             let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-            let manager = Node::bind(plan.config(), seed, any_port).await?;
+            let manager = Node::bind(&plan, seed, any_port).await?;
             plan.everyone.push(manager.peer_addr());
             managers.push(manager);
         }
@@ -245,8 +268,7 @@ impl Mesh {
             }
         }
         let addr = self.plan.everyone[place].addr;
-        let manager: ConnectionManager =
-            Node::bind(self.plan.config(), &self.seeds[place], addr).await?;
+        let manager: ConnectionManager = Node::bind(&self.plan, &self.seeds[place], addr).await?;
         self.nodes
             .push(Node::start(&self.plan, manager, 1, &quotas)?);
         Ok(())
@@ -279,7 +301,13 @@ impl Mesh {
             lives.push((place, node.finish(&self.plan).await?));
         }
         lives.sort_by_key(|(place, _)| *place);
-        Ok(Report::new(args, elapsed, self.memory_peak, &lives))
+        Ok(Report::new(
+            args,
+            self.plan.runtime,
+            elapsed,
+            self.memory_peak,
+            &lives,
+        ))
     }
 }
 

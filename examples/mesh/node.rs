@@ -14,11 +14,14 @@ use std::{
 use hdrhistogram::Histogram;
 use quicpool::{
     Config, ConnectionManager, ConnectionStatus, Event, Events, EventsError, FlushError, Identity,
-    NetworkMetrics, Peer, PeerAddr, PeerError, PeerId, SendError, TokioRuntime,
+    NetworkMetrics, Peer, PeerAddr, PeerError, PeerId, SendError,
 };
 use tokio::task::JoinHandle;
 
-use crate::ledger::{Arrived, Header, Sent};
+use crate::{
+    ledger::{Arrived, Header, Sent},
+    runtime::Runtime,
+};
 
 /// Bytes that wait in all outboxes together. Little, so that latency is that of the network and not
 /// of the queues.
@@ -30,6 +33,8 @@ const OUTBOX_BYTES_MIN: usize = 128 * 1024;
 /// What all peers know.
 #[derive(Debug)]
 pub(crate) struct Plan {
+    /// What the peers run on.
+    pub(crate) runtime: Runtime,
     /// Bytes of a message.
     pub(crate) size: usize,
     /// Pairs of a sender and a receiver.
@@ -101,11 +106,12 @@ pub(crate) struct Happened {
 impl Node {
     /// Binds a peer that does nothing yet.
     pub(crate) async fn bind(
-        config: Config,
+        plan: &Plan,
         seed: &[u8; 32],
         addr: SocketAddr,
     ) -> Result<ConnectionManager, quicpool::BindError> {
-        ConnectionManager::bind(TokioRuntime, addr, Identity::from_seed(seed), config).await
+        let identity = Identity::from_seed(seed);
+        plan.runtime.bind(addr, identity, plan.config()).await
     }
 
     /// Begins to receive, and to send to each receiver as many messages as `quotas` says.
