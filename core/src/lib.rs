@@ -102,6 +102,7 @@
 //! is no `Identity`, and [`Credentials`] come from elsewhere, as in the simulator.
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+mod address;
 mod config;
 mod credentials;
 mod error;

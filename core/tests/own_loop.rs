@@ -6,12 +6,15 @@ use std::{
 };
 
 use quicpool_core::{
-    Action, Config, Datagram, Event, Identity, Incarnation, Manager, PeerAddr, PeerId,
+    Action, Config, ConnectionStatus, Datagram, Event, Identity, Incarnation, Manager, PeerAddr,
+    PeerError, PeerId,
 };
 
 struct Node {
     manager: Manager,
     address: SocketAddr,
+    /// What others receive from: another name of `address` if it is mapped.
+    seen_as: SocketAddr,
     events: Vec<Event>,
 }
 
@@ -30,9 +33,11 @@ impl Node {
             now,
         )
         .expect("the defaults are in range");
+        let address = SocketAddr::from(([127, 0, 0, number], 4433));
         Self {
             manager,
-            address: SocketAddr::from(([127, 0, 0, number], 4433)),
+            address,
+            seen_as: address,
             events: Vec::new(),
         }
     }
@@ -51,13 +56,10 @@ impl Node {
             match action {
                 Action::Notify(event) => self.events.push(event),
                 Action::Transmit(transmit) => {
-                    let size = transmit.segment_size.unwrap_or(transmit.size);
-                    for payload in buf[..transmit.size].chunks(size) {
+                    for payload in transmit.datagrams(&buf) {
                         let datagram = Datagram {
-                            remote: self.address,
-                            local_ip: None,
                             ecn: transmit.ecn,
-                            payload: payload.into(),
+                            ..Datagram::new(self.seen_as, payload)
                         };
                         other.manager.handle_datagram(now, datagram);
                     }
@@ -109,7 +111,7 @@ fn messages_travel_between_two_machines() {
     let mut received = Vec::new();
     let start = now;
     run(&mut now, &mut alice, &mut bob, |_, bob| {
-        bob.manager.status(from) == Some(quicpool_core::ConnectionStatus::Connected)
+        bob.manager.status(from) == Some(ConnectionStatus::Connected)
     });
     let mut flushed = false;
     while !flushed {
@@ -136,6 +138,40 @@ fn messages_travel_between_two_machines() {
         .collect();
     assert_eq!(numbers, (0..1_000).collect::<Vec<_>>());
     assert!(now - start < Duration::from_secs(1));
+}
+
+/// What a socket bound to `[::]` receives from IPv4 has a mapped address.
+#[test]
+fn a_mapped_address_and_the_plain_one_are_one_peer() {
+    let mapped = |number| {
+        format!("[::ffff:127.0.0.{number}]:4433")
+            .parse()
+            .expect("an address")
+    };
+    let mut now = epoch();
+    let (mut alice, mut bob) = (Node::new(1, now), Node::new(2, now));
+    (alice.seen_as, bob.seen_as) = (mapped(1), mapped(2));
+    let to = bob.manager.local_id();
+    for peer in [PeerAddr::new(to, mapped(2)), bob.peer_addr()] {
+        alice.manager.add_address(now, peer).expect("a peer");
+    }
+    alice
+        .manager
+        .send(now, to, b"hello")
+        .expect("there is room");
+    run(&mut now, &mut alice, &mut bob, |alice, _| {
+        alice.manager.status(to) == Some(ConnectionStatus::Connected)
+    });
+    assert_eq!(alice.manager.metrics(now).counters.dials, 1);
+    let known = |alice: &Node| alice.manager.explain(now, to).map(|told| told.to_string());
+    assert!(known(&alice).is_some_and(|told| !told.contains("::ffff")));
+
+    alice
+        .manager
+        .remove_address(now, PeerAddr::new(to, mapped(2)));
+    alice.manager.disconnect(now, to);
+    let error = alice.manager.connect(now, to);
+    assert_eq!(error, Err(PeerError::NoAddress(to)));
 }
 
 #[expect(

@@ -4,7 +4,7 @@ use std::{
     io,
     net::{SocketAddr, ToSocketAddrs, UdpSocket},
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::SystemTime,
 };
 
 use quicpool_core::{Config, Credentials, Incarnation, Manager, PeerAddr};
@@ -37,7 +37,8 @@ pub(crate) fn bind<R: Runtime>(
     let id = credentials.local_id();
     let shared = Arc::new(Shared::new(PeerAddr::new(id, addr), &config));
     let seed = random()?;
-    let core = Manager::new(config, credentials, incarnation()?, *seed, runtime.now())?;
+    let incarnation = Incarnation::new(SystemTime::now(), &seed);
+    let core = Manager::new(config, credentials, incarnation, *seed, runtime.now())?;
     let io = UdpIo::new(socket, state, addr);
     let runtime = Arc::new(runtime);
     let task = EventLoop::new(Arc::clone(&runtime), io, core, Arc::clone(&shared));
@@ -72,18 +73,6 @@ fn bind_socket(addr: SocketAddr) -> io::Result<UdpSocket> {
         .and_then(|()| socket.set_send_buffer_size(SOCKET_BUFFER_BYTES));
     debug!(?enlarged, "asked for larger socket buffers");
     Ok(socket.into())
-}
-
-/// Which run of the process this is. A clock before 1970 counts as 1970: the order of two runs is
-/// only asked for when both are alive.
-fn incarnation() -> Result<Incarnation, BindError> {
-    let started = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Ok(Incarnation {
-        started_ms: u64::try_from(started.as_millis()).unwrap_or(u64::MAX),
-        random: u64::from_le_bytes(*random()?),
-    })
 }
 
 fn random<const LEN: usize>() -> Result<Zeroizing<[u8; LEN]>, BindError> {

@@ -24,16 +24,9 @@ const BURST_BYTES: usize = 64 * 1024;
 pub(crate) struct UdpIo<S> {
     socket: S,
     state: UdpSocketState,
-    family: Family,
+    local: SocketAddr,
     buffer: Vec<u8>,
     bursts: [RecvMeta; BURSTS],
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Family {
-    V4,
-    /// Addresses of version 4 are written as version 6 towards the socket.
-    V6,
 }
 
 /// The outcome of an operation that did not fail for good.
@@ -52,11 +45,7 @@ impl<S: Socket> UdpIo<S> {
         Self {
             socket,
             state,
-            family: if local.is_ipv4() {
-                Family::V4
-            } else {
-                Family::V6
-            },
+            local,
             // Zeroed by the operating system, page by page as they are first used.
             buffer: vec![0; BURSTS * BURST_BYTES],
             bursts: [RecvMeta::default(); BURSTS],
@@ -115,8 +104,8 @@ impl<S: Socket> UdpIo<S> {
                 rest = Some(payload.split_off(stride));
             }
             Some(Datagram {
-                remote: canonical(meta.addr),
-                local_ip: meta.dst_ip.map(|ip| ip.to_canonical()),
+                remote: meta.addr,
+                local_ip: meta.dst_ip,
                 ecn: meta.ecn.and_then(|ecn| EcnCodepoint::from_bits(ecn as u8)),
                 payload,
             })
@@ -131,13 +120,13 @@ impl<S: Socket> UdpIo<S> {
         bytes: &[u8],
     ) -> io::Result<Outcome<()>> {
         let transmit = quinn_udp::Transmit {
-            destination: self.family.destination(transmit.destination),
+            destination: transmit.destination_from(self.local),
             ecn: transmit
                 .ecn
                 .and_then(|ecn| quinn_udp::EcnCodepoint::from_bits(ecn as u8)),
             contents: &bytes[..transmit.size],
             segment_size: transmit.segment_size,
-            src_ip: transmit.src_ip.map(|ip| self.family.source(ip)),
+            src_ip: transmit.src_ip.map(|ip| self.source(ip)),
         };
         loop {
             let sent = self.socket.try_io(Direction::Write, |socket| {
@@ -155,34 +144,13 @@ impl<S: Socket> UdpIo<S> {
             }
         }
     }
-}
 
-impl Family {
-    fn destination(self, to: SocketAddr) -> SocketAddr {
-        match (self, to) {
-            (Self::V6, SocketAddr::V4(v4)) => {
-                SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port())
-            }
-            (Self::V4 | Self::V6, _) => to,
+    /// A local address as the socket wants it: one of IPv6 has mapped addresses for IPv4.
+    fn source(&self, ip: IpAddr) -> IpAddr {
+        match (self.local, ip) {
+            (SocketAddr::V6(_), IpAddr::V4(v4)) => v4.to_ipv6_mapped().into(),
+            (SocketAddr::V4(_) | SocketAddr::V6(_), _) => ip,
         }
-    }
-
-    fn source(self, from: IpAddr) -> IpAddr {
-        match (self, from) {
-            (Self::V6, IpAddr::V4(v4)) => v4.to_ipv6_mapped().into(),
-            (Self::V4 | Self::V6, _) => from,
-        }
-    }
-}
-
-/// The core knows one name for each address, whatever the socket's family.
-pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
-    match addr {
-        SocketAddr::V4(_) => addr,
-        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
-            Some(v4) => SocketAddr::new(v4.into(), v6.port()),
-            None => addr,
-        },
     }
 }
 
@@ -281,14 +249,5 @@ mod tests {
             assert!(!passes(&error), "{error}");
             assert!(!concerns_destination(&error), "{error}");
         }
-    }
-
-    #[test]
-    fn a_socket_of_version_6_sees_version_4_as_it_wants_it() {
-        let plain: SocketAddr = ([192, 0, 2, 1], 4_433).into();
-        let mapped = Family::V6.destination(plain);
-        assert_eq!(mapped.to_string(), "[::ffff:192.0.2.1]:4433");
-        assert_eq!(canonical(mapped), plain);
-        assert_eq!(Family::V4.destination(plain), plain);
     }
 }

@@ -18,7 +18,6 @@ use crate::{
         BindError, CloseReason, Closed, ConnectError, FlushError, Rejected, SendError, TrySendError,
     },
     events::{Events, Hub},
-    io::canonical,
     metrics::SocketMetrics,
     order::Order,
     peer::{Peer, PeerRef},
@@ -143,7 +142,7 @@ impl ConnectionManager {
         let PeerRef { id, addr } = peer.into();
         let peer = self.handle_to(id)?;
         if let Some(PeerAddr { addr, .. }) = addr {
-            self.post_known(&peer, Order::AddAddress(canonical(addr)))?;
+            self.post_known(&peer, Order::AddAddress(addr))?;
         }
         Ok(peer)
     }
@@ -165,7 +164,7 @@ impl ConnectionManager {
     /// As [`peer`](Self::peer).
     pub fn remove_address(&self, peer: PeerAddr) -> Result<(), PeerError> {
         let handle = self.handle_to(peer.id)?;
-        self.post_known(&handle, Order::RemoveAddress(canonical(peer.addr)))
+        self.post_known(&handle, Order::RemoveAddress(peer.addr))
     }
 
     /// Sends a message to a peer that is known: see [`Peer::send`]. Cancel safe as that is.

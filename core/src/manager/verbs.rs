@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     Event, Message, OpenBatch, PeerAddr, PeerError, PeerId, Reason, SendError, Undeliverable,
+    address,
     peer::{
         PeerKey,
         links::Dialling,
@@ -18,6 +19,7 @@ use crate::{
 
 impl Manager {
     /// Adds an address to a peer, which becomes known if it is not; known addresses are kept once.
+    /// An IPv4-mapped address (RFC 4291 section 2.5.5.2) is the IPv4 address.
     ///
     /// # Errors
     ///
@@ -33,8 +35,9 @@ impl Manager {
             return Err(PeerError::Blocked(peer.id));
         }
         known.standing = Standing::Added;
-        if !known.addresses.contains(&peer.addr) {
-            known.addresses.push(peer.addr);
+        let addr = address::canonical(peer.addr);
+        if !known.addresses.contains(&addr) {
+            known.addresses.push(addr);
         }
         self.refresh(now, key);
         Ok(())
@@ -48,7 +51,8 @@ impl Manager {
             .key(peer.id)
             .and_then(|key| self.peers.get_mut(key))
         {
-            known.addresses.retain(|address| *address != peer.addr);
+            let addr = address::canonical(peer.addr);
+            known.addresses.retain(|kept| *kept != addr);
             let waits = matches!(known.links.dialling(), Dialling::Waiting { .. });
             if known.addresses.is_empty() && waits {
                 // Its place in the row is void: there is nowhere to dial.
