@@ -6,8 +6,8 @@ use std::{
 };
 
 use quicpool_core::{
-    Action, Config, ConnectionStatus, Datagram, Event, Identity, Incarnation, Manager, PeerAddr,
-    PeerError, PeerId,
+    Action, Config, ConnectionStatus, Datagram, Event, Identity, Incarnation, Manager, OpenBatch,
+    PeerAddr, PeerError, PeerId, SendError,
 };
 
 struct Node {
@@ -138,6 +138,59 @@ fn messages_travel_between_two_machines() {
         .collect();
     assert_eq!(numbers, (0..1_000).collect::<Vec<_>>());
     assert!(now - start < Duration::from_secs(1));
+}
+
+#[test]
+fn many_messages_are_accepted_in_order_up_to_the_first_that_does_not_fit() {
+    let mut now = epoch();
+    let (mut alice, mut bob) = (Node::new(1, now), Node::new(2, now));
+    let (from, to) = (alice.manager.local_id(), bob.manager.local_id());
+    let none: [&[u8]; 0] = [];
+    assert_eq!(alice.manager.send_many(now, to, &none), Ok(0));
+    let unknown = alice.manager.send_many(now, to, &["to a stranger"]);
+    assert_eq!(unknown, Err(PeerError::NoAddress(to).into()));
+
+    alice
+        .manager
+        .add_address(now, bob.peer_addr())
+        .expect("a peer");
+    let too_large = vec![0; Config::default().message_bytes_max + 1];
+    let mixed: [&[u8]; 4] = [b"one", b"two", &too_large, b"not reached"];
+    assert_eq!(alice.manager.send_many(now, to, &mixed), Ok(2));
+    let (size, max) = (too_large.len(), too_large.len() - 1);
+    let refused = alice.manager.send_many(now, to, &mixed[2..]);
+    assert_eq!(refused, Err(SendError::TooLarge { size, max }));
+    assert_eq!(alice.manager.send_many(now, to, &["three"]), Ok(1));
+
+    let mut received = Vec::new();
+    run(&mut now, &mut alice, &mut bob, |_, bob| {
+        bob.events.contains(&Event::Readable { peer: from })
+    });
+    bob.manager.receive(now, from, usize::MAX, &mut received);
+    let payloads: Vec<_> = received
+        .into_iter()
+        .map(|message| message.payload)
+        .collect();
+    assert_eq!(payloads, ["one", "two", "three"]);
+}
+
+#[test]
+fn many_messages_fill_an_outbox_and_no_more() {
+    let now = epoch();
+    let (mut alice, bob) = (Node::new(1, now), Node::new(2, now));
+    let to = bob.manager.local_id();
+    alice
+        .manager
+        .add_address(now, bob.peer_addr())
+        .expect("a peer");
+    let room = alice.manager.room(to);
+    let messages = vec![[0; 1_000]; 10_000];
+    let sent = alice.manager.send_many(now, to, &messages);
+    let fit = room / OpenBatch::cost(1_000);
+    assert_eq!(sent, Ok(fit));
+    assert_eq!(alice.manager.room(to), room - fit * OpenBatch::cost(1_000));
+    let more = alice.manager.send_many(now, to, &messages);
+    assert_eq!(more, Err(SendError::Full));
 }
 
 /// What a socket bound to `[::]` receives from IPv4 has a mapped address.

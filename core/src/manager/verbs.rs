@@ -198,6 +198,73 @@ impl Manager {
         Ok(())
     }
 
+    /// Queues messages as [`send`](Self::send) does one after the other, up to the first that is not
+    /// accepted, and returns their number. What `send` looks up and derives for each message is done
+    /// once for all of them.
+    ///
+    /// ```
+    /// # use quicpool_core::{Config, Identity, Incarnation, Manager, PeerAddr, SendError};
+    /// # let now = std::time::Instant::now();
+    /// # let credentials = Identity::generate().credentials();
+    /// # let incarnation = Incarnation { started_ms: 0, random: 1 };
+    /// # let mut manager = Manager::new(Config::default(), credentials, incarnation, [1; 32], now)?;
+    /// # let bob = Identity::generate().peer_id();
+    /// # manager.add_address(now, PeerAddr::new(bob, "192.0.2.1:4433".parse()?))?;
+    /// let messages = vec![[7; 1_024]; 10_000];
+    /// let sent = manager.send_many(now, bob, &messages)?; // as many as the outbox has room for
+    /// assert_eq!(manager.send_many(now, bob, &messages[sent..]), Err(SendError::Full));
+    /// # assert_eq!(sent, Config::default().outbox_bytes_max / 1_026);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The one of the first message, if that is not accepted: see [`SendError`]. State is unchanged.
+    pub fn send_many(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        messages: &[impl AsRef<[u8]>],
+    ) -> Result<usize, SendError> {
+        let Some((first, others)) = messages.split_first() else {
+            return Ok(0);
+        };
+        let key = self.accept(now, peer, first.as_ref())?;
+        self.refresh(now, key);
+        let others = self.accept_alike(now, key, others);
+        if others > 0 {
+            self.accepted(now, key, others as u64);
+            self.refresh(now, key);
+        }
+        Ok(1 + others)
+    }
+
+    /// Accepts messages to a peer that has just accepted one, within the room that is there now.
+    fn accept_alike(&mut self, now: Instant, key: PeerKey, messages: &[impl AsRef<[u8]>]) -> usize {
+        let known = self
+            .peers
+            .get(key)
+            .filter(|known| self.verdict_of(known).is_ok());
+        let Some((max, mut room)) = known.map(|known| {
+            let max = known.message_bytes_max(&self.config);
+            (max, self.room_of(known))
+        }) else {
+            return 0;
+        };
+        let Some(known) = self.peers.get_mut(key) else {
+            return 0;
+        };
+        for (count, message) in messages.iter().map(AsRef::as_ref).enumerate() {
+            let cost = OpenBatch::cost(message.len());
+            if message.len() > max || cost > room {
+                return count;
+            }
+            known.session.outbox.accept(now, message);
+            room -= cost;
+        }
+        messages.len()
+    }
+
     /// Like [`send`](Self::send), and lets the message's batch leave at once.
     ///
     /// # Errors
