@@ -166,6 +166,59 @@ fn the_readme_shows_the_register() {
     assert!(test.trim().lines().count() < 20, "{test}");
 }
 
+/// The event loop in the README and in the documentation of the machine.
+const EVENT_LOOP: &str = include_str!("../examples/event_loop_std.rs");
+
+/// What the example imports for its peers, and the event loop does not need.
+const OF_THE_PEERS: [&str; 3] = [
+    "    collections::BTreeMap,\n",
+    "    sync::atomic::{AtomicBool, Ordering},\n",
+    "    thread,\n",
+];
+
+#[test]
+fn the_documents_show_the_event_loop() {
+    let begin = EVENT_LOOP.find("use std::{").expect("it begins so");
+    let end = EVENT_LOOP.find("\nconst PEERS").expect("it ends so");
+    let shown = OF_THE_PEERS
+        .iter()
+        .fold(EVENT_LOOP[begin..end].to_owned(), |shown, import| {
+            assert!(shown.contains(import), "{import}");
+            shown.replace(import, "")
+        });
+    let readme = include_str!("../README.md");
+    let block = format!("```rust\n{shown}```\n");
+    assert!(readme.contains(&block), "README.md should contain: {block}");
+
+    let lines = shown
+        .lines()
+        .map(|line| format!("//! {line}").trim_end().to_owned() + "\n");
+    let block = lines
+        .collect::<String>()
+        .replace("quicpool::machine", "quicpool_core");
+    let rustdoc = include_str!("../core/src/lib.rs");
+    assert!(
+        rustdoc.contains(&block),
+        "core/src/lib.rs should contain: {block}"
+    );
+}
+
+#[test]
+fn event_loops_end_well() {
+    for (name, last) in [
+        ("event_loop_std", "8 peers in "),
+        ("event_loop_mio", "16000 answers to 16 peers in "),
+    ] {
+        let output = example(name)
+            .output()
+            .expect("the example is built with the tests");
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{name}: {output:?}");
+        let tail = stdout.lines().last().unwrap_or_default();
+        assert!(tail.starts_with(last), "{name}: {stdout}");
+    }
+}
+
 #[test]
 fn a_simulated_application_runs_the_seeds_that_the_environment_names() {
     for (variable, value, runs) in [

@@ -18,7 +18,7 @@ use std::{
 
 use quicpool_async_std::SmolRuntime;
 use quicpool_conformance::{
-    Verdict,
+    Outcome,
     seam::{Rule, rules},
 };
 use quicpool_core::{Datagram, Transmit};
@@ -137,7 +137,7 @@ fn each_rule_is_broken_by_an_adapter_that_is() {
     let kept: Vec<_> = checks
         .into_iter()
         .filter_map(|(name, flaw, check)| match check.join() {
-            Ok(Verdict::Broken(why)) => {
+            Ok(Outcome::Broken(why)) => {
                 println!("{name} by {flaw:?}: {why}");
                 None
             }

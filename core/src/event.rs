@@ -1,11 +1,13 @@
 //! What the machine says: events for the application, packets for the network.
 
-use std::{fmt, net::IpAddr, net::SocketAddr, ops::Range, time::Duration, time::Instant};
+use std::{
+    fmt, net::IpAddr, net::SocketAddr, ops::Range, slice::Chunks, time::Duration, time::Instant,
+};
 
 use bytes::{Bytes, BytesMut};
 pub use quinn_proto::EcnCodepoint;
 
-use crate::{Health, HealthReason, PeerId};
+use crate::{Health, HealthReason, PeerId, address};
 
 /// One thing for the driver to do.
 #[derive(Debug)]
@@ -31,6 +33,23 @@ pub struct Transmit {
     pub src_ip: Option<IpAddr>,
 }
 
+impl Transmit {
+    /// The bytes of each datagram, in the order to send them: for a socket that does not split them
+    /// by itself. `buf` is the buffer of the [`poll_action`](crate::Manager::poll_action) that gave
+    /// the transmit.
+    pub fn datagrams<'a>(&self, buf: &'a [u8]) -> Chunks<'a, u8> {
+        let longest = self.segment_size.unwrap_or(self.size);
+        buf[..self.size].chunks(longest.max(1))
+    }
+
+    /// The receiver as a socket that is bound to `local` names it: one of IPv6 reaches IPv4 by
+    /// mapped addresses (RFC 4291 section 2.5.5.2), which some systems insist on.
+    #[must_use]
+    pub fn destination_from(&self, local: SocketAddr) -> SocketAddr {
+        address::mapped_for(local, self.destination)
+    }
+}
+
 /// A datagram that has arrived.
 #[derive(Debug)]
 pub struct Datagram {
@@ -42,6 +61,18 @@ pub struct Datagram {
     pub ecn: Option<EcnCodepoint>,
     /// Its bytes.
     pub payload: BytesMut,
+}
+
+impl Datagram {
+    /// A datagram of which no more is known than its sender and its bytes, which are copied.
+    pub fn new(remote: SocketAddr, payload: &[u8]) -> Self {
+        Self {
+            remote,
+            local_ip: None,
+            ecn: None,
+            payload: payload.into(),
+        }
+    }
 }
 
 /// A message, or a datagram, that a peer has sent us.
@@ -386,4 +417,31 @@ pub enum DeadlineReason {
     Room,
     /// `close` reaches `close_timeout`.
     Close,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transmit_is_cut_into_datagrams_of_one_size_and_a_rest() {
+        let transmit = |size, segment_size| Transmit {
+            destination: SocketAddr::from(([10, 0, 0, 1], 1)),
+            ecn: None,
+            size,
+            segment_size,
+            src_ip: None,
+        };
+        let lens = |size, segment_size| {
+            let transmit = transmit(size, segment_size);
+            transmit
+                .datagrams(&[0; 9])
+                .map(<[u8]>::len)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(lens(7, Some(3)), [3, 3, 1]);
+        assert_eq!(lens(6, Some(3)), [3, 3]);
+        assert_eq!(lens(7, None), [7]);
+        assert_eq!(lens(0, None), []);
+    }
 }

@@ -14,7 +14,7 @@
 //!   messages that other threads have gathered in an [`OpenBatch`], and
 //!   [`handle_staged_datagrams`](Manager::handle_staged_datagrams).
 //! - **Verbs** of the application: [`add_address`](Manager::add_address),
-//!   [`connect`](Manager::connect), [`send`](Manager::send), [`flush`](Manager::flush),
+//!   [`connect`](Manager::connect), [`send`](Manager::send), [`send_many`](Manager::send_many), [`flush`](Manager::flush),
 //!   [`receive`](Manager::receive), [`send_datagram`](Manager::send_datagram),
 //!   [`receive_datagrams`](Manager::receive_datagrams), [`disconnect`](Manager::disconnect), [`block`](Manager::block),
 //!   [`close`](Manager::close), and their kin.
@@ -26,9 +26,124 @@
 //!
 //! # What the driver does
 //!
-//! Again and again: pass on what has come, drain [`poll_action`](Manager::poll_action) until it has
-//! nothing, wait until [`poll_timeout`](Manager::poll_timeout) or the next fact, and call
-//! [`handle_timeout`](Manager::handle_timeout) when it is time.
+//! Again and again: pass on what has come, let the application act, drain
+//! [`poll_action`](Manager::poll_action) until it has nothing, wait until
+//! [`poll_timeout`](Manager::poll_timeout) or the next fact, and call
+//! [`handle_timeout`](Manager::handle_timeout) when it is time. With a socket of the standard library:
+//!
+//! ```
+//! use std::{
+//!     io::{self, ErrorKind},
+//!     net::{SocketAddr, ToSocketAddrs, UdpSocket},
+//!     time::{Duration, Instant, SystemTime},
+//! };
+//!
+//! use quicpool_core::{
+//!     Action, Config, Datagram, Event, Identity, Incarnation, Manager, Message, PeerAddr,
+//! };
+//!
+//! /// Receive errors in a row after which the socket counts as broken: peers cause single ones (ICMP).
+//! const RECEIVE_ERRORS_MAX: u32 = 32;
+//!
+//! /// The shortest wait for a datagram: the standard library takes zero for an error.
+//! const WAIT_MIN: Duration = Duration::from_micros(1);
+//!
+//! /// A machine and its socket.
+//! pub struct EventLoop {
+//!     /// The machine, for what is to be done before the loop runs.
+//!     pub manager: Manager,
+//!     /// Datagrams that the system refused to send.
+//!     pub refused: u64,
+//!     socket: UdpSocket,
+//!     local: SocketAddr,
+//! }
+//!
+//! impl EventLoop {
+//!     /// Binds a socket, and makes a machine for this run of the process.
+//!     pub fn bind(at: impl ToSocketAddrs, identity: &Identity, config: Config) -> io::Result<Self> {
+//!         let socket = UdpSocket::bind(at)?;
+//!         let local = socket.local_addr()?;
+//!         let mut seed = [0; 32];
+//!         getrandom::fill(&mut seed)?;
+//!         let run = Incarnation::new(SystemTime::now(), &seed);
+//!         let manager = Manager::new(config, identity.credentials(), run, seed, Instant::now());
+//!         Ok(Self {
+//!             manager: manager.map_err(io::Error::other)?,
+//!             refused: 0,
+//!             socket,
+//!             local,
+//!         })
+//!     }
+//!
+//!     /// Where others reach it.
+//!     pub fn peer_addr(&self) -> PeerAddr {
+//!         PeerAddr::new(self.manager.local_id(), self.local)
+//!     }
+//!
+//!     /// Runs until the machine has closed, and returns how many messages were not delivered.
+//!     ///
+//!     /// Each turn calls `app` with what has happened since the last one. It may send, connect and
+//!     /// close, and returns when it wants to be called again at the latest.
+//!     pub fn run(
+//!         &mut self,
+//!         mut app: impl FnMut(Instant, &mut Manager, &[Event], &[Message]) -> Option<Instant>,
+//!     ) -> io::Result<u64> {
+//!         let (mut packets, mut inbound, mut errors) = (Vec::new(), vec![0; 65_536], 0);
+//!         let (mut events, mut messages) = (Vec::new(), Vec::new());
+//!         loop {
+//!             let now = Instant::now();
+//!             self.manager.handle_timeout(now);
+//!             let wake = app(now, &mut self.manager, &events, &messages);
+//!             events.clear();
+//!             messages.clear();
+//!             while let Some(action) = self.manager.poll_action(now, &mut packets) {
+//!                 match action {
+//!                     Action::Notify(Event::Readable { peer }) => {
+//!                         self.manager.receive(now, peer, usize::MAX, &mut messages);
+//!                     }
+//!                     Action::Notify(event) => events.push(event),
+//!                     Action::Transmit(transmit) => {
+//!                         let to = transmit.destination_from(self.local);
+//!                         for datagram in transmit.datagrams(&packets) {
+//!                             // An error concerns this destination: it has no route, or no port, or a
+//!                             // firewall. A socket that is broken fails to receive, too.
+//!                             self.refused += u64::from(self.socket.send_to(datagram, to).is_err());
+//!                         }
+//!                     }
+//!                 }
+//!             }
+//!             if let Some(Event::Closed { undelivered }) = events.last() {
+//!                 return Ok(*undelivered);
+//!             }
+//!             if !events.is_empty() || !messages.is_empty() {
+//!                 continue; // for the application
+//!             }
+//!             let due = self.manager.poll_timeout().map(|deadline| deadline.at);
+//!             let due = due.into_iter().chain(wake).min();
+//!             let wait = due.map(|due| due.saturating_duration_since(now).max(WAIT_MIN));
+//!             self.socket.set_read_timeout(wait)?;
+//!             match self.socket.recv_from(&mut inbound) {
+//!                 Ok((len, remote)) => {
+//!                     let datagram = Datagram::new(remote, &inbound[..len]);
+//!                     self.manager.handle_datagram(Instant::now(), datagram);
+//!                     errors = 0;
+//!                 }
+//!                 Err(error) if is_timeout(&error) => {}
+//!                 Err(_) if errors < RECEIVE_ERRORS_MAX => errors += 1,
+//!                 Err(error) => return Err(error),
+//!             }
+//!         }
+//!     }
+//! }
+//!
+//! /// Whether nothing has come in time; a signal counts as such.
+//! fn is_timeout(error: &io::Error) -> bool {
+//!     use ErrorKind::{Interrupted, TimedOut, WouldBlock};
+//!     matches!(error.kind(), WouldBlock | TimedOut | Interrupted)
+//! }
+//! ```
+//!
+//! Without sockets, as in a test that makes up its time:
 //!
 //! ```
 //! use quicpool_core::{Action, Config, Datagram, Event, Identity, Incarnation, Manager, PeerAddr};
@@ -54,10 +169,8 @@
 //!             match action {
 //!                 // This network is perfect: what one sends has reached the other.
 //!                 Action::Transmit(transmit) => {
-//!                     let size = transmit.segment_size.unwrap_or(transmit.size);
-//!                     for payload in packets[..transmit.size].chunks(size) {
-//!                         let (remote, payload) = (addresses[this], payload.into());
-//!                         let datagram = Datagram { remote, local_ip: None, ecn: None, payload };
+//!                     for payload in transmit.datagrams(&packets) {
+//!                         let datagram = Datagram::new(addresses[this], payload);
 //!                         machines[1 - this].handle_datagram(now, datagram);
 //!                     }
 //!                 }
@@ -102,6 +215,7 @@
 //! is no `Identity`, and [`Credentials`] come from elsewhere, as in the simulator.
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+mod address;
 mod config;
 mod credentials;
 mod error;

@@ -6,12 +6,15 @@ use std::{
 };
 
 use quicpool_core::{
-    Action, Config, Datagram, Event, Identity, Incarnation, Manager, PeerAddr, PeerId,
+    Action, Config, ConnectionStatus, Datagram, Event, Identity, Incarnation, Manager, OpenBatch,
+    PeerAddr, PeerError, PeerId, SendError,
 };
 
 struct Node {
     manager: Manager,
     address: SocketAddr,
+    /// What others receive from: another name of `address` if it is mapped.
+    seen_as: SocketAddr,
     events: Vec<Event>,
 }
 
@@ -30,9 +33,11 @@ impl Node {
             now,
         )
         .expect("the defaults are in range");
+        let address = SocketAddr::from(([127, 0, 0, number], 4433));
         Self {
             manager,
-            address: SocketAddr::from(([127, 0, 0, number], 4433)),
+            address,
+            seen_as: address,
             events: Vec::new(),
         }
     }
@@ -51,13 +56,10 @@ impl Node {
             match action {
                 Action::Notify(event) => self.events.push(event),
                 Action::Transmit(transmit) => {
-                    let size = transmit.segment_size.unwrap_or(transmit.size);
-                    for payload in buf[..transmit.size].chunks(size) {
+                    for payload in transmit.datagrams(&buf) {
                         let datagram = Datagram {
-                            remote: self.address,
-                            local_ip: None,
                             ecn: transmit.ecn,
-                            payload: payload.into(),
+                            ..Datagram::new(self.seen_as, payload)
                         };
                         other.manager.handle_datagram(now, datagram);
                     }
@@ -109,7 +111,7 @@ fn messages_travel_between_two_machines() {
     let mut received = Vec::new();
     let start = now;
     run(&mut now, &mut alice, &mut bob, |_, bob| {
-        bob.manager.status(from) == Some(quicpool_core::ConnectionStatus::Connected)
+        bob.manager.status(from) == Some(ConnectionStatus::Connected)
     });
     let mut flushed = false;
     while !flushed {
@@ -136,6 +138,93 @@ fn messages_travel_between_two_machines() {
         .collect();
     assert_eq!(numbers, (0..1_000).collect::<Vec<_>>());
     assert!(now - start < Duration::from_secs(1));
+}
+
+#[test]
+fn many_messages_are_accepted_in_order_up_to_the_first_that_does_not_fit() {
+    let mut now = epoch();
+    let (mut alice, mut bob) = (Node::new(1, now), Node::new(2, now));
+    let (from, to) = (alice.manager.local_id(), bob.manager.local_id());
+    let none: [&[u8]; 0] = [];
+    assert_eq!(alice.manager.send_many(now, to, &none), Ok(0));
+    let unknown = alice.manager.send_many(now, to, &["to a stranger"]);
+    assert_eq!(unknown, Err(PeerError::NoAddress(to).into()));
+
+    alice
+        .manager
+        .add_address(now, bob.peer_addr())
+        .expect("a peer");
+    let too_large = vec![0; Config::default().message_bytes_max + 1];
+    let mixed: [&[u8]; 4] = [b"one", b"two", &too_large, b"not reached"];
+    assert_eq!(alice.manager.send_many(now, to, &mixed), Ok(2));
+    let (size, max) = (too_large.len(), too_large.len() - 1);
+    let refused = alice.manager.send_many(now, to, &mixed[2..]);
+    assert_eq!(refused, Err(SendError::TooLarge { size, max }));
+    assert_eq!(alice.manager.send_many(now, to, &["three"]), Ok(1));
+
+    let mut received = Vec::new();
+    run(&mut now, &mut alice, &mut bob, |_, bob| {
+        bob.events.contains(&Event::Readable { peer: from })
+    });
+    bob.manager.receive(now, from, usize::MAX, &mut received);
+    let payloads: Vec<_> = received
+        .into_iter()
+        .map(|message| message.payload)
+        .collect();
+    assert_eq!(payloads, ["one", "two", "three"]);
+}
+
+#[test]
+fn many_messages_fill_an_outbox_and_no_more() {
+    let now = epoch();
+    let (mut alice, bob) = (Node::new(1, now), Node::new(2, now));
+    let to = bob.manager.local_id();
+    alice
+        .manager
+        .add_address(now, bob.peer_addr())
+        .expect("a peer");
+    let room = alice.manager.room(to);
+    let messages = vec![[0; 1_000]; 10_000];
+    let sent = alice.manager.send_many(now, to, &messages);
+    let fit = room / OpenBatch::cost(1_000);
+    assert_eq!(sent, Ok(fit));
+    assert_eq!(alice.manager.room(to), room - fit * OpenBatch::cost(1_000));
+    let more = alice.manager.send_many(now, to, &messages);
+    assert_eq!(more, Err(SendError::Full));
+}
+
+/// What a socket bound to `[::]` receives from IPv4 has a mapped address.
+#[test]
+fn a_mapped_address_and_the_plain_one_are_one_peer() {
+    let mapped = |number| {
+        format!("[::ffff:127.0.0.{number}]:4433")
+            .parse()
+            .expect("an address")
+    };
+    let mut now = epoch();
+    let (mut alice, mut bob) = (Node::new(1, now), Node::new(2, now));
+    (alice.seen_as, bob.seen_as) = (mapped(1), mapped(2));
+    let to = bob.manager.local_id();
+    for peer in [PeerAddr::new(to, mapped(2)), bob.peer_addr()] {
+        alice.manager.add_address(now, peer).expect("a peer");
+    }
+    alice
+        .manager
+        .send(now, to, b"hello")
+        .expect("there is room");
+    run(&mut now, &mut alice, &mut bob, |alice, _| {
+        alice.manager.status(to) == Some(ConnectionStatus::Connected)
+    });
+    assert_eq!(alice.manager.metrics(now).counters.dials, 1);
+    let known = |alice: &Node| alice.manager.explain(now, to).map(|told| told.to_string());
+    assert!(known(&alice).is_some_and(|told| !told.contains("::ffff")));
+
+    alice
+        .manager
+        .remove_address(now, PeerAddr::new(to, mapped(2)));
+    alice.manager.disconnect(now, to);
+    let error = alice.manager.connect(now, to);
+    assert_eq!(error, Err(PeerError::NoAddress(to)));
 }
 
 #[expect(

@@ -1,6 +1,6 @@
 //! From an address and a configuration to a running event loop.
 
-use std::{io, net::ToSocketAddrs, sync::Arc, time::UNIX_EPOCH};
+use std::{io, net::ToSocketAddrs, sync::Arc};
 
 use quicpool_core::{Config, Credentials, Incarnation, Manager, PeerAddr};
 use tracing::info;
@@ -29,7 +29,8 @@ pub(crate) fn bind<R: Runtime>(
     let (id, addr) = (credentials.local_id(), socket.local_addr());
     let clock = Clock::of(&runtime);
     let shared = Arc::new(Shared::new(PeerAddr::new(id, addr), &config, clock));
-    let (seed, incarnation) = (random(&*runtime)?, incarnation(&*runtime)?);
+    let seed = seed(&*runtime)?;
+    let incarnation = Incarnation::new(runtime.wall_clock(), &seed);
     let core = Manager::new(config, credentials, incarnation, *seed, runtime.now())?;
     let task = EventLoop::new(
         Arc::clone(&runtime),
@@ -57,21 +58,9 @@ fn bind_first<R: Runtime>(runtime: &R, addr: impl ToSocketAddrs) -> Result<R::So
     Err(failure)
 }
 
-/// Which run of the process this is. A clock before 1970 counts as 1970: the order of two runs is
-/// only asked for when both are alive.
-fn incarnation(runtime: &impl Runtime) -> Result<Incarnation, BindError> {
-    let started = runtime
-        .wall_clock()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Ok(Incarnation {
-        started_ms: u64::try_from(started.as_millis()).unwrap_or(u64::MAX),
-        random: u64::from_le_bytes(*random(runtime)?),
-    })
-}
-
-fn random<const LEN: usize>(runtime: &impl Runtime) -> Result<Zeroizing<[u8; LEN]>, BindError> {
-    let mut bytes = Zeroizing::new([0; LEN]);
+/// The seed of a machine.
+fn seed(runtime: &impl Runtime) -> Result<Zeroizing<[u8; 32]>, BindError> {
+    let mut bytes = Zeroizing::new([0; 32]);
     runtime
         .fill_random(&mut *bytes)
         .map_err(BindError::Entropy)?;

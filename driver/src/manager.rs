@@ -21,7 +21,7 @@ use crate::{
     metrics::SocketMetrics,
     order::Order,
     peer::{Peer, PeerRef},
-    runtime::{Runtime, canonical},
+    runtime::Runtime,
     shared::{Demand, End, Shared},
     staging::PeerShared,
 };
@@ -142,7 +142,7 @@ impl ConnectionManager {
         let PeerRef { id, addr } = peer.into();
         let peer = self.handle_to(id)?;
         if let Some(PeerAddr { addr, .. }) = addr {
-            self.post_known(&peer, Order::AddAddress(canonical(addr)))?;
+            self.post_known(&peer, Order::AddAddress(addr))?;
         }
         Ok(peer)
     }
@@ -164,7 +164,7 @@ impl ConnectionManager {
     /// As [`peer`](Self::peer).
     pub fn remove_address(&self, peer: PeerAddr) -> Result<(), PeerError> {
         let handle = self.handle_to(peer.id)?;
-        self.post_known(&handle, Order::RemoveAddress(canonical(peer.addr)))
+        self.post_known(&handle, Order::RemoveAddress(peer.addr))
     }
 
     /// Sends a message to a peer that is known: see [`Peer::send`]. Cancel safe as that is.

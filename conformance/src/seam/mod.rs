@@ -28,10 +28,10 @@ use std::{future::Future, pin::Pin};
 use quicpool_driver::runtime::Runtime;
 
 pub use self::faulty::{Fault, Faults, FaultyRuntime, FaultySocket, FaultyTimer, Timing};
-use crate::report::{Finding, Report, Verdict};
+use crate::{Line, Outcome, Report};
 
 /// A check under way.
-pub type Checking = Pin<Box<dyn Future<Output = Verdict>>>;
+pub type Checking = Pin<Box<dyn Future<Output = Outcome>>>;
 
 /// A rule for runtimes of type `R`.
 #[derive(Debug, Clone, Copy)]
@@ -52,18 +52,15 @@ impl<R> Rule<R> {
 
 /// Checks every rule, each in a context of its own that `block_on` makes.
 pub fn check<R: Runtime + Clone>(
-    subject: impl Into<String>,
+    name: &str,
     runtime: &R,
-    block_on: impl Fn(Checking) -> Verdict,
+    block_on: impl Fn(Checking) -> Outcome,
 ) -> Report {
-    let findings = rules::<R>().into_iter().map(|rule| Finding {
-        rule: rule.name,
-        verdict: block_on(rule.check(runtime.clone())),
-    });
-    Report {
-        subject: subject.into(),
-        findings: findings.collect(),
-    }
+    let line = |rule: Rule<R>| {
+        let outcome = block_on(rule.check(runtime.clone()));
+        Line::new(rule.name, rule.must, outcome)
+    };
+    Report::new(name, rules().into_iter().map(line).collect())
 }
 
 /// Checks the rule with this name; for [`seam_tests!`](crate::seam_tests).
@@ -74,14 +71,14 @@ pub fn check<R: Runtime + Clone>(
 pub fn assert_held<R: Runtime + Clone>(
     name: &str,
     runtime: R,
-    block_on: impl FnOnce(Checking) -> Verdict,
+    block_on: impl FnOnce(Checking) -> Outcome,
 ) {
     let rule = rules::<R>().into_iter().find(|rule| rule.name == name);
     let rule = rule.expect("invariant: the macro and the list have the same names");
     match block_on(rule.check(runtime)) {
-        Verdict::Held => {}
-        Verdict::NotApplicable(why) => println!("{name} does not apply: {why}"),
-        Verdict::Broken(why) => panic!("{name} is broken: {} But: {why}", rule.must),
+        Outcome::Held => {}
+        Outcome::NotApplicable(why) => println!("{name} does not apply: {why}"),
+        Outcome::Broken(why) => panic!("{name} is broken: {} But: {why}", rule.must),
     }
 }
 
@@ -103,7 +100,7 @@ fn ensure(holds: bool, why: impl FnOnce() -> String) -> Checked {
     if holds { Ok(()) } else { broken(why()) }
 }
 
-impl From<Checked> for Verdict {
+impl From<Checked> for Outcome {
     fn from(checked: Checked) -> Self {
         match checked {
             Ok(()) => Self::Held,

@@ -41,7 +41,7 @@ use self::{
 };
 use crate::{
     Action, Config, ConfigError, ConnectionStatus, Counters, Credentials, Datagram, Deadline,
-    DeadlineReason, Event, Health, Incarnation, PeerId, Reason, Transmit,
+    DeadlineReason, Event, Health, Incarnation, PeerId, Reason, Transmit, address,
     index::Deadlines,
     peer::{
         LinkId, PeerKey,
@@ -201,8 +201,12 @@ impl Manager {
     }
 
     /// A datagram has arrived. Bad bytes are counted, and never an error.
-    pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
+    ///
+    /// An IPv4-mapped address, which a socket bound to `[::]` gives, is the IPv4 address.
+    pub fn handle_datagram(&mut self, now: Instant, mut datagram: Datagram) {
         self.now = now;
+        datagram.remote = address::canonical(datagram.remote);
+        datagram.local_ip = datagram.local_ip.map(|ip| ip.to_canonical());
         self.admit(now, datagram);
     }
 

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     Event, Message, OpenBatch, PeerAddr, PeerError, PeerId, Reason, SendError, Undeliverable,
+    address,
     peer::{
         PeerKey,
         links::Dialling,
@@ -18,6 +19,7 @@ use crate::{
 
 impl Manager {
     /// Adds an address to a peer, which becomes known if it is not; known addresses are kept once.
+    /// An IPv4-mapped address (RFC 4291 section 2.5.5.2) is the IPv4 address.
     ///
     /// # Errors
     ///
@@ -33,8 +35,9 @@ impl Manager {
             return Err(PeerError::Blocked(peer.id));
         }
         known.standing = Standing::Added;
-        if !known.addresses.contains(&peer.addr) {
-            known.addresses.push(peer.addr);
+        let addr = address::canonical(peer.addr);
+        if !known.addresses.contains(&addr) {
+            known.addresses.push(addr);
         }
         self.refresh(now, key);
         Ok(())
@@ -48,7 +51,8 @@ impl Manager {
             .key(peer.id)
             .and_then(|key| self.peers.get_mut(key))
         {
-            known.addresses.retain(|address| *address != peer.addr);
+            let addr = address::canonical(peer.addr);
+            known.addresses.retain(|kept| *kept != addr);
             let waits = matches!(known.links.dialling(), Dialling::Waiting { .. });
             if known.addresses.is_empty() && waits {
                 // Its place in the row is void: there is nowhere to dial.
@@ -192,6 +196,73 @@ impl Manager {
         let key = self.accept(now, peer, message)?;
         self.refresh(now, key);
         Ok(())
+    }
+
+    /// Queues messages as [`send`](Self::send) does one after the other, up to the first that is not
+    /// accepted, and returns their number. What `send` looks up and derives for each message is done
+    /// once for all of them.
+    ///
+    /// ```
+    /// # use quicpool_core::{Config, Identity, Incarnation, Manager, PeerAddr, SendError};
+    /// # let now = std::time::Instant::now();
+    /// # let credentials = Identity::generate().credentials();
+    /// # let incarnation = Incarnation { started_ms: 0, random: 1 };
+    /// # let mut manager = Manager::new(Config::default(), credentials, incarnation, [1; 32], now)?;
+    /// # let bob = Identity::generate().peer_id();
+    /// # manager.add_address(now, PeerAddr::new(bob, "192.0.2.1:4433".parse()?))?;
+    /// let messages = vec![[7; 1_024]; 10_000];
+    /// let sent = manager.send_many(now, bob, &messages)?; // as many as the outbox has room for
+    /// assert_eq!(manager.send_many(now, bob, &messages[sent..]), Err(SendError::Full));
+    /// # assert_eq!(sent, Config::default().outbox_bytes_max / 1_026);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The one of the first message, if that is not accepted: see [`SendError`]. State is unchanged.
+    pub fn send_many(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        messages: &[impl AsRef<[u8]>],
+    ) -> Result<usize, SendError> {
+        let Some((first, others)) = messages.split_first() else {
+            return Ok(0);
+        };
+        let key = self.accept(now, peer, first.as_ref())?;
+        self.refresh(now, key);
+        let others = self.accept_alike(now, key, others);
+        if others > 0 {
+            self.accepted(now, key, others as u64);
+            self.refresh(now, key);
+        }
+        Ok(1 + others)
+    }
+
+    /// Accepts messages to a peer that has just accepted one, within the room that is there now.
+    fn accept_alike(&mut self, now: Instant, key: PeerKey, messages: &[impl AsRef<[u8]>]) -> usize {
+        let known = self
+            .peers
+            .get(key)
+            .filter(|known| self.verdict_of(known).is_ok());
+        let Some((max, mut room)) = known.map(|known| {
+            let max = known.message_bytes_max(&self.config);
+            (max, self.room_of(known))
+        }) else {
+            return 0;
+        };
+        let Some(known) = self.peers.get_mut(key) else {
+            return 0;
+        };
+        for (count, message) in messages.iter().map(AsRef::as_ref).enumerate() {
+            let cost = OpenBatch::cost(message.len());
+            if message.len() > max || cost > room {
+                return count;
+            }
+            known.session.outbox.accept(now, message);
+            room -= cost;
+        }
+        messages.len()
     }
 
     /// Like [`send`](Self::send), and lets the message's batch leave at once.

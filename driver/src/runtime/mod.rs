@@ -14,7 +14,7 @@ mod udp;
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
     time::{Instant, SystemTime},
@@ -112,8 +112,8 @@ pub trait Socket: Send + 'static {
 
     /// Receives some datagrams, passes each to `take`, and returns how many there were.
     ///
-    /// If it is pending, there were none, and the task of `cx` is woken once there are. The name of
-    /// an address is the canonical one: of version 4 if it is an IPv4 address mapped into IPv6.
+    /// If it is pending, there were none, and the task of `cx` is woken once there are. An address
+    /// may be an IPv4 address mapped into IPv6: the core has one name for both.
     ///
     /// # Errors
     ///
@@ -134,13 +134,4 @@ pub trait Timer: Send + 'static {
     /// Polls whether the timer has elapsed. If it is pending, the task of `cx` is woken when it
     /// does; a timer that was never set stays pending.
     fn poll_elapsed(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
-}
-
-/// The one name of an address: an IPv4 address mapped into IPv6 is an IPv4 address.
-pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
-    match addr.ip().to_canonical() {
-        IpAddr::V4(v4) => SocketAddr::new(v4.into(), addr.port()),
-        // With the scope id that it has.
-        IpAddr::V6(_) => addr,
-    }
 }

@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, Type};
 use tracing::debug;
 
 use super::{
-    Socket, SocketError, canonical,
+    Socket, SocketError,
     system::{Direction, Watched},
 };
 
@@ -107,27 +107,19 @@ impl<W: Watched> UdpSocket<W> {
                 rest = Some(payload.split_off(stride));
             }
             Some(Datagram {
-                remote: canonical(meta.addr),
-                local_ip: meta.dst_ip.map(|ip| ip.to_canonical()),
+                remote: meta.addr,
+                local_ip: meta.dst_ip,
                 ecn: meta.ecn.and_then(|ecn| EcnCodepoint::from_bits(ecn as u8)),
                 payload,
             })
         })
     }
 
-    /// The address as the socket wants it: one of version 6 takes all addresses as version 6.
-    fn native(&self, ip: IpAddr) -> IpAddr {
+    /// A local address as the socket wants it: one of IPv6 has mapped addresses for IPv4.
+    fn source(&self, ip: IpAddr) -> IpAddr {
         match (self.local, ip) {
             (SocketAddr::V6(_), IpAddr::V4(v4)) => v4.to_ipv6_mapped().into(),
             (SocketAddr::V4(_) | SocketAddr::V6(_), _) => ip,
-        }
-    }
-
-    /// The destination as the socket wants it. A scope id of version 6 stays.
-    fn native_destination(&self, addr: SocketAddr) -> SocketAddr {
-        match addr {
-            SocketAddr::V4(v4) => SocketAddr::new(self.native(addr.ip()), v4.port()),
-            SocketAddr::V6(_) => addr,
         }
     }
 }
@@ -148,13 +140,13 @@ impl<W: Watched> Socket for UdpSocket<W> {
         bytes: &[u8],
     ) -> Poll<io::Result<()>> {
         let transmit = quinn_udp::Transmit {
-            destination: self.native_destination(transmit.destination),
+            destination: transmit.destination_from(self.local),
             ecn: transmit
                 .ecn
                 .and_then(|ecn| quinn_udp::EcnCodepoint::from_bits(ecn as u8)),
             contents: &bytes[..transmit.size],
             segment_size: transmit.segment_size,
-            src_ip: transmit.src_ip.map(|ip| self.native(ip)),
+            src_ip: transmit.src_ip.map(|ip| self.source(ip)),
         };
         loop {
             let sent = self.watched.try_io(Direction::Write, |socket| {
@@ -182,47 +174,5 @@ impl<W: Watched> Socket for UdpSocket<W> {
         };
         let datagrams = (0..bursts).flat_map(|burst| self.datagrams(burst));
         Poll::Ready(Ok(datagrams.map(take).count()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A socket that is never asked.
-    struct Unasked;
-
-    impl Watched for Unasked {
-        fn poll_ready(&self, _: &mut Context<'_>, _: Direction) -> Poll<io::Result<()>> {
-            Poll::Pending
-        }
-
-        fn try_io<T>(
-            &self,
-            _: Direction,
-            _: impl FnOnce(UdpSockRef<'_>) -> io::Result<T>,
-        ) -> io::Result<T> {
-            Err(io::ErrorKind::WouldBlock.into())
-        }
-    }
-
-    fn socket(addr: &str) -> UdpSocket<Unasked> {
-        let socket = bind(addr.parse().unwrap()).unwrap();
-        UdpSocket::new(socket, |_| Ok(Unasked)).unwrap()
-    }
-
-    #[test]
-    fn a_socket_of_version_6_sees_version_4_as_it_wants_it() {
-        let plain: SocketAddr = ([192, 0, 2, 1], 4_433).into();
-        let mapped = socket("[::]:0").native_destination(plain);
-        assert_eq!(mapped.to_string(), "[::ffff:192.0.2.1]:4433");
-        assert_eq!(canonical(mapped), plain);
-        assert_eq!(socket("127.0.0.1:0").native_destination(plain), plain);
-    }
-
-    #[test]
-    fn the_scope_of_a_link_local_destination_stays() {
-        let scoped: SocketAddr = "[fe80::1%3]:4433".parse().unwrap();
-        assert_eq!(socket("[::]:0").native_destination(scoped), scoped);
     }
 }

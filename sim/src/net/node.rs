@@ -409,9 +409,7 @@ fn split<'a>(transmit: &Transmit, buf: &'a [u8]) -> impl Iterator<Item = Departu
         destination, ecn, ..
     } = transmit;
     assert!(transmit.size > 0, "a transmit without bytes");
-    let segment_size = transmit.segment_size.unwrap_or(transmit.size);
-    let segments = buf[..transmit.size].chunks(segment_size);
-    segments.map(move |segment| Departure {
+    transmit.datagrams(buf).map(move |segment| Departure {
         destination,
         ecn,
         payload: BytesMut::from(segment),

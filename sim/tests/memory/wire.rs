@@ -250,15 +250,7 @@ impl Wire {
                 continue;
             }
             node.within(|manager| {
-                manager.handle_datagram(
-                    now,
-                    Datagram {
-                        remote: flight.from,
-                        local_ip: None,
-                        ecn: None,
-                        payload: flight.bytes[..].into(),
-                    },
-                );
+                manager.handle_datagram(now, Datagram::new(flight.from, &flight.bytes));
             });
         }
     }
@@ -272,8 +264,7 @@ impl Wire {
                 Action::Notify(_) => {}
                 Action::Transmit(_) if node.is_cut => {}
                 Action::Transmit(transmit) => {
-                    let size = transmit.segment_size.unwrap_or(transmit.size);
-                    for bytes in buffer[..transmit.size].chunks(size) {
+                    for bytes in transmit.datagrams(buffer) {
                         self.flying.push_back(Flight {
                             at: now + LATENCY,
                             from: node.addr,
