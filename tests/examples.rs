@@ -267,6 +267,22 @@ fn a_mesh_accounts_for_every_message() {
 }
 
 #[test]
+fn a_mesh_names_the_runtimes_that_there_are() {
+    let refused = |runtime: &str| {
+        let output = example("mesh").args(["--runtime", runtime]).output();
+        let output = output.expect("the example is built with the tests");
+        assert_eq!(output.status.code(), Some(2), "{runtime}");
+        String::from_utf8(output.stderr).expect("it is text")
+    };
+    let unknown = refused("fibers");
+    assert!(unknown.contains("tokio, async-std, smol"), "{unknown}");
+    if !cfg!(feature = "smol") {
+        let missing = refused("smol");
+        assert!(missing.contains("--features smol"), "{missing}");
+    }
+}
+
+#[test]
 fn a_mesh_survives_a_crash() {
     let report = mesh(&["--messages", "20000", "--peers", "4", "--chaos"]);
     assert_eq!(report["messages_sent"], 20_000);
