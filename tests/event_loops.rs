@@ -1,12 +1,8 @@
 //! The event loops of the examples `event_loop_std` and `event_loop_mio` where the system is no help:
 //! sends that it refuses, a socket without room, addresses of two families.
 
-#[path = "../examples/event_loop_mio.rs"]
-#[expect(dead_code, unreachable_pub, reason = "it is a program of its own, too")]
-mod event_loop_mio;
-#[path = "../examples/event_loop_std.rs"]
-#[expect(dead_code, unreachable_pub, reason = "it is a program of its own, too")]
-mod event_loop_std;
+#[path = "support/loops.rs"]
+mod loops;
 
 use std::{
     io,
@@ -16,7 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quicpool::{Config, Event, Identity, Message, PeerAddr, machine::Manager};
+use loops::{Loop, event_loop_mio, event_loop_std};
+use quicpool::{Config, Identity, PeerAddr};
 
 /// Longer than anything here takes, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,49 +26,10 @@ const TURN: Duration = Duration::from_millis(1);
 /// The system refuses to send there: the socket did not ask for broadcast.
 const REFUSED: &str = "255.255.255.255:4433";
 
-/// What the two event loops have in common.
-trait Loop: Send + Sized + 'static {
-    fn bind(at: &str) -> Self;
-    fn peer_addr(&self) -> PeerAddr;
-    fn manager(&mut self) -> &mut Manager;
-    fn refused(&self) -> u64;
-    fn run<A>(&mut self, app: A) -> io::Result<u64>
-    where
-        A: FnMut(Instant, &mut Manager, &[Event], &[Message]) -> Option<Instant>;
+fn bind<L: Loop>(at: &str) -> L {
+    let at = at.parse().expect("an address");
+    L::bind(at, &Identity::generate(), Config::default()).expect("a free port")
 }
-
-macro_rules! is_a_loop {
-    ($event_loop:ty) => {
-        impl Loop for $event_loop {
-            fn bind(at: &str) -> Self {
-                let at: SocketAddr = at.parse().expect("an address");
-                Self::bind(at, &Identity::generate(), Config::default()).expect("a free port")
-            }
-
-            fn peer_addr(&self) -> PeerAddr {
-                self.peer_addr()
-            }
-
-            fn manager(&mut self) -> &mut Manager {
-                &mut self.manager
-            }
-
-            fn refused(&self) -> u64 {
-                self.refused
-            }
-
-            fn run<A>(&mut self, app: A) -> io::Result<u64>
-            where
-                A: FnMut(Instant, &mut Manager, &[Event], &[Message]) -> Option<Instant>,
-            {
-                self.run(app)
-            }
-        }
-    };
-}
-
-is_a_loop!(event_loop_std::EventLoop);
-is_a_loop!(event_loop_mio::EventLoop);
 
 /// Sends numbers from one loop to another, and returns how many sends the system refused.
 fn exchange<L: Loop>(mut from: L, mut to: L, at: SocketAddr) -> u64 {
@@ -118,13 +76,13 @@ fn exchange<L: Loop>(mut from: L, mut to: L, at: SocketAddr) -> u64 {
 }
 
 fn a_refused_send_ends_no_loop<L: Loop>() {
-    let (from, to) = (L::bind("0.0.0.0:0"), L::bind("127.0.0.1:0"));
+    let (from, to) = (bind::<L>("0.0.0.0:0"), bind::<L>("127.0.0.1:0"));
     let at = to.peer_addr().addr;
     assert!(exchange(from, to, at) > 0, "the system refuses broadcasts");
 }
 
 fn one_socket_speaks_both_versions<L: Loop>() {
-    let (from, to) = (L::bind("[::]:0"), L::bind("[::]:0"));
+    let (from, to) = (bind::<L>("[::]:0"), bind::<L>("[::]:0"));
     let port = to.peer_addr().addr.port();
     exchange(from, to, SocketAddr::from(([127, 0, 0, 1], port)));
 }
@@ -162,9 +120,9 @@ fn send_seldom(socket: &mio::net::UdpSocket, bytes: &[u8], to: SocketAddr) -> io
 
 #[test]
 fn what_would_block_is_kept_and_sent_first() {
-    let mut from = <event_loop_mio::EventLoop as Loop>::bind("127.0.0.1:0");
+    let mut from = bind::<event_loop_mio::EventLoop>("127.0.0.1:0");
     from.send_to = send_seldom;
-    let to = <event_loop_mio::EventLoop as Loop>::bind("127.0.0.1:0");
+    let to = bind::<event_loop_mio::EventLoop>("127.0.0.1:0");
     let at = to.peer_addr().addr;
     let start = Instant::now();
     exchange(from, to, at);
