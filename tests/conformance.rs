@@ -5,12 +5,12 @@ mod loops;
 #[path = "support/managed.rs"]
 mod managed;
 
-use std::{future::Future, sync::Arc};
+use std::{env, future::Future, process, sync::Arc};
 
 use loops::{LoopProgram, event_loop_mio, event_loop_std};
 use managed::{Blocking, Managed};
 use quicpool::TokioRuntime;
-use quicpool_conformance::wire::{Program, check};
+use quicpool_conformance::wire::{Command, Program, check};
 
 /// Tokio with one thread that runs what is spawned.
 #[derive(Clone)]
@@ -56,4 +56,14 @@ fn the_event_loop_over_std_keeps_every_rule() {
 #[test]
 fn the_event_loop_over_mio_keeps_every_rule() {
     keeps_every_rule("mio", LoopProgram::<event_loop_mio::EventLoop>::new);
+}
+
+#[test]
+fn a_program_in_a_process_of_its_own_keeps_every_rule() {
+    // Cargo puts examples beside the directory of this program.
+    let mut path = env::current_exe().expect("this program has a path");
+    path.pop();
+    path.pop();
+    let child = path.join("examples").join("wire_child");
+    keeps_every_rule("child", || Command::new(process::Command::new(&child)));
 }

@@ -24,7 +24,11 @@
 //! println!("{report}");
 //! assert!(report.is_kept());
 //! ```
+//!
+//! A program in another language is a child process that reads commands and writes answers, a line
+//! each: [`Command`].
 
+mod command;
 mod dice;
 mod end;
 mod path;
@@ -38,6 +42,7 @@ use std::{fmt, time::Duration};
 
 use quicpool_core::{PeerAddr, PeerId};
 
+pub use command::Command;
 pub use report::{Line, Outcome, Report, Table};
 pub use rules::{Rule, rules};
 
