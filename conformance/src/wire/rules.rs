@@ -420,20 +420,20 @@ fn closed_port(trial: &mut Trial<'_>) -> Result<(), Failure> {
     let socket = UdpSocket::bind("127.0.0.1:0").map_err(Failure::wrong)?;
     let closed = socket.local_addr().map_err(Failure::wrong)?;
     drop(socket);
-    beside_nobody(trial, closed)
+    beside_absent(trial, closed)
 }
 
 fn refused_send(trial: &mut Trial<'_>) -> Result<(), Failure> {
     // Sockets may not broadcast unless they ask for it.
-    beside_nobody(trial, SocketAddr::from(([255, 255, 255, 255], 4_433)))
+    beside_absent(trial, SocketAddr::from(([255, 255, 255, 255], 4_433)))
 }
 
 /// Messages pass while another peer is sent to that is not there.
-fn beside_nobody(trial: &mut Trial<'_>, at: SocketAddr) -> Result<(), Failure> {
+fn beside_absent(trial: &mut Trial<'_>, at: SocketAddr) -> Result<(), Failure> {
     let (program, end) = meet(trial)?;
     let absent = PeerAddr::new(trial.end()?.addr.id, at);
     let start = Instant::now();
-    trial.program.send(absent, b"to nobody")?;
+    trial.program.send(absent, b"to none")?;
     exchange_with(trial, program, &end, &[SMALL; 3])?;
     // A second round, when what the system has to say of the first has been said.
     thread::sleep(Duration::from_millis(50));

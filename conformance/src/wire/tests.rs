@@ -38,7 +38,7 @@ enum Fault {
     /// Refuses peers that dial it.
     TurnsAway,
     /// Sends only to peers that it has heard.
-    DialsNobody,
+    DialsNone,
     /// Begins anew when a connection is there.
     BeginsAnew,
     /// Sends by datagrams once there is a connection.
@@ -230,7 +230,7 @@ impl Program for Faulty {
         match self.fault {
             Fault::Truncates => self.pass_on(to, &message[..message.len().min(65_535)]),
             Fault::Drops if self.sent.is_multiple_of(1_000) => Ok(()),
-            Fault::DialsNobody if self.end()?.seen().of(to.id).is_empty() => Ok(()),
+            Fault::DialsNone if self.end()?.seen().of(to.id).is_empty() => Ok(()),
             Fault::SendsOnce => self.send_once(to, message),
             Fault::Doubles if fiftieth => {
                 self.pass_on(to, message)?;
@@ -310,7 +310,7 @@ const BROKEN: [(&str, Fault); 19] = [
     ("many", Fault::Drops),
     ("senders", Fault::MixesUp),
     ("is-dialled", Fault::TurnsAway),
-    ("dials", Fault::DialsNobody),
+    ("dials", Fault::DialsNone),
     ("both-dial", Fault::BeginsAnew),
     ("loss", Fault::SendsOnce),
     ("duplication", Fault::Doubles),

@@ -10,7 +10,7 @@ use quicpool_core::{PeerAddr, PeerId};
 use super::{Failure, Identity, Program, Settings, dice::Dice, end::End};
 
 /// Longer than anything takes that goes well: a silence, a backoff of the first failure and a handshake.
-pub(super) const PATIENCE: Duration = Duration::from_secs(8);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long to look out for a message that is one too many.
 const AFTERMATH: Duration = Duration::from_millis(30);
