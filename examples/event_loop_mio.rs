@@ -178,8 +178,11 @@ impl EventLoop {
 }
 
 const CLIENTS: usize = 16;
-const QUESTIONS: usize = 1_000;
+const QUESTIONS: usize = 50_000;
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// How soon Ctrl-C has an effect on clients, which have no waker.
+const LOOK_AT_CTRL_C: Duration = Duration::from_millis(100);
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
@@ -193,6 +196,7 @@ fn main() -> io::Result<()> {
             .expect("the server's poll lives as long as this");
     };
     ctrlc::set_handler(interrupt).map_err(io::Error::other)?;
+    println!("{CLIENTS} peers ask for {QUESTIONS} answers each; Ctrl-C ends them early");
     let start = Instant::now();
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| thread::spawn(move || ask(addr)))
@@ -239,19 +243,22 @@ fn ask(server: PeerAddr) -> io::Result<usize> {
             );
             echoes += 1;
         }
-        let is_over = |event: &Event| {
-            matches!(
-                event,
-                Event::StatusChanged {
-                    reason: Reason::Goodbye,
-                    ..
-                }
-            )
-        };
-        if echoes == QUESTIONS || events.iter().any(is_over) {
+        if echoes == QUESTIONS {
             manager.close(now);
+        } else if events.iter().any(is_goodbye) || INTERRUPTED.load(Ordering::Relaxed) {
+            manager.abort(now); // nothing more will be answered
         }
-        None
+        Some(now + LOOK_AT_CTRL_C)
     })?;
     Ok(echoes)
+}
+
+fn is_goodbye(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::StatusChanged {
+            reason: Reason::Goodbye,
+            ..
+        }
+    )
 }

@@ -115,7 +115,7 @@ fn is_timeout(error: &io::Error) -> bool {
 }
 
 const PEERS: usize = 8;
-const MESSAGES: usize = 2_000;
+const MESSAGES: usize = 5_000;
 
 /// How soon Ctrl-C has an effect.
 const LOOK_AT_CTRL_C: Duration = Duration::from_millis(100);
@@ -128,6 +128,7 @@ fn main() -> io::Result<()> {
     let bind = |_| EventLoop::bind("127.0.0.1:0", &Identity::generate(), Config::default());
     let loops = (0..PEERS).map(bind).collect::<io::Result<Vec<_>>>()?;
     let all: Vec<_> = loops.iter().map(EventLoop::peer_addr).collect();
+    println!("{PEERS} peers send {MESSAGES} messages to each other; Ctrl-C ends them early");
     let start = Instant::now();
     thread::scope(|scope| {
         let exchange = |node| scope.spawn(|| exchange(node, &all));
