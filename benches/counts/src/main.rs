@@ -66,7 +66,7 @@ const WORKS: [Work; 8] = [
     },
     Work {
         name: "drain-10000-idle",
-        unit: "drain",
+        unit: "message",
         times: idle::TIMES,
         run: idle::run,
     },
