@@ -102,6 +102,9 @@
 //! is no `Identity`, and [`Credentials`] come from elsewhere, as in the simulator.
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+#[cfg(feature = "bench-internals")]
+#[doc(hidden)]
+pub mod bench_internals;
 mod config;
 mod credentials;
 mod error;

@@ -11,8 +11,8 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Amount {
     pub(crate) count: u64,
-    len: usize,
-    per_turn: usize,
+    pub(crate) len: usize,
+    pub(crate) per_turn: usize,
 }
 
 /// Messages for which the cost of each one counts.
@@ -34,16 +34,22 @@ const TOKEN: u64 = 7;
 
 /// Moves that many messages from one machine to another over a connection that is there.
 pub(crate) fn run(amount: Amount, sealing: Sealing) {
-    let mut config = Config::default();
-    config.sealing = sealing;
-    let mut wire = Wire::connected_pair(Sessions::Tls, &config);
+    let mut wire = connected_pair(sealing);
     counted(&mut || transfer(&mut wire, amount));
     let count = usize::try_from(amount.count).expect("invariant: it fits");
     assert_eq!(wire.nodes[1].received, count);
     assert_eq!(wire.nodes[1].received_bytes, count * amount.len);
 }
 
-fn transfer(wire: &mut Wire, amount: Amount) {
+/// Two machines that may send.
+pub(crate) fn connected_pair(sealing: Sealing) -> Wire {
+    let mut config = Config::default();
+    config.sealing = sealing;
+    Wire::connected_pair(Sessions::Tls, &config)
+}
+
+/// Sends messages from the first node to the second, until all are taken.
+pub(crate) fn transfer(wire: &mut Wire, amount: Amount) {
     let message = vec![7; amount.len];
     let to = wire.id(1);
     let mut left = amount.count;
@@ -57,6 +63,7 @@ fn transfer(wire: &mut Wire, amount: Amount) {
         wire.turn();
     }
     let now = wire.now;
+    wire.nodes[0].flushed = false;
     let flushing = wire.nodes[0].manager.flush(now, to, TOKEN);
     flushing.expect("invariant: the peer is known");
     wire.run_until("all is taken", |wire| wire.nodes[0].flushed);
