@@ -23,7 +23,7 @@ use crate::{
     },
     wire::{
         frame::LineId,
-        record::{HEADER_LEN, Header, Messages, RecordReader, validate},
+        record::{Header, Messages, RecordReader, validate},
         seal::{RecordKey, TAG_LEN},
     },
 };
@@ -121,9 +121,6 @@ pub fn read(record: &[u8], piece: usize) -> usize {
     assert_eq!(valid, Ok(()), "the record is well-formed");
     Messages::new(Bytes::from(body)).map(black_box).count()
 }
-
-/// The length of a record's header, in bytes.
-pub const RECORD_HEADER_LEN: usize = HEADER_LEN;
 
 /// An index of deadlines.
 pub struct Timers {
