@@ -216,6 +216,9 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod address;
+#[cfg(feature = "bench-internals")]
+#[doc(hidden)]
+pub mod bench_internals;
 mod config;
 mod credentials;
 mod error;

@@ -4,14 +4,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    env,
+    ops::Range,
     time::Duration,
 };
 
 use quicpool_core::{Config, ConnectionStatus::Connected, ConnectionStatus::Connecting};
 use quicpool_sim::{BlackHole, Burst, Faults, Net, NodeId, Path, ms, secs};
 
-/// Worlds.
-const SEEDS: std::ops::Range<u64> = 0..48;
+/// Worlds, unless the environment asks for others: `SIM_SEEDS=1500`, or `SIM_SEEDS=100..200`.
+const SEEDS: Range<u64> = 0..48;
 
 /// What happens in each.
 const STEPS: usize = 120;
@@ -26,7 +28,7 @@ const CALM: Duration = secs(400);
 
 #[test]
 fn after_a_storm_both_ends_agree() {
-    for seed in SEEDS {
+    for seed in seeds() {
         let mut storm = Storm::new(seed);
         for _ in 0..STEPS {
             storm.step();
@@ -38,7 +40,7 @@ fn after_a_storm_both_ends_agree() {
 
 #[test]
 fn two_processes_with_one_identity_do_not_disturb_the_contract() {
-    for seed in SEEDS {
+    for seed in seeds() {
         let mut storm = Storm::new(seed);
         let twin = storm.net.twin(storm.nodes[0]);
         storm.nodes.push(twin);
@@ -62,6 +64,20 @@ fn a_path_that_was_held_up_does_not_put_off_the_end_of_a_silent_connection() {
     }
     storm.calm_down();
     storm.check();
+}
+
+fn seeds() -> Range<u64> {
+    let Ok(asked) = env::var("SIM_SEEDS") else {
+        return SEEDS;
+    };
+    let number = |text: &str| text.parse().ok();
+    let range = match asked.split_once("..") {
+        Some((from, to)) => number(from).zip(number(to)),
+        None => Some(0).zip(number(&asked)),
+    };
+    let range = range.filter(|(from, to)| from < to);
+    let (from, to) = range.expect("SIM_SEEDS is a count such as 200, or a range such as 100..200");
+    from..to
 }
 
 struct Storm {

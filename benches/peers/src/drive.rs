@@ -75,7 +75,9 @@ async fn drive<T: Tx, R: Rx>(
     child: Child,
 ) -> Result<Figure> {
     match workload {
-        Workload::Small | Workload::Large => one_way(link, workload, time, child).await,
+        Workload::Small | Workload::Large | Workload::Huge => {
+            one_way(link, workload, time, child).await
+        }
         Workload::Echo => echo(link, workload, time, child).await,
     }
 }

@@ -51,6 +51,9 @@ pub enum Workload {
     /// 1,024-byte messages, one way, as fast as they go
     #[value(name = "1kib")]
     Large,
+    /// 16,384-byte messages, one way, as fast as they go
+    #[value(name = "16kib")]
+    Huge,
     /// 256-byte messages there and back, 1,000 a second
     Echo,
 }
@@ -87,6 +90,7 @@ impl Workload {
         match self {
             Self::Small => 64,
             Self::Large => 1_024,
+            Self::Huge => 16_384,
             Self::Echo => 256,
         }
     }
@@ -108,6 +112,7 @@ impl fmt::Display for Workload {
         f.write_str(match self {
             Self::Small => "64 B one way",
             Self::Large => "1 KiB one way",
+            Self::Huge => "16 KiB one way",
             Self::Echo => "echo 256 B at 1,000/s",
         })
     }

@@ -120,7 +120,7 @@ impl fmt::Display for Figure {
         match self {
             Self::OneWay { .. } => {
                 let rate = self.rate().unwrap_or_default();
-                write!(f, "{:.2} M messages/s", rate / 1e6)
+                write!(f, "{:.1} k messages/s", rate / 1e3)
             }
             Self::Echo { p50, p99, .. } => write!(f, "p50 {p50:.0?}, p99 {p99:.0?}"),
         }
@@ -180,7 +180,7 @@ impl Report {
 
     fn ratios(&self) -> Vec<Ratio> {
         use Contender::{Batched, Framed, Sealed, Unsealed};
-        use Workload::{Echo, Large, Small};
+        use Workload::{Echo, Huge, Large, Small};
 
         let rate = |workload, ours, theirs, bar| {
             self.ratio(workload, ours, theirs, "rate", Figure::rate, bar)
@@ -194,6 +194,8 @@ impl Report {
             rate(Small, Unsealed, Batched, None),
             rate(Large, Sealed, Framed, None),
             rate(Large, Unsealed, Framed, None),
+            rate(Huge, Sealed, Framed, None),
+            rate(Huge, Unsealed, Framed, None),
             p50(Sealed, Some(Bar::AtMost(LATENCY_BAR))),
             p50(Unsealed, None),
             p99(Sealed),
@@ -237,7 +239,7 @@ impl Report {
             write!(
                 f,
                 "{}   {both:.3} = {:.3} + {:.3}",
-                rate.scaled(1e6, 2),
+                rate.scaled(1e6, rate_digits(workload)),
                 sender.median,
                 receiver.median
             )?;
@@ -281,10 +283,18 @@ impl fmt::Display for Report {
 /// What the columns of a table mean.
 const fn columns(workload: Workload) -> &'static str {
     match workload {
-        Workload::Small | Workload::Large => {
+        Workload::Small | Workload::Large | Workload::Huge => {
             "M messages/s, median [min..max]; CPU s per M messages, sender + receiver"
         }
         Workload::Echo => "p50 µs [min..max]; p99 µs [min..max]; CPU s, sender + receiver",
+    }
+}
+
+/// Digits of a rate in millions: of long messages there are some ten thousand a second.
+const fn rate_digits(workload: Workload) -> usize {
+    match workload {
+        Workload::Small | Workload::Large | Workload::Echo => 2,
+        Workload::Huge => 4,
     }
 }
 

@@ -44,7 +44,7 @@ async fn serve<L: Listener>(listener: L, workload: Workload) -> Result<()> {
     let before = cpu::used();
     // On the runtime's own threads, as the sender is.
     let work = match workload {
-        Workload::Small | Workload::Large => tokio::spawn(count(tx, rx)),
+        Workload::Small | Workload::Large | Workload::Huge => tokio::spawn(count(tx, rx)),
         Workload::Echo => tokio::spawn(echo(tx, rx)),
     };
     let (tally, _open) = work.await.context("the receiver has failed")??;

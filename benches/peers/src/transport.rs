@@ -27,7 +27,7 @@ impl Contender {
             (Self::Batched, Workload::Echo) => false,
             (
                 Self::Sealed | Self::Unsealed | Self::Framed | Self::Batched,
-                Workload::Small | Workload::Large | Workload::Echo,
+                Workload::Small | Workload::Large | Workload::Huge | Workload::Echo,
             ) => true,
         }
     }
