@@ -30,8 +30,8 @@
 //! # Features
 //!
 //! - `tokio` (default): [`TokioRuntime`].
-//! - `ring` (default) or `aws-lc-rs`: who does the cryptography of TLS. The latter adds
-//!   post-quantum key exchange.
+//! - `ring` (default) or `aws-lc-rs`: the library that does the cryptography of TLS and of
+//!   sealing. The latter adds post-quantum key exchange.
 //!
 //! # Without a runtime
 //!

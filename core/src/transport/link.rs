@@ -12,10 +12,11 @@ use crate::{
     Incarnation, MeshKey, PeerId, Sealing,
     peer::{PeerKey, chooser::Dialler, outbox::Outgoing},
     wire::{
+        aead::TAG_LEN,
         code::CloseCode,
         frame::{Frame, FrameReader, Hello, LineId, Sealed},
         record::{HEADER_LEN, Header, RecordReader, validate},
-        seal::{self, Direction, RecordKey, TAG_LEN},
+        seal::{self, Direction, RecordKey},
     },
 };
 
