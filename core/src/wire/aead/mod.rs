@@ -100,8 +100,8 @@ impl<C: Cipher> AeadKey<C> {
 }
 
 /// Runs `work` and overwrites the stack that it has used: ciphers and the TLS exporter erase their
-/// state, and not the places that it was moved from.
-fn scrubbed<T>(work: impl FnOnce() -> T) -> T {
+/// state at best, and not the places that it was moved from.
+pub(crate) fn scrubbed<T>(work: impl FnOnce() -> T) -> T {
     let result = in_own_frame(work);
     scrub_stack();
     result
