@@ -33,8 +33,8 @@
 //! - `async-std`: `AsyncStdRuntime`. async-std is no longer developed
 //!   ([RUSTSEC-2025-0052](https://rustsec.org/advisories/RUSTSEC-2025-0052)).
 //! - `smol`: `SmolRuntime`.
-//! - `ring` (default) or `aws-lc-rs`: who does the cryptography of TLS. The latter adds
-//!   post-quantum key exchange.
+//! - `ring` (default) or `aws-lc-rs`: the library that does the cryptography of TLS and of
+//!   sealing. The latter adds post-quantum key exchange.
 //!
 //! # Without a runtime
 //!

@@ -211,8 +211,9 @@
 //!
 //! # Features
 //!
-//! `ring` (default) or `aws-lc-rs`: who does the cryptography of [`Identity`]. Without either there
-//! is no `Identity`, and [`Credentials`] come from elsewhere, as in the simulator.
+//! `ring` (default) or `aws-lc-rs`: the library that does the cryptography of [`Identity`] and of
+//! sealing. With both it is aws-lc-rs. Without either there is no `Identity`, [`Credentials`] come
+//! from elsewhere, as in the simulator, and sealing is slower.
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod address;
@@ -229,11 +230,7 @@ mod health;
 mod identity;
 mod incarnation;
 mod index;
-#[cfg(all(
-    test,
-    target_os = "linux",
-    any(feature = "ring", feature = "aws-lc-rs")
-))]
+#[cfg(all(test, target_os = "linux"))]
 mod keys_in_memory;
 mod manager;
 mod metrics;

@@ -12,10 +12,11 @@ use crate::{
     Incarnation, MeshKey, PeerId, Sealing,
     peer::{PeerKey, chooser::Dialler, outbox::Outgoing},
     wire::{
+        aead::{self, TAG_LEN},
         code::CloseCode,
         frame::{Frame, FrameReader, Hello, LineId, Sealed},
         record::{HEADER_LEN, Header, RecordReader, validate},
-        seal::{self, Direction, RecordKey, TAG_LEN},
+        seal::{self, Direction, RecordKey},
     },
 };
 
@@ -233,7 +234,10 @@ impl Link {
             })
         };
         let context = seal::context(Direction::FromDialler, mesh_key);
-        session.export_keying_material(&mut sealed.check, seal::CHECK_LABEL, &context[..])?;
+        // The context has the mesh key in it.
+        aead::scrubbed(|| {
+            session.export_keying_material(&mut sealed.check, seal::CHECK_LABEL, &context[..])
+        })?;
         sealed.mode = 1;
         self.seals = Seals::On {
             ours: key(ours)?,

@@ -6,11 +6,11 @@
 //! sealed is its payload and nothing else: QUIC itself delivers none twice.
 
 use bytes::Bytes;
-use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, Tag};
 
 use super::{
+    aead::{AeadKey, Forged, TAG_LEN},
     replay::ReplayWindow,
-    seal::{self, RECORDS_MAX, TAG_LEN},
+    seal::{self, RECORDS_MAX},
 };
 
 /// The exporter label (RFC 8446 section 7.5) of the keys of datagrams.
@@ -34,21 +34,21 @@ pub(crate) enum Refused {
 
 /// Seals what one direction sends. Neither printed nor cloned.
 pub(crate) struct Sealer {
-    cipher: Box<ChaCha20Poly1305>,
+    key: AeadKey,
     next: u64,
 }
 
 /// Opens what one direction receives. Neither printed nor cloned.
 pub(crate) struct Opener {
-    cipher: Box<ChaCha20Poly1305>,
+    key: AeadKey,
     window: ReplayWindow,
 }
 
 impl Sealer {
     /// With the key that `fill` writes into the place it is given.
     pub(crate) fn derive<E>(fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<Self, E> {
-        let cipher = seal::cipher(fill)?;
-        Ok(Self { cipher, next: 0 })
+        let key = AeadKey::derive(fill)?;
+        Ok(Self { key, next: 0 })
     }
 
     /// Seals a payload. `None` after [`RECORDS_MAX`] datagrams: the connection must end.
@@ -63,12 +63,7 @@ impl Sealer {
         sealed.extend_from_slice(&counter);
         sealed.extend_from_slice(payload);
         let body = &mut sealed[COUNTER_LEN..];
-        let nonce = seal::nonce(counter);
-        let tag = self
-            .cipher
-            .encrypt_inout_detached(&nonce, &counter, body.into())
-            .expect("invariant: a datagram is shorter than the 256 GiB that one nonce may seal");
-        seal::scrub_stack();
+        let tag = self.key.seal(seal::nonce(counter), &counter, body);
         sealed.extend_from_slice(&tag);
         Some(sealed.into())
     }
@@ -82,9 +77,9 @@ impl Sealer {
 impl Opener {
     /// With the key that `fill` writes into the place it is given.
     pub(crate) fn derive<E>(fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<Self, E> {
-        let cipher = seal::cipher(fill)?;
+        let key = AeadKey::derive(fill)?;
         let window = ReplayWindow::default();
-        Ok(Self { cipher, window })
+        Ok(Self { key, window })
     }
 
     /// The payload of a datagram, if the other end has sealed it and it has not arrived before.
@@ -100,15 +95,9 @@ impl Opener {
             return Err(Refused::Replayed);
         }
         let mut payload = body.to_vec();
-        let nonce = seal::nonce(*counter);
-        let opened = self.cipher.decrypt_inout_detached(
-            &nonce,
-            counter,
-            payload.as_mut_slice().into(),
-            &Tag::from(*tag),
-        );
-        seal::scrub_stack();
-        opened.map_err(|_| Refused::Forged)?;
+        self.key
+            .open(seal::nonce(*counter), counter, &mut payload, *tag)
+            .map_err(|Forged| Refused::Forged)?;
         // Only now: a forged counter must not push the window ahead.
         self.window.mark(number);
         Ok(payload.into())

@@ -1,5 +1,6 @@
 //! What is on the wire; `docs/wire.md` describes it for other implementations.
 
+pub(crate) mod aead;
 pub(crate) mod code;
 pub(crate) mod datagram;
 #[cfg(test)]

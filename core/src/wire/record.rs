@@ -5,7 +5,7 @@
 
 use bytes::{Buf, Bytes};
 
-use super::{code::CloseCode, seal::TAG_LEN, varint};
+use super::{aead::TAG_LEN, code::CloseCode, varint};
 
 /// The length of a header, in bytes.
 pub(crate) const HEADER_LEN: usize = 16;

@@ -4,19 +4,16 @@
 //! connection. The nonce counts the records sealed with it, so no pair of key and nonce recurs;
 //! a batch that is sent again on another connection is sealed again under that one's key.
 
-use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit, Nonce, Tag};
-use zeroize::{ZeroizeOnDrop, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::{
     WIRE_VERSION,
+    aead::{AeadKey, Forged, NONCE_LEN, TAG_LEN},
     code::CloseCode,
     frame::LineId,
     record::{HEADER_LEN, Header},
 };
 use crate::MeshKey;
-
-/// The length of the tag that follows a sealed body, in bytes.
-pub(crate) const TAG_LEN: usize = 16;
 
 /// Records after which a connection is replaced, far below what the nonce can count.
 pub(crate) const RECORDS_MAX: u64 = 1 << 48;
@@ -27,11 +24,8 @@ pub(crate) const KEY_LABEL: &[u8] = b"EXPORTER-quicpool-seal";
 /// The exporter label of the value by which hello shows that both ends have the same keys.
 pub(crate) const CHECK_LABEL: &[u8] = b"EXPORTER-quicpool-check";
 
-/// How far down the cipher's calls reach on the stack, generously.
-const SCRUBBED_LEN: usize = 4 * 1024;
-
-const KEY_LEN: usize = 32;
-const CONTEXT_LEN: usize = 2 + 1 + 1 + KEY_LEN;
+const CONTEXT_LEN: usize = 2 + 1 + 1 + MESH_KEY_LEN;
+const MESH_KEY_LEN: usize = 32;
 
 /// Which way a key seals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,24 +54,17 @@ pub(crate) fn context(
     context
 }
 
-/// A key and the count of records that it has sealed or opened.
-///
-/// Boxed, so that moving its owner leaves no copy behind. Neither printed nor cloned.
+/// A key and the count of records that it has sealed or opened. Neither printed nor cloned.
 pub(crate) struct RecordKey {
-    cipher: Box<ChaCha20Poly1305>,
+    key: AeadKey,
     records: u64,
 }
-
-const _: () = {
-    const fn is_zeroized_on_drop<T: ZeroizeOnDrop>() {}
-    is_zeroized_on_drop::<ChaCha20Poly1305>();
-};
 
 impl RecordKey {
     /// The key that `fill` writes into the place it is given.
     pub(crate) fn derive<E>(fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<Self, E> {
-        let cipher = cipher(fill)?;
-        Ok(Self { cipher, records: 0 })
+        let key = AeadKey::derive(fill)?;
+        Ok(Self { key, records: 0 })
     }
 
     /// Seals `body` in place. `None` after [`RECORDS_MAX`] records: the connection must end.
@@ -89,13 +76,7 @@ impl RecordKey {
         body: &mut [u8],
     ) -> Option<[u8; TAG_LEN]> {
         let nonce = self.next_nonce()?;
-        let place = place(line, header);
-        let tag = self
-            .cipher
-            .encrypt_inout_detached(&nonce, &place, body.into())
-            .expect("invariant: a record is shorter than the 256 GiB that one nonce may seal");
-        scrub_stack();
-        Some(tag.into())
+        Some(self.key.seal(nonce, &place(line, header), body))
     }
 
     /// Opens `body` in place, if the other end sealed it for this place.
@@ -107,12 +88,9 @@ impl RecordKey {
         tag: [u8; TAG_LEN],
     ) -> Result<(), CloseCode> {
         let nonce = self.next_nonce().ok_or(CloseCode::SealBroken)?;
-        let place = place(line, header);
-        let opened =
-            self.cipher
-                .decrypt_inout_detached(&nonce, &place, body.into(), &Tag::from(tag));
-        scrub_stack();
-        opened.map_err(|_| CloseCode::SealBroken)
+        self.key
+            .open(nonce, &place(line, header), body, tag)
+            .map_err(|Forged| CloseCode::SealBroken)
     }
 
     /// Whether the connection should be replaced.
@@ -120,7 +98,7 @@ impl RecordKey {
         self.records >= RECORDS_MAX
     }
 
-    fn next_nonce(&mut self) -> Option<Nonce> {
+    fn next_nonce(&mut self) -> Option<[u8; NONCE_LEN]> {
         if self.is_exhausted() {
             return None;
         }
@@ -130,30 +108,11 @@ impl RecordKey {
     }
 }
 
-/// A cipher with the key that `fill` writes into the place it is given.
-pub(super) fn cipher<E>(
-    fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
-) -> Result<Box<ChaCha20Poly1305>, E> {
-    let mut bytes = Zeroizing::new([0; KEY_LEN]);
-    fill(&mut bytes[..])?;
-    let cipher = Box::new(ChaCha20Poly1305::new((&*bytes).into()));
-    scrub_stack();
-    Ok(cipher)
-}
-
 /// The nonce of the record or datagram with this number, big-endian.
-pub(super) fn nonce(number: [u8; 8]) -> Nonce {
-    let mut nonce = [0; 12];
-    nonce[4..].copy_from_slice(&number);
-    nonce.into()
-}
-
-/// Overwrites the stack below the caller, where the cipher has moved its state about: it erases
-/// the state, and not the places that it was moved from.
-#[inline(never)]
-pub(super) fn scrub_stack() {
-    let mut stack = [0u8; SCRUBBED_LEN];
-    std::hint::black_box(&mut stack);
+pub(super) fn nonce(number: [u8; 8]) -> [u8; NONCE_LEN] {
+    let mut nonce = [0; NONCE_LEN];
+    nonce[NONCE_LEN - number.len()..].copy_from_slice(&number);
+    nonce
 }
 
 /// Associated data: where the record belongs.
@@ -251,8 +210,8 @@ mod tests {
     #[test]
     fn no_nonce_is_used_twice_and_the_last_one_ends_the_key() {
         let mut young = key(1);
-        let nonces: BTreeSet<[u8; 12]> = (0..10_000)
-            .map(|_| young.next_nonce().expect("young key").into())
+        let nonces: BTreeSet<[u8; NONCE_LEN]> = (0..10_000)
+            .map(|_| young.next_nonce().expect("young key"))
             .collect();
         assert_eq!(nonces.len(), 10_000);
 
