@@ -113,11 +113,7 @@ mod health;
 mod identity;
 mod incarnation;
 mod index;
-#[cfg(all(
-    test,
-    target_os = "linux",
-    any(feature = "ring", feature = "aws-lc-rs")
-))]
+#[cfg(all(test, target_os = "linux"))]
 mod keys_in_memory;
 mod manager;
 mod metrics;

@@ -3,8 +3,9 @@
 
 use std::{
     collections::VecDeque,
+    hint::black_box,
     net::{Ipv6Addr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -14,7 +15,7 @@ use quinn_proto::{
     EndpointConfig, Event, ServerConfig, TransportErrorCode, crypto,
 };
 use rustls::{
-    AlertDescription, SignatureScheme,
+    AlertDescription, KeyLog, SignatureScheme,
     client::ResolvesClientCert,
     pki_types::CertificateDer,
     sign::{CertifiedKey, SigningKey, SingleCertAndKey},
@@ -22,6 +23,14 @@ use rustls::{
 
 use super::{Identity, TlsSources, tls};
 use crate::{Credentials, PeerId, testing::epoch};
+#[cfg(target_os = "linux")]
+use crate::{
+    keys_in_memory::{
+        depth::depth,
+        search::{Masked, alone, parts_in_memory},
+    },
+    wire::aead::SCRUBBED_LEN,
+};
 
 const ALICE: [u8; 32] = [1; 32];
 const BOB: [u8; 32] = [2; 32];
@@ -55,6 +64,40 @@ fn both_ends_export_the_same_secret() {
 
     net.connect();
     assert_ne!(secret, net.dialler().export(b"context"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_scrub_reaches_as_deep_as_the_exporter() {
+    let mut net = Net::new(credentials(ALICE), credentials(BOB));
+    net.connect();
+    for link in [net.dialler(), net.acceptor()] {
+        let depth = depth(|| {
+            black_box(link.export(b"context"));
+        });
+        assert!(depth > 0, "nothing was measured");
+        // A debug build uses more of the stack, and proves nothing of keys.
+        if !cfg!(debug_assertions) {
+            assert!(depth <= SCRUBBED_LEN, "{depth} bytes deep");
+        }
+    }
+}
+
+/// Holds what ARCHITECTURE.md states. When this fails, see whether rustls erases all of its secrets.
+#[cfg(target_os = "linux")]
+#[test]
+fn tls_leaves_the_secret_of_its_exporter_behind() {
+    let _alone = alone();
+    let log = Arc::new(ExporterLog::default());
+    let dialler = Altered::client(ALICE, |config| config.key_log = log.clone());
+    let mut net = Net::new(dialler, credentials(BOB));
+    for _ in 0..10 {
+        net.connect();
+    }
+    drop(net);
+    let secrets = log.0.lock().unwrap();
+    assert_eq!(secrets.len(), 10);
+    assert_ne!(parts_in_memory(&secrets), 0);
 }
 
 #[test]
@@ -194,6 +237,21 @@ impl ResolvesClientCert for NoCertificate {
 
     fn has_certs(&self) -> bool {
         false
+    }
+}
+
+/// The secrets that exporters derive from, masked.
+#[cfg(target_os = "linux")]
+#[derive(Debug, Default)]
+struct ExporterLog(Mutex<Vec<Masked>>);
+
+#[cfg(target_os = "linux")]
+impl KeyLog for ExporterLog {
+    fn log(&self, label: &str, _: &[u8], secret: &[u8]) {
+        if label == "EXPORTER_SECRET" {
+            let secret = secret.try_into().unwrap();
+            self.0.lock().unwrap().push(Masked::of(secret));
+        }
     }
 }
 
