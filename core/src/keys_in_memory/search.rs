@@ -56,6 +56,7 @@ impl Masked {
     }
 
     /// Masks a key.
+    #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
     #[inline(never)]
     pub(crate) fn of(key: &[u8; KEY_LEN]) -> Self {
         Self(std::array::from_fn(|index| key[index] ^ black_box(MASK)))
