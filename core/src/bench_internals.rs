@@ -22,9 +22,10 @@ use crate::{
         pool::{Evictable, Pool, Purpose},
     },
     wire::{
+        aead::TAG_LEN,
         frame::LineId,
         record::{Header, Messages, RecordReader, validate},
-        seal::{RecordKey, TAG_LEN},
+        seal::RecordKey,
     },
 };
 
