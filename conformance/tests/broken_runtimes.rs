@@ -1,4 +1,4 @@
-//! Each rule of the seam is broken by an adapter that was broken on purpose, and says so by its name.
+//! Each rule of the seam fails, by its name, on an adapter that was broken on purpose.
 
 use std::{
     collections::BTreeSet,

@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     listed: Mutex<Vec<Arc<PeerShared>>>,
     demand: AtomicU8,
     sealed: AtomicBool,
-    /// Why it ends, known before it has ended, if nobody demanded it.
+    /// The failure that is about to end it, known before it has ended.
     failure: OnceLock<CloseReason>,
     end: OnceLock<End>,
     ended: Event,
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_refused_while_it_fails_learns_why() {
+    fn a_call_refused_during_a_failure_names_it() {
         let own = PeerId::from_bytes([1; 32]);
         let local = PeerAddr::new(own, ([127, 0, 0, 1], 1).into());
         let shared = Shared::new(local, &Config::default(), Clock::stopped());

@@ -373,7 +373,7 @@ async fn ends_every_call<R: Runtime + Clone>(
 }
 
 pub(super) async fn a_broken_socket_ends_every_call<R: Runtime + Clone>(runtime: R) -> Checked {
-    // Any code that says that this is no socket any more.
+    // EBADF: the descriptor is no socket.
     const BROKEN: i32 = 9;
     ends_every_call(
         runtime,

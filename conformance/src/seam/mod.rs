@@ -13,7 +13,7 @@
 //! a test harness, and returns a [`Report`].
 //!
 //! The first rules are of the runtime alone: what its sockets, timers, tasks and clock do. Waiting in
-//! them leans on nothing that is checked: time is told by a thread of its own. The others are of
+//! them leans on nothing that is checked: a thread of its own measures time. The others are of
 //! whole managers on that runtime, with faults that [`FaultyRuntime`] injects above the adapter.
 
 mod basics;

@@ -66,7 +66,7 @@ impl<S: Socket> Line<S> {
         let to = self.socket.local_addr();
         thread::spawn(move || {
             thread::sleep(A_MOMENT);
-            // A datagram that is not sent is missed by who waits for it.
+            // A send that fails shows as a datagram that does not arrive.
             let _ = other.send_to(&payload, to);
         });
     }
@@ -247,7 +247,7 @@ pub(super) async fn segments_arrive_one_by_one<R: Runtime>(runtime: R) -> Checke
             )
         })?;
     }
-    // And the other way: what arrives as a burst is told apart.
+    // And the other way: a burst that arrives is cut into its datagrams.
     for expected in burst.chunks(SEGMENT) {
         line.send(expected)?;
     }

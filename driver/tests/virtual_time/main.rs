@@ -33,7 +33,7 @@ async fn story(world: World) -> Vec<Vec<u8>> {
     let mut others = Vec::new();
     for number in 2..5 {
         let other = manager(&world, number).await;
-        // Who could not dial back would keep its connection.
+        // A peer that could not dial back would keep its connection.
         other.add_address(alice.peer_addr()).unwrap();
         others.push(other);
     }
