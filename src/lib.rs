@@ -33,6 +33,8 @@
 //! - `async-std`: `AsyncStdRuntime`. async-std is no longer developed
 //!   ([RUSTSEC-2025-0052](https://rustsec.org/advisories/RUSTSEC-2025-0052)).
 //! - `smol`: `SmolRuntime`.
+//! - `system` (default, and implied by the three above): sockets of the operating system, for a
+//!   [`runtime::SystemRuntime`] of your own.
 //! - `ring` (default) or `aws-lc-rs`: the library that does the cryptography of TLS and of
 //!   sealing. The latter adds post-quantum key exchange.
 //!

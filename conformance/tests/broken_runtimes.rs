@@ -61,7 +61,7 @@ enum Flaw {
 }
 
 /// The rule and the flaw that breaks it.
-const BROKEN: [(&str, Flaw); 33] = [
+const BROKEN: [(&str, Flaw); 34] = [
     ("the_clock_goes_forward", Flaw::ClockGoesBack),
     ("randomness_differs", Flaw::NoRandomness),
     ("tasks_run", Flaw::TasksAreDropped),
@@ -102,6 +102,7 @@ const BROKEN: [(&str, Flaw); 33] = [
     ),
     ("refused_sends_lose_nothing", Flaw::TimerWakesNobody),
     ("failed_receives_lose_nothing", Flaw::TimerWakesNobody),
+    ("short_sends_lose_nothing", Flaw::OnlySegmentsAreSent),
     ("lost_segmentation_loses_nothing", Flaw::OnlySegmentsAreSent),
     ("calls_given_up_do_no_harm", Flaw::WakesOfOthersAreLost),
     ("a_dropped_manager_ends", Flaw::PortIsLeaked),

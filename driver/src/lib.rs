@@ -27,9 +27,11 @@
 //!
 //! # Another runtime
 //!
-//! Implement [`Runtime`](runtime::Runtime), [`Socket`](runtime::Socket) and
-//! [`Timer`](runtime::Timer), and pass the first to [`ConnectionManager::bind`]. The crate
-//! `quicpool-tokio` does it in less than a hundred lines.
+//! Implement `runtime::SystemRuntime` for an async runtime that watches sockets of the operating
+//! system (feature `system`), or [`Runtime`](runtime::Runtime) for one that has its own network, as a
+//! simulation, and pass it to [`ConnectionManager::bind`]. The crate `quicpool-tokio` is an example.
+//! The crate `quicpool-conformance` has the rules that a runtime must keep, as tests.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod bind;
 mod clock;

@@ -47,6 +47,17 @@ pub enum Fault {
     Error(i32),
     /// It would block, and is worth another try at once.
     Blocked,
+    /// A send carries the first datagram of its transmit alone, and reports success. A receive is
+    /// as without a fault.
+    Short,
+}
+
+/// What is left of an operation that meets a fault.
+enum Met {
+    /// It ends at once.
+    Ended(Poll<io::Error>),
+    /// It sends one datagram.
+    Shortened,
 }
 
 /// When timers elapse.
@@ -113,11 +124,7 @@ impl Faults {
     }
 
     /// The fault that an operation meets, if any.
-    fn next(
-        &self,
-        cx: &Context<'_>,
-        of: fn(&mut State) -> &mut VecDeque<Fault>,
-    ) -> Option<Poll<io::Error>> {
+    fn next(&self, cx: &Context<'_>, of: fn(&mut State) -> &mut VecDeque<Fault>) -> Option<Met> {
         let mut state = self.state();
         state.task = Some(cx.waker().clone());
         if state.bug {
@@ -126,11 +133,15 @@ impl Faults {
         }
         let broken = state.broken.map(Fault::Error);
         match broken.or_else(|| of(&mut state).pop_front())? {
-            Fault::Error(code) => Some(Poll::Ready(io::Error::from_raw_os_error(code))),
+            Fault::Error(code) => {
+                let error = io::Error::from_raw_os_error(code);
+                Some(Met::Ended(Poll::Ready(error)))
+            }
             Fault::Blocked => {
                 cx.waker().wake_by_ref();
-                Some(Poll::Pending)
+                Some(Met::Ended(Poll::Pending))
             }
+            Fault::Short => Some(Met::Shortened),
         }
     }
 }
@@ -190,6 +201,24 @@ pub struct FaultySocket<S> {
     faults: Faults,
 }
 
+impl<S: Socket> FaultySocket<S> {
+    /// Sends the first datagram of a transmit.
+    fn send_first(
+        &mut self,
+        cx: &mut Context<'_>,
+        transmit: &Transmit,
+        bytes: &[u8],
+    ) -> Poll<io::Result<()>> {
+        let first = transmit.segment_size.unwrap_or(transmit.size);
+        let transmit = Transmit {
+            size: first.min(transmit.size),
+            segment_size: None,
+            ..transmit.clone()
+        };
+        self.socket.poll_send(cx, &transmit, bytes)
+    }
+}
+
 impl<S: Socket> Socket for FaultySocket<S> {
     fn local_addr(&self) -> SocketAddr {
         self.socket.local_addr()
@@ -209,8 +238,10 @@ impl<S: Socket> Socket for FaultySocket<S> {
         transmit: &Transmit,
         bytes: &[u8],
     ) -> Poll<io::Result<()>> {
-        if let Some(fault) = self.faults.next(cx, |state| &mut state.sends) {
-            return fault.map(Err);
+        match self.faults.next(cx, |state| &mut state.sends) {
+            Some(Met::Ended(end)) => return end.map(Err),
+            Some(Met::Shortened) => return self.send_first(cx, transmit, bytes),
+            None => {}
         }
         if transmit.segment_size.is_some() && self.faults.state().no_segments {
             return Poll::Ready(Err(io::Error::from_raw_os_error(EIO)));
@@ -224,8 +255,8 @@ impl<S: Socket> Socket for FaultySocket<S> {
         take: impl FnMut(Datagram),
     ) -> Poll<io::Result<usize>> {
         match self.faults.next(cx, |state| &mut state.receives) {
-            Some(fault) => fault.map(Err),
-            None => self.socket.poll_receive(cx, take),
+            Some(Met::Ended(end)) => end.map(Err),
+            Some(Met::Shortened) | None => self.socket.poll_receive(cx, take),
         }
     }
 }

@@ -279,6 +279,18 @@ pub(super) async fn failed_receives_lose_nothing<R: Runtime + Clone>(runtime: R)
     pair.close().await
 }
 
+pub(super) async fn short_sends_lose_nothing<R: Runtime + Clone>(runtime: R) -> Checked {
+    let pair = Pair::new(runtime, Config::default()).await?;
+    for round in 0..5 {
+        // Some of them carry several datagrams.
+        pair.faults.on_send([Fault::Short; 10]);
+        pair.exchange_much().await?;
+        pair.exchange(round).await?;
+    }
+    used_up(&pair).await?;
+    pair.close().await
+}
+
 pub(super) async fn lost_segmentation_loses_nothing<R: Runtime + Clone>(runtime: R) -> Checked {
     let pair = Pair::new(runtime, Config::default()).await?;
     pair.exchange_much().await?;

@@ -197,6 +197,8 @@ declare! { $
     managers::refused_sends_lose_nothing,
     /// Receives that fail for a reason that passes lose no message.
     managers::failed_receives_lose_nothing,
+    /// Sends that carry less than they report lose no message.
+    managers::short_sends_lose_nothing,
     /// A socket that stops splitting transmits into datagrams loses no message.
     managers::lost_segmentation_loses_nothing,
     /// Calls that are given up leave nothing behind that others stumble over.

@@ -4,8 +4,8 @@
 //! wrapper around another one that injects faults. The event loop and the handle take time,
 //! randomness and the network from it and from nowhere else.
 //!
-//! A runtime over the sockets of the operating system implements [`SystemRuntime`] instead, which
-//! asks for much less: `quicpool-tokio` is one, and has less than a hundred lines.
+//! A runtime over the sockets of the operating system implements `SystemRuntime` instead (feature
+//! `system`), which asks for much less: `quicpool-tokio` and `quicpool-async-std` are examples.
 
 #[cfg(feature = "system")]
 mod system;
@@ -23,6 +23,7 @@ use std::{
 use quicpool_core::{Datagram, Transmit};
 
 #[cfg(feature = "system")]
+#[cfg_attr(docsrs, doc(cfg(feature = "system")))]
 pub use self::{
     system::{Direction, SystemRuntime, UdpSockRef, Watched},
     udp::UdpSocket,
