@@ -1,6 +1,7 @@
 //! The event loop and the handle in virtual time, without an operating system: all that they do
 //! follows from the runtime, so that two runs of one seed send the same bytes at the same times.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 #![expect(
     clippy::disallowed_methods,
     reason = "a virtual world begins at some moment, and real time is compared with it"

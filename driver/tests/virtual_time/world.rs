@@ -190,7 +190,7 @@ impl State {
     fn send(&mut self, from: SocketAddr, to: SocketAddr, payload: &[u8]) {
         let sent_at = self.now - self.began;
         (sent_at, from, to, payload).hash(&mut self.trail);
-        if self.draw() % LOSS == 0 {
+        if self.draw().is_multiple_of(LOSS) {
             return;
         }
         let delay = LATENCY.as_nanos() as u64;
