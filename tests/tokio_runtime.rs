@@ -6,7 +6,9 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use quicpool::{BindError, CloseReason, Config, ConnectionManager, Identity, TokioRuntime};
+use quicpool::{
+    BindError, CloseReason, Config, ConnectionManager, Event, Identity, PeerAddr, TokioRuntime,
+};
 use tokio::runtime::{Builder, Runtime};
 
 async fn bind() -> Result<ConnectionManager, BindError> {
@@ -24,10 +26,22 @@ fn outside_of_its_runtime_bind_is_an_error() {
 fn a_runtime_that_stops_ends_every_wait() {
     let runtime = Runtime::new().unwrap();
     let alice = runtime.block_on(bind()).unwrap();
+    let (_, mut events) = alice.subscribe();
+    let nobody = PeerAddr::new(Identity::generate().peer_id(), ([127, 0, 0, 1], 9).into());
+    alice.peer(nobody).unwrap().try_send("never").unwrap();
     drop(runtime);
     let other = Runtime::new().unwrap();
     let error = other.block_on(alice.recv()).unwrap_err();
     assert!(matches!(error.reason, CloseReason::RuntimeStopped));
+    let reported = other.block_on(async {
+        while let Ok(event) = events.next().await {
+            if matches!(event, Event::Undelivered { .. }) {
+                return true;
+            }
+        }
+        false
+    });
+    assert!(reported, "a message that was accepted is reported");
 }
 
 #[test]

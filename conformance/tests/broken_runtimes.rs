@@ -57,6 +57,8 @@ enum Flaw {
     TimerIsUsedUp,
     TimerWakesNobody,
     TimerWakesTheFirst,
+    /// It has its task poll it again and again until it elapses.
+    TimerWakesAtOnce,
     /// No timer elapses that is set to more than this ahead.
     TimersAreShort,
     TimersAreFew,
@@ -67,7 +69,7 @@ enum Flaw {
 }
 
 /// The rule and the flaw that breaks it.
-const BROKEN: [(&str, Flaw); 34] = [
+const BROKEN: [(&str, Flaw); 36] = [
     ("the_clock_goes_forward", Flaw::ClockGoesBack),
     ("randomness_differs", Flaw::NoRandomness),
     ("tasks_run", Flaw::TasksAreDropped),
@@ -108,6 +110,8 @@ const BROKEN: [(&str, Flaw); 34] = [
     ),
     ("refused_sends_lose_nothing", Flaw::TimerWakesNobody),
     ("failed_receives_lose_nothing", Flaw::TimerWakesNobody),
+    ("a_stuck_socket_keeps_deadlines", Flaw::TimerWakesNobody),
+    ("an_idle_loop_sleeps", Flaw::TimerWakesAtOnce),
     ("short_sends_lose_nothing", Flaw::OnlySegmentsAreSent),
     ("lost_segmentation_loses_nothing", Flaw::OnlySegmentsAreSent),
     ("calls_given_up_do_no_harm", Flaw::WakesOfOthersAreLost),
@@ -428,6 +432,10 @@ impl Timer for BrokenTimer {
         }
         let waker = match self.flaw {
             Flaw::TimerWakesNobody => Waker::noop().clone(),
+            Flaw::TimerWakesAtOnce => {
+                cx.waker().wake_by_ref();
+                cx.waker().clone()
+            }
             Flaw::TimerWakesTheFirst => self.first.get_or_insert(cx.waker().clone()).clone(),
             _ => cx.waker().clone(),
         };

@@ -83,8 +83,8 @@ pub enum BindError {
     /// The socket lacks something that QUIC needs.
     #[error("cannot prepare the socket")]
     Socket(#[source] io::Error),
-    /// The runtime does not accept the socket, most likely because `bind` is called outside of it.
-    #[error("the runtime does not accept the socket")]
+    /// The runtime lacks what a manager needs, sockets or timers, or `bind` is called outside of it.
+    #[error("the runtime lacks what a manager needs, or this is not in its context")]
     Runtime(#[source] io::Error),
     /// The operating system has no randomness to give.
     #[error("the operating system has no randomness to give")]

@@ -40,6 +40,10 @@ const RECEIVE_ERRORS_MAX: u32 = 32;
 /// For how long.
 const RECEIVE_PAUSE: Duration = Duration::from_millis(1);
 
+/// How often a machine is served whose transmit waits for the socket. Until it is drained it is due
+/// at every moment, so its deadlines cannot be told; they are this much late at most.
+const BLOCKED_PERIOD: Duration = Duration::from_millis(20);
+
 /// How long the last packets may wait for the socket after the machine has ended.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -141,7 +145,9 @@ impl<R: Runtime> EventLoop<R> {
         let mut count = 0;
         while count < DATAGRAMS_PER_TURN {
             match self.receive_some(cx) {
-                Poll::Ready(Ok(some)) => count += some,
+                // A call without a datagram counts, so that a socket that has none, and does not say
+                // so, does not keep the loop here.
+                Poll::Ready(Ok(some)) => count += some.max(1),
                 Poll::Pending => return Ok(Rest::Nothing),
                 Poll::Ready(Err(error)) if passes(&error) => {
                     self.shared.socket.receive_errors.add(1);
@@ -262,12 +268,12 @@ impl<R: Runtime> EventLoop<R> {
 
     /// Sets the timer, unless a deadline has come already.
     fn sleep(&mut self, cx: &mut Context<'_>, now: Instant) -> Turn {
+        let core_deadline = match self.waiting {
+            None => self.board.core_deadline(),
+            Some(_) => Some(now + BLOCKED_PERIOD),
+        };
         let deadlines = [
-            // A machine whose transmit waits for the socket is not drained, and would have the
-            // loop spin.
-            self.board
-                .core_deadline()
-                .filter(|_| self.waiting.is_none()),
+            core_deadline,
             self.board.own_deadline(),
             self.receive_pause,
             self.goodbye_until,
@@ -298,8 +304,7 @@ impl<R: Runtime> EventLoop<R> {
         let reason = CloseReason::Socket(Arc::clone(&error));
         // Before anything is refused: callers on other threads ask why at once.
         self.shared.fail(reason.clone());
-        self.board.seal(now);
-        let undelivered = self.board.undelivered(now);
+        let undelivered = self.board.give_up(now);
         error!(%error, undelivered, "the socket has failed");
         End {
             reason,
@@ -381,19 +386,25 @@ impl<R: Runtime> Future for EventLoop<R> {
 }
 
 impl<R: Runtime> Drop for EventLoop<R> {
-    /// A runtime that stops drops its tasks: whoever waits in another one is told.
+    /// A runtime that stops drops its tasks: calls that wait in another one end.
     fn drop(&mut self) {
         if self.shared.has_ended() {
             return;
         }
-        let reason = if self.in_turn {
-            CloseReason::Panicked
-        } else {
-            CloseReason::RuntimeStopped
-        };
+        if self.in_turn {
+            // The machine may be in any state.
+            let (reason, undelivered) = (CloseReason::Panicked, 0);
+            return self.end(End {
+                reason,
+                undelivered,
+            });
+        }
+        let reason = CloseReason::RuntimeStopped;
+        self.shared.fail(reason.clone());
+        let undelivered = self.board.give_up(self.runtime.now());
         self.end(End {
             reason,
-            undelivered: 0,
+            undelivered,
         });
     }
 }

@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use hdrhistogram::Histogram;
@@ -29,6 +29,9 @@ const QUEUED_BYTES: usize = 8 * 1024 * 1024;
 
 /// Bytes that may wait in an outbox at least: a few batches.
 const OUTBOX_BYTES_MIN: usize = 128 * 1024;
+
+/// Longer than numbers are old.
+const PUBLISHED: Duration = Duration::from_millis(60);
 
 /// What all peers know.
 #[derive(Debug)]
@@ -150,6 +153,8 @@ impl Node {
 
     /// Ends, once all senders of all peers are done.
     pub(crate) async fn finish(self, plan: &Plan) -> Result<Life, quicpool::Error> {
+        // They are published every 50 ms.
+        tokio::time::sleep(PUBLISHED).await;
         let metrics = self.manager.metrics();
         self.manager.close().await?;
         Ok(self.gather(plan, metrics).await?)

@@ -162,6 +162,31 @@ async fn failure_25_a_fatal_error_is_told_to_every_caller() {
 }
 
 #[tokio::test]
+async fn failure_25_a_fatal_error_reports_what_is_undelivered() {
+    const COUNT: u64 = 7;
+    let (alice, faults) = faulty_manager(Config::default()).await;
+    let (_socket, nobody) = black_hole();
+    let (_, mut events) = alice.subscribe();
+    let to_nobody = alice.peer(nobody).unwrap();
+    for _ in 0..COUNT {
+        to_nobody.send("never").await.unwrap();
+    }
+    faults.break_socket(libc::EBADF);
+    // The socket is touched when the loop wakes up.
+    let _ = soon(to_nobody.metrics()).await;
+    let mut reported = 0;
+    let end = loop {
+        match soon(events.next()).await {
+            Ok(Event::Undelivered { messages, .. }) => reported += messages.end - messages.start,
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(reported, COUNT);
+    assert!(is_fatal(end.into()));
+}
+
+#[tokio::test]
 async fn failure_25_a_loop_that_panics_does_not_die_in_silence() {
     let (alice, faults) = faulty_manager(Config::default()).await;
     let (received, ()) = soon(async {

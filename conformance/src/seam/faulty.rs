@@ -35,6 +35,9 @@ struct State {
     broken: Option<i32>,
     bug: bool,
     no_segments: bool,
+    no_room: bool,
+    /// How often the socket was asked for datagrams.
+    receives_polled: u64,
     timing: Timing,
     /// The loop's task, as the socket was last polled by it.
     task: Option<Waker>,
@@ -91,6 +94,22 @@ impl Faults {
     /// Lets the next operation of the socket panic, as a bug would.
     pub fn panic(&self) {
         self.state().bug = true;
+    }
+
+    /// Leaves no room for sends until [`free_sends`](Self::free_sends): they are pending.
+    pub fn block_sends(&self) {
+        self.state().no_room = true;
+    }
+
+    /// Has room for sends again, and wakes the event loop.
+    pub fn free_sends(&self) {
+        self.state().no_room = false;
+        self.wake_for_nothing();
+    }
+
+    /// Returns how often the event loop has asked for datagrams: at least once in each turn.
+    pub fn receives_polled(&self) -> u64 {
+        self.state().receives_polled
     }
 
     /// Refuses transmits of more than one datagram, as a network card without segmentation offload
@@ -238,6 +257,9 @@ impl<S: Socket> Socket for FaultySocket<S> {
         transmit: &Transmit,
         bytes: &[u8],
     ) -> Poll<io::Result<()>> {
+        if self.faults.state().no_room {
+            return Poll::Pending;
+        }
         match self.faults.next(cx, |state| &mut state.sends) {
             Some(Met::Ended(end)) => return end.map(Err),
             Some(Met::Shortened) => return self.send_first(cx, transmit, bytes),
@@ -254,6 +276,7 @@ impl<S: Socket> Socket for FaultySocket<S> {
         cx: &mut Context<'_>,
         take: impl FnMut(Datagram),
     ) -> Poll<io::Result<usize>> {
+        self.faults.state().receives_polled += 1;
         match self.faults.next(cx, |state| &mut state.receives) {
             Some(Met::Ended(end)) => end.map(Err),
             Some(Met::Shortened) | None => self.socket.poll_receive(cx, take),

@@ -18,8 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Long enough for a loop to have done what there was, and to sleep.
 const UNTIL_ASLEEP: Duration = Duration::from_millis(150);
 
-/// Long enough for two loops to have nothing more to say to each other, come what may.
-const UNTIL_SILENT: Duration = Duration::from_millis(2_500);
+const A_SECOND: Duration = Duration::from_secs(1);
 
 /// Before a loop that sleeps has a deadline of its own: keep-alives come every five seconds.
 const BEFORE_DEADLINES: Duration = Duration::from_secs(2);
@@ -104,6 +103,17 @@ impl Pair {
         Ok(())
     }
 
+    /// Waits until the loop has had no turn for a second, for a while: one that spins never has.
+    async fn until_silent(&self) {
+        for _ in 0..10 {
+            let before = self.faults.receives_polled();
+            sleep(A_SECOND).await;
+            if self.faults.receives_polled() == before {
+                return;
+            }
+        }
+    }
+
     /// Ends both, without loss.
     async fn close(self) -> Checked {
         well("close", self.faulty.close()).await?;
@@ -153,7 +163,7 @@ pub(super) async fn a_datagram_wakes_the_loop<R: Runtime + Clone>(runtime: R) ->
     let pair = Pair::new(runtime, Config::default()).await?;
     // A loop that datagrams do not wake is awake for a while: what it sends is repeated, as the
     // answers are not seen in time.
-    sleep(UNTIL_SILENT).await;
+    pair.until_silent().await;
     for round in 0..3 {
         at_once(pair.back(&[round])).await?;
         sleep(UNTIL_ASLEEP).await;
@@ -275,6 +285,44 @@ pub(super) async fn failed_receives_lose_nothing<R: Runtime + Clone>(runtime: R)
             "{} receives failed, and {errors} were counted",
             40 * PASSING.len()
         )
+    })?;
+    pair.close().await
+}
+
+pub(super) async fn a_stuck_socket_keeps_deadlines<R: Runtime + Clone>(runtime: R) -> Checked {
+    let mut config = Config::default();
+    config.close_timeout = Duration::from_millis(500);
+    let pair = Pair::new(runtime, config).await?;
+    // For a while messages are late, and none is lost.
+    pair.faults.block_sends();
+    well("send", pair.to_other.send("late")).await?;
+    sleep(UNTIL_ASLEEP).await;
+    pair.faults.free_sends();
+    expect(&pair.other, pair.faulty.id(), b"late").await?;
+
+    pair.faults.block_sends();
+    well("send", pair.to_other.send("never")).await?;
+    sleep(UNTIL_ASLEEP).await;
+    let Some(closed) = within(BEFORE_DEADLINES, pair.faulty.close()).await else {
+        return broken("close waits longer than close_timeout");
+    };
+    let report = closed.or_else(|error| broken(error.to_string()))?;
+    ensure(report.undelivered == 1, || {
+        format!("{} messages are reported, of one", report.undelivered)
+    })
+}
+
+pub(super) async fn an_idle_loop_sleeps<R: Runtime + Clone>(runtime: R) -> Checked {
+    /// Turns of a loop with nothing to do: for numbers, a keep-alive, and what is left of before.
+    const TURNS_MAX: u64 = 50;
+    let pair = Pair::new(runtime, Config::default()).await?;
+    pair.exchange(0).await?;
+    pair.until_silent().await;
+    let before = pair.faults.receives_polled();
+    sleep(A_SECOND).await;
+    let turns = pair.faults.receives_polled() - before;
+    ensure(turns <= TURNS_MAX, || {
+        format!("it has {turns} turns in a second")
     })?;
     pair.close().await
 }

@@ -193,6 +193,8 @@ declare! { $
     managers::spurious_wakes_do_no_harm,
     /// A socket that would block delays messages, and loses none.
     managers::a_blocked_socket_loses_nothing,
+    /// A socket without room for long keeps neither deadlines nor `close` from their time.
+    managers::a_stuck_socket_keeps_deadlines,
     /// Sends that the system refuses for a reason that passes lose no message.
     managers::refused_sends_lose_nothing,
     /// Receives that fail for a reason that passes lose no message.
@@ -209,6 +211,8 @@ declare! { $
     managers::a_broken_socket_ends_every_call,
     /// A loop that panics ends every pending call.
     managers::a_panic_ends_every_call,
+    /// A loop without anything to do sleeps.
+    managers::an_idle_loop_sleeps,
     /// Tasks that are always ready do not keep messages from passing.
     managers::busy_tasks_do_not_stop_messages,
 }

@@ -165,6 +165,20 @@ impl Switchboard {
         shared.seal(|peer, taken| self.absorb(now, peer, taken));
     }
 
+    /// Ends the machine after a failure, and returns how many messages are undelivered, which events
+    /// report. Calls that wait end with the failure as their reason.
+    pub(crate) fn give_up(&mut self, now: Instant) -> u64 {
+        self.seal(now);
+        let undelivered = self.undelivered(now);
+        // Without an answer they learn why the manager ends, and not that their messages are lost.
+        self.flushes.clear();
+        self.connects.clear();
+        self.done.clear();
+        self.core.abort(now);
+        self.pass_events(now);
+        undelivered
+    }
+
     /// Tells the machine what the application has taken: in every turn, and if there is no other,
     /// in one soon after messages were handed out.
     pub(crate) fn take_taken(&mut self, now: Instant) {
