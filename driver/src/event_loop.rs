@@ -41,7 +41,7 @@ const RECEIVE_ERRORS_MAX: u32 = 32;
 const RECEIVE_PAUSE: Duration = Duration::from_millis(1);
 
 /// How often a machine is served whose transmit waits for the socket. Until it is drained it is due
-/// at every moment, so its deadlines cannot be told; they are this much late at most.
+/// at every moment, which hides its deadlines; they are served this much late at most.
 const BLOCKED_PERIOD: Duration = Duration::from_millis(20);
 
 /// How long the last packets may wait for the socket after the machine has ended.

@@ -10,14 +10,15 @@
 //! use quicpool_conformance::wire::{Failure, Program, Settings, check};
 //! # use quicpool_core::{PeerAddr, PeerId};
 //! # use std::time::Duration;
+//! # fn later<T>() -> Result<T, Failure> { Err(Failure::Unable("it is not written".to_owned())) }
 //!
 //! struct Mine; // holds the program under test while it runs
 //!
 //! impl Program for Mine {
-//!     fn start(&mut self, settings: &Settings) -> Result<PeerAddr, Failure> { todo!() }
-//!     fn send(&mut self, to: PeerAddr, message: &[u8]) -> Result<(), Failure> { todo!() }
-//!     fn receive(&mut self, patience: Duration) -> Result<Option<(PeerId, Vec<u8>)>, Failure> { todo!() }
-//!     fn stop(&mut self) -> Result<(), Failure> { todo!() }
+//!     fn start(&mut self, settings: &Settings) -> Result<PeerAddr, Failure> { later() }
+//!     fn send(&mut self, to: PeerAddr, message: &[u8]) -> Result<(), Failure> { later() }
+//!     fn receive(&mut self, patience: Duration) -> Result<Option<(PeerId, Vec<u8>)>, Failure> { later() }
+//!     fn stop(&mut self) -> Result<(), Failure> { later() }
 //! }
 //!
 //! let report = check("mine", || Mine);

@@ -170,7 +170,7 @@ impl Switchboard {
     pub(crate) fn give_up(&mut self, now: Instant) -> u64 {
         self.seal(now);
         let undelivered = self.undelivered(now);
-        // Without an answer they learn why the manager ends, and not that their messages are lost.
+        // Dropped without an answer, a call fails with the reason why the manager ends.
         self.flushes.clear();
         self.connects.clear();
         self.done.clear();
