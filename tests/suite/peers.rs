@@ -19,7 +19,9 @@ async fn two_who_connect_at_once_share_a_dial() {
     soon(to_bob.connect()).await.unwrap();
     let metrics = soon(to_bob.metrics()).await.unwrap().unwrap();
     assert_eq!((metrics.dials, metrics.connections), (1, 1));
-    assert_eq!((metrics.pool_misses, metrics.pool_hits), (2, 1));
+    // On other threads the dial may be done before the second call is made.
+    assert!(metrics.pool_misses >= 1, "{metrics:?}");
+    assert_eq!(metrics.pool_misses + metrics.pool_hits, 3);
 }
 
 #[tokio::test]
