@@ -19,8 +19,8 @@ use crate::{
     peer::{
         LinkId, PeerKey,
         chooser::{Candidate, Chooser, Dialler},
-        pool::{Evictable, Pool, Purpose},
     },
+    slots::{Claim, Decision},
     wire::{
         aead::TAG_LEN,
         frame::LineId,
@@ -174,7 +174,7 @@ impl Timers {
 
 /// A pool all of whose slots are taken by connected peers.
 pub struct Slots {
-    pool: Pool,
+    slots: crate::slots::Slots,
     now: Instant,
     next: u32,
     count: u32,
@@ -187,8 +187,12 @@ impl Slots {
     ///
     /// If a slot is refused.
     pub fn new(now: Instant, count: u32) -> Self {
+        let config = Config {
+            connections_max: count as usize,
+            ..Config::default()
+        };
         let mut slots = Self {
-            pool: Pool::new(count as usize, SEED),
+            slots: crate::slots::Slots::new(&config, SEED, now),
             now,
             next: 0,
             count,
@@ -204,26 +208,31 @@ impl Slots {
         let key = PeerKey::new(self.next);
         self.next = (self.next + 1) % self.count;
         self.now += STEP;
-        let _ = self.pool.set_idle(key, None);
-        let _ = self.pool.set_idle(key, Some(self.now));
+        self.slots.set_idle(key, None);
+        self.slots.set_idle(key, Some(self.now));
     }
 
     /// Evicts the least recently used peer, and gives its slot to another.
     pub fn evict(&mut self) {
         self.now += STEP;
-        let victim = self.pool.idle_victim();
-        let victim = victim.expect("invariant: all are idle");
-        self.pool.release(victim);
+        let claimant = PeerKey::new(self.count);
+        let Decision::Take(victim, _) = self.claim(claimant) else {
+            panic!("every slot is taken, and every peer idle");
+        };
+        self.slots.release(victim);
         self.take(victim);
     }
 
     fn take(&mut self, key: PeerKey) {
-        let slot = self
-            .pool
-            .acquire(self.now, key, Purpose::Arrival, Evictable::Yes);
-        slot.expect("invariant: a slot is free");
-        self.pool.confirm(self.now, key, Duration::ZERO);
-        let _ = self.pool.set_idle(key, Some(self.now));
+        let decision = self.claim(key);
+        assert_eq!(decision, Decision::Granted, "a slot is free");
+        self.slots.confirm(self.now, key, Duration::ZERO);
+        self.slots.set_idle(key, Some(self.now));
+    }
+
+    fn claim(&mut self, key: PeerKey) -> Decision {
+        let claim = Claim::Arrival { waits_since: None };
+        self.slots.claim(self.now, key, claim, false)
     }
 }
 

@@ -237,6 +237,7 @@ mod metrics;
 mod peer;
 mod peer_id;
 mod rng;
+mod slots;
 #[cfg(test)]
 mod testing;
 mod transport;

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     Accept, Datagram, PeerId, Reason,
-    peer::{LinkId, PeerKey, chooser::Dialler, lifecycle::Cause, pool::Purpose},
+    peer::{LinkId, PeerKey, chooser::Dialler, lifecycle::Cause},
+    slots::{Claim, Decision},
     transport::{Arrival, Link, Stage},
     wire::{
         code::{self, CloseCode},
@@ -180,34 +181,23 @@ impl Manager {
         )
     }
 
-    /// A slot for a peer that has dialled us: a free one, that of an idle peer, or that of a doubtful
-    /// dial. One that the user has added, or that we have something for, and that was turned away
-    /// before, gets that of a busy one as a dial of ours would: else it would wait for ever for peers
-    /// that never stop talking.
+    /// Takes a slot for a peer that has dialled us. One that was refused before, and that the user has
+    /// added or messages are queued for, may take that of a busy peer as a dial of ours would: peers that
+    /// never stop sending would keep it out for ever.
     fn slot_for_arrival(&mut self, now: Instant, key: PeerKey) -> bool {
         let Some(peer) = self.peers.get(key) else {
             return false;
         };
-        let evictable = peer.evictable;
-        let waited = |since: Instant| since + self.config.slot_wait <= now;
         let is_ours = peer.standing == Standing::Added || peer.is_owed();
-        let is_due = is_ours && peer.turned_away.is_some_and(waited);
+        let claim = Claim::Arrival {
+            waits_since: peer.turned_away.filter(|_| is_ours),
+        };
+        let is_protected = peer.is_protected;
         loop {
-            if self
-                .pool
-                .acquire(now, key, Purpose::Arrival, evictable)
-                .is_ok()
-            {
-                return true;
-            }
-            if let Some(victim) = self.pool.idle_victim() {
-                self.evict(now, victim);
-            } else if let Some(dial) = self.pool.doubtful_dial() {
-                self.make_way(now, dial);
-            } else if let Some(victim) = self.pool.busy_victim(now).ok().filter(|_| is_due) {
-                self.evict(now, victim);
-            } else {
-                return false;
+            match self.slots.claim(now, key, claim, is_protected) {
+                Decision::Granted => return true,
+                Decision::Take(victim, taking) => self.take_slot(now, victim, taking),
+                Decision::Wait(_) => return false,
             }
         }
     }

@@ -1,6 +1,6 @@
 //! When and where to dial.
 
-use std::{collections::VecDeque, time::Instant};
+use std::time::Instant;
 
 use super::{
     Manager, Timer,
@@ -9,132 +9,20 @@ use super::{
 };
 use crate::{
     Reason,
-    peer::{
-        PeerKey, backoff::Kind, lifecycle::Cause, limits::DialRate, links::Dialling, pool::Full,
-        urgency::Urgency,
-    },
+    peer::{PeerKey, backoff::Kind, lifecycle::Cause, links::Dialling},
+    slots::{Claim, Decision, Entry, Priority, Taking},
 };
 
-/// Dials that wait for a slot, or for the dial rate.
-pub(super) struct DialRow {
-    /// Somebody waits for these.
-    urgent: VecDeque<Entry>,
-    /// Reconnects: nobody asked at this moment, so they never delay the others.
-    background: VecDeque<Entry>,
-    rate: DialRate,
-    tickets: u64,
-    pumping: Pumping,
-    roused: Roused,
-}
-
-/// Whether a slot may have become free for the first in the row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Roused {
-    No,
-    Yes,
-}
-
-/// Whether the row is being worked on: what that sets off must not begin it again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pumping {
-    No,
-    Yes,
-}
-
-/// A place in the row; void once the peer's ticket is another.
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    key: PeerKey,
-    ticket: u64,
-    since: Instant,
-    urgency: Urgency,
-}
-
-impl DialRow {
-    pub(super) fn new(rate: u32, now: Instant) -> Self {
-        Self {
-            urgent: VecDeque::new(),
-            background: VecDeque::new(),
-            rate: DialRate::new(rate, now),
-            tickets: 0,
-            pumping: Pumping::No,
-            roused: Roused::No,
-        }
-    }
-
-    /// A slot can be taken away that could not before: whoever waits for one need not wait for a
-    /// deadline.
-    pub(super) fn rouse(&mut self) {
-        if self.len() > 0 {
-            self.roused = Roused::Yes;
-        }
-    }
-
-    /// Whether somebody was roused and has not been looked after.
-    pub(super) fn is_roused(&self) -> bool {
-        self.roused == Roused::Yes
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.urgent.len() + self.background.len()
-    }
-
-    /// How many are served before the one with this ticket, some of them in vain.
-    pub(super) fn ahead_of(&self, ticket: u64) -> usize {
-        let mut row = self.urgent.iter().chain(&self.background);
-        row.position(|entry| entry.ticket == ticket)
-            .unwrap_or(self.len())
-    }
-
-    /// Whether the dial rate allows the first of those that wait.
-    pub(super) fn keeps_rate(&self, now: Instant) -> bool {
-        let first = match self.urgent.is_empty() {
-            true => Urgency::Background,
-            false => Urgency::User,
-        };
-        self.rate.check(now, first).is_ok()
-    }
-
-    fn push(&mut self, now: Instant, key: PeerKey, urgency: Urgency) -> u64 {
-        self.tickets += 1;
-        let entry = Entry {
-            key,
-            ticket: self.tickets,
-            since: now,
-            urgency,
-        };
-        match urgency {
-            Urgency::User => self.urgent.push_back(entry),
-            Urgency::Background => self.background.push_back(entry),
-        }
-        self.tickets
-    }
-
-    fn pop(&mut self) -> Option<Entry> {
-        self.urgent
-            .pop_front()
-            .or_else(|| self.background.pop_front())
-    }
-
-    fn put_back(&mut self, entry: Entry) {
-        match entry.urgency {
-            Urgency::User => self.urgent.push_front(entry),
-            Urgency::Background => self.background.push_front(entry),
-        }
-    }
-}
-
 impl Manager {
-    /// The user asks for a connection at this moment. If a dial waits or is under way in the
-    /// background, it is the user's from here on.
+    /// Dials for the user. A dial that waits or is under way in the background is moved to the foreground.
     pub(super) fn dial_for_user(&mut self, now: Instant, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(key).filter(|peer| !peer.is_live()) else {
             return;
         };
-        if std::mem::replace(&mut peer.asked, Urgency::User) == Urgency::Background {
+        if std::mem::replace(&mut peer.priority, Priority::Foreground) == Priority::Background {
             match peer.links.dialling() {
                 Dialling::Waiting { .. } => self.enqueue(now, key),
-                Dialling::Running { .. } => self.pool.set_urgency(key, Urgency::User),
+                Dialling::Running { .. } => self.slots.set_priority(key, Priority::Foreground),
                 Dialling::Idle | Dialling::Backoff => {}
             }
         }
@@ -163,7 +51,7 @@ impl Manager {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
-        let ticket = self.row.push(now, key, peer.asked);
+        let ticket = self.slots.enqueue(now, key, peer.priority);
         peer.links.queued(ticket);
         self.deadlines.set(Timer::Backoff(key), None);
         self.pump_dials(now);
@@ -187,7 +75,7 @@ impl Manager {
         match peer.links.dialling() {
             Dialling::Idle | Dialling::Backoff if !peer.links.has_arrivals() => {
                 // What the user has queued depends on it.
-                peer.asked = Urgency::User;
+                peer.priority = Priority::Foreground;
                 self.enqueue(now, key);
             }
             Dialling::Idle
@@ -199,78 +87,72 @@ impl Manager {
 
     /// Begins the dials that wait, as far as slots and the dial rate allow.
     pub(super) fn pump_dials(&mut self, now: Instant) {
-        if std::mem::replace(&mut self.row.pumping, Pumping::Yes) == Pumping::Yes {
+        if std::mem::replace(&mut self.runs_dials, true) {
             return;
         }
-        self.row.roused = Roused::No;
+        self.slots.begin_run();
         let next = self.pump_until_blocked(now);
-        self.row.pumping = Pumping::No;
+        self.runs_dials = false;
         self.deadlines.set(Timer::Row, next);
     }
 
-    /// Does what frees slots for somebody else than the dials that wait: they are looked after later.
+    /// Does what frees slots for another purpose than the dials that wait: these run later.
     pub(super) fn before_dials<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
-        let pumping = std::mem::replace(&mut self.row.pumping, Pumping::Yes);
+        let runs = std::mem::replace(&mut self.runs_dials, true);
         let done = work(self);
-        self.row.pumping = pumping;
-        self.row.rouse();
+        self.runs_dials = runs;
+        self.slots.wake();
         done
     }
 
     fn pump_until_blocked(&mut self, now: Instant) -> Option<Instant> {
         loop {
-            let entry = self.row.pop()?;
+            let entry = self.slots.next_dial()?;
             let ticket = entry.ticket;
             let waits = |peer: &super::Peer| peer.links.dialling() == Dialling::Waiting { ticket };
             if !self.peers.get(entry.key).is_some_and(waits) {
                 continue;
             }
-            // The rate first: nobody is evicted for a dial that has to wait all the same.
-            let rate = self.row.rate.check(now, entry.urgency).map_err(Some);
+            // The rate first: nothing is evicted for a dial that has to wait all the same.
+            let rate = self.slots.check_rate(now, entry.priority).map_err(Some);
             match rate.and_then(|()| self.slot_for(now, entry)) {
                 Ok(()) => {
-                    let taken = self.row.rate.take(now, entry.urgency);
-                    debug_assert!(taken.is_ok(), "it was there");
+                    self.slots.count_dial(now, entry.priority);
                     self.dial(now, entry.key, 0);
                 }
                 Err(at) => {
-                    self.row.put_back(entry);
+                    self.slots.put_back(entry);
                     return at;
                 }
             }
         }
     }
 
-    /// A slot for a dial: a free one, or that of an idle peer, or for the user's that of one in the
-    /// background, or after `slot_wait` that of a busy peer. If there is none, when to try again, or
-    /// nothing if a slot has to be released first.
+    /// Takes a slot for a dial. If there is none, returns when to try again, or nothing if a slot has to
+    /// be released first.
     fn slot_for(&mut self, now: Instant, entry: Entry) -> Result<(), Option<Instant>> {
         let peer = self.peers.get(entry.key).ok_or(None)?;
-        let (purpose, evictable) = (peer.doubt.purpose(), peer.evictable);
+        let claim = Claim::Dial {
+            since: entry.since,
+            priority: entry.priority,
+            is_preemptible: peer.preemption.is_preemptible(),
+        };
+        let is_protected = peer.is_protected;
         loop {
-            let full = match self.pool.acquire(now, entry.key, purpose, evictable) {
-                Ok(()) => {
-                    self.pool.set_urgency(entry.key, entry.urgency);
-                    return Ok(());
-                }
-                Err(full) => full,
-            };
-            let background = match entry.urgency {
-                Urgency::User => self.pool.background_dial(),
-                Urgency::Background => None,
-            };
-            let due = entry.since + self.config.slot_wait;
-            let victim = match (full, self.pool.idle_victim(), background) {
-                (Full::Slots, Some(idle), _) => idle,
-                (Full::Slots | Full::Dials, _, Some(dial)) => {
-                    self.call_off(now, dial);
-                    continue;
-                }
-                (Full::Dials, _, None) => return Err(None),
-                (Full::Slots, None, None) if now < due => return Err(Some(due)),
-                (Full::Slots, None, None) => self.pool.busy_victim(now)?,
-            };
-            self.evict(now, victim);
+            match self.slots.claim(now, entry.key, claim, is_protected) {
+                Decision::Granted => return Ok(()),
+                Decision::Take(victim, taking) => self.take_slot(now, victim, taking),
+                Decision::Wait(at) => return Err(at),
+            }
+        }
+    }
+
+    /// Takes a peer's slot away for another peer. Its session stays.
+    pub(super) fn take_slot(&mut self, now: Instant, victim: PeerKey, taking: Taking) {
+        match taking {
+            Taking::Evict => self.evict(now, victim),
+            Taking::CallOff => self.call_off(now, victim),
+            Taking::Preempt => self.make_way(now, victim),
         }
     }
 
@@ -322,7 +204,7 @@ impl Manager {
         let more = address + 1 < peer.addresses.len();
         if more && !peer.is_live() && !peer.links.has_arrivals() && reason.concerns_address() {
             // At once, since somebody waits; those that come after it wait in its place.
-            self.row.rate.owe(now, peer.asked);
+            self.slots.count_dial(now, peer.priority);
             self.dial(now, key, address + 1);
             return;
         }
@@ -339,9 +221,9 @@ impl Manager {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
-        peer.doubt.failed(kind);
+        peer.preemption.failed(kind);
         // Whoever asked was answered; from here on the machine tries by itself.
-        peer.asked = Urgency::Background;
+        peer.priority = Priority::Background;
         let last = peer.session.expiry == Expiry::LastDial && !peer.has_links();
         if !peer.has_links() {
             self.moved(key, Cause::AttemptFailed, reason);
@@ -384,7 +266,7 @@ impl Manager {
     /// Gives the slot back once nothing of the peer is open.
     pub(super) fn release_unused(&mut self, key: PeerKey) {
         if self.peers.get(key).is_none_or(|peer| !peer.has_links()) {
-            self.pool.release(key);
+            self.slots.release(key);
         }
     }
 }

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     Event, PeerId, Reason, Undeliverable,
-    peer::{LinkId, PeerKey, urgency::Urgency},
+    peer::{LinkId, PeerKey},
+    slots::Priority,
     wire::code::CloseCode,
 };
 
@@ -168,7 +169,7 @@ impl Manager {
         };
         // First, so that nothing that follows dials again.
         peer.redial = Redial::OnDemand;
-        peer.asked = Urgency::Background;
+        peer.priority = Priority::Background;
         let confirmed: Vec<LinkId> = peer.links.confirmed().collect();
         let unconfirmed: Vec<LinkId> = peer.links.unconfirmed().collect();
         peer.links.stop_waiting();
@@ -308,7 +309,7 @@ impl Manager {
     fn remove_peer(&mut self, key: PeerKey) {
         self.drop_unread_datagrams(key);
         self.disarm(key);
-        self.pool.release(key);
+        self.slots.release(key);
         if let Some(peer) = self.peers.remove(key) {
             self.queued.replace(peer.counted, Queued::default());
             self.budget.forget(key, &peer);
@@ -333,19 +334,19 @@ impl Manager {
 
     // Connections
 
-    /// Takes a peer's slot away for another peer. Its session stays.
+    /// Closes a peer's connections, for its slot. Its session stays.
     pub(super) fn evict(&mut self, now: Instant, key: PeerKey) {
         self.counters.evictions += 1;
         self.stay_away(now, key);
         self.close_keeping_session(now, key, CloseCode::Evicted, Reason::Evicted);
     }
 
-    /// Calls a doubtful dial off for a peer that has come.
+    /// Calls off a preemptible dial, for its slot.
     pub(super) fn make_way(&mut self, now: Instant, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
-        peer.doubt.made_way();
+        peer.preemption.preempted();
         self.call_off(now, key);
     }
 
@@ -359,12 +360,12 @@ impl Manager {
         }
     }
 
-    /// Whoever took a peer's slot keeps it for its tenure: dialling sooner is of no use.
+    /// Delays the next dial by a random part of the new holder's minimum hold time.
     pub(super) fn stay_away(&mut self, now: Instant, key: PeerKey) {
         let fraction = self.rng.fraction();
         if let Some(peer) = self.peers.get_mut(key) {
-            let tenure = peer.tenure.shortest().max(self.config.tenure_min);
-            let at = now + tenure.mul_f64(fraction);
+            let hold = peer.hold_time.shortest().max(self.config.tenure_min);
+            let at = now + hold.mul_f64(fraction);
             peer.not_before = peer.not_before.max(Some(at));
         }
     }
@@ -412,7 +413,7 @@ impl Manager {
 
     /// Remembers the most slots that were ever in use.
     pub(super) fn count_peak(&mut self) {
-        let live = self.pool.len() as u64;
+        let live = self.slots.len() as u64;
         self.counters.connections_peak = self.counters.connections_peak.max(live);
     }
 }

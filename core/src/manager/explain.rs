@@ -84,8 +84,8 @@ impl Manager {
                 })
             }
             Dialling::Waiting { ticket } => Outlook::Waiting {
-                ahead: self.row.ahead_of(ticket),
-                lacks: match self.row.keeps_rate(now) {
+                ahead: self.slots.ahead_of(ticket),
+                lacks: match self.slots.keeps_rate(now) {
                     true => Lack::Slot,
                     false => Lack::DialRate,
                 },

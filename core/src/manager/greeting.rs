@@ -17,8 +17,8 @@ use crate::{
         chooser::{Candidate, Dialler},
         lifecycle::Cause,
         outbox::{Continuity, Memory},
-        urgency::Urgency,
     },
+    slots::Priority,
     transport::{Link, Stage},
     wire::{code::CloseCode, frame::Hello},
 };
@@ -150,8 +150,8 @@ impl Manager {
         }
         peer.turned_away = None;
         peer.failures.admitted();
-        peer.doubt.confirmed();
-        peer.asked = Urgency::Background;
+        peer.preemption.confirmed();
+        peer.priority = Priority::Background;
         let again = peer.counts.connections > 0 && !peer.is_live();
         peer.counts.connections += 1;
         let loser = peer.links.confirm(
@@ -171,8 +171,8 @@ impl Manager {
         self.counters.connections_confirmed += 1;
         self.counters.reconnects += u64::from(again);
         let (min, max) = (self.config.tenure_min, self.config.stall_timeout);
-        let tenure = peer.tenure.begin(min, max, rtt);
-        self.pool.confirm(now, key, tenure);
+        let hold_time = peer.hold_time.begin(min, max, rtt);
+        self.slots.confirm(now, key, hold_time);
         self.deadlines.set(Timer::Session(key), None);
         self.deadlines.set(Timer::Backoff(key), None);
         self.deadlines.set(Timer::Revisit(key), None);

@@ -34,7 +34,6 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use self::{
     budget::Budget,
-    dialling::DialRow,
     ending::Closing,
     peer::{Peer, Peers, Queued},
     report::Rate,
@@ -46,9 +45,9 @@ use crate::{
     peer::{
         LinkId, PeerKey,
         lifecycle::{self, Cause, Move},
-        pool::Pool,
     },
     rng::{self, Rng},
+    slots::Slots,
     transport::Transport,
     wire::frame::LineId,
 };
@@ -72,8 +71,9 @@ pub struct Manager {
     incarnation: Incarnation,
     transport: Transport,
     peers: Peers,
-    pool: Pool,
-    row: DialRow,
+    slots: Slots,
+    /// Whether the queue of dials is being run: nothing that a dial sets off may begin it again.
+    runs_dials: bool,
     deadlines: Deadlines<Timer>,
     events: VecDeque<Event>,
     /// Connections that have ended, and whose peers have not been told.
@@ -164,8 +164,8 @@ impl Manager {
             incarnation,
             transport: Transport::new(&config, credentials, incarnation, &seed, now),
             peers: Peers::new(look_up_seed),
-            pool: Pool::new(config.connections_max, look_up_seed),
-            row: DialRow::new(config.dial_rate, now),
+            slots: Slots::new(&config, look_up_seed, now),
+            runs_dials: false,
             deadlines: Deadlines::new(look_up_seed),
             events: VecDeque::new(),
             endings: VecDeque::new(),
@@ -252,7 +252,7 @@ impl Manager {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due; at once while actions wait.
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        let has_turn = self.row.is_roused() || self.is_room_to_tell() || self.is_room_to_read();
+        let has_turn = self.slots.is_awake() || self.is_room_to_tell() || self.is_room_to_read();
         if !self.events.is_empty() || !self.transport.is_drained() || has_turn {
             return Some(Deadline {
                 at: self.now,
@@ -299,7 +299,7 @@ impl Manager {
                 continue;
             }
             let Some(link) = self.endings.pop_front() else {
-                if !self.row.is_roused() {
+                if !self.slots.is_awake() {
                     break;
                 }
                 self.pump_dials(now);

@@ -7,10 +7,8 @@ use bytes::Bytes;
 use super::{Manager, Timer, peer::Redial};
 use crate::{
     Reason, Undeliverable,
-    peer::{
-        LinkId, PeerKey, backoff::Kind, chooser::Dialler, lifecycle::Cause, links::Loss,
-        pool::Purpose,
-    },
+    peer::{LinkId, PeerKey, backoff::Kind, chooser::Dialler, lifecycle::Cause, links::Loss},
+    slots::Purpose,
     transport::{Ending, Link, Stage},
     wire::code::{self, CloseCode},
 };
@@ -235,7 +233,7 @@ impl Manager {
         self.tell_datagram_limit(key);
         if let Some(peer) = self.peers.get_mut(key) {
             if evicted {
-                peer.tenure.ended(peer.turn());
+                peer.hold_time.ended(peer.hold());
             }
             peer.redial = match (peer.redial, parting) {
                 // What the user asked for was given, and is over.
@@ -251,7 +249,7 @@ impl Manager {
                 true => Purpose::Dial,
                 false => Purpose::Arrival,
             };
-            self.pool.keep_for(key, purpose);
+            self.slots.keep_for(key, purpose);
             self.moved(key, Cause::Begun, Reason::Dialling);
         }
         self.release_unused(key);

@@ -9,18 +9,10 @@ use crate::{
     Config, ConnectionStatus, Health, HealthReason, Incarnation, PeerId, Reason,
     index::LookUp,
     peer::{
-        PeerKey,
-        backoff::Failures,
-        datagrams::Datagrams,
-        doubt::Doubt,
-        inbox::Inbox,
-        links::Links,
-        outbox::Outbox,
-        pool::Evictable,
-        processes::Processes,
-        tenure::{Tenure, Turn},
-        urgency::Urgency,
+        PeerKey, backoff::Failures, datagrams::Datagrams, inbox::Inbox, links::Links,
+        outbox::Outbox, processes::Processes,
     },
+    slots::{Hold, HoldTime, Preemption, Priority},
     wire::frame::{Accepts, LineId},
 };
 
@@ -33,7 +25,7 @@ pub(super) struct Peer {
     pub(super) links: Links,
     pub(super) processes: Processes,
     pub(super) failures: Failures,
-    pub(super) doubt: Doubt,
+    pub(super) preemption: Preemption,
     /// How well it can be reached, while it is connected.
     pub(super) watched: Option<Box<Watched>>,
     /// No dial before this moment, whoever asks.
@@ -41,11 +33,12 @@ pub(super) struct Peer {
     /// Why the last attempt or connection failed.
     pub(super) last_failure: Option<Box<Reason>>,
     pub(super) redial: Redial,
-    /// Who asks for the next dial, or for the one that is under way.
-    pub(super) asked: Urgency,
+    /// The priority of the next dial, or of the one that is under way.
+    pub(super) priority: Priority,
     pub(super) last_used: Instant,
-    pub(super) evictable: Evictable,
-    pub(super) tenure: Tenure,
+    /// Whether its slot may be taken away for no other peer.
+    pub(super) is_protected: bool,
+    pub(super) hold_time: HoldTime,
     /// What had passed when the present connection began.
     pub(super) passed_before: Passed,
     /// Since when it comes and finds no room.
@@ -252,15 +245,15 @@ impl Peer {
             links: Links::default(),
             processes: Processes::default(),
             failures: Failures::default(),
-            doubt: Doubt::default(),
+            preemption: Preemption::default(),
             watched: None,
             not_before: None,
             last_failure: None,
             redial: Redial::OnDemand,
-            asked: Urgency::Background,
+            priority: Priority::Background,
             last_used: now,
-            evictable: Evictable::Yes,
-            tenure: Tenure::default(),
+            is_protected: false,
+            hold_time: HoldTime::default(),
             passed_before: Passed::default(),
             turned_away: None,
             session: Session {
@@ -342,9 +335,9 @@ impl Peer {
         }
     }
 
-    /// Whether the connection that has ended was of use to whichever end had something to say. What
-    /// waits for an application to read has not waited for the connection.
-    pub(super) fn turn(&self) -> Turn {
+    /// Whether messages have passed in the hold that has ended, if an end had any. What waits for an
+    /// application to read has not waited for the connection.
+    pub(super) fn hold(&self) -> Hold {
         let Passed { sent, received } = self.passed_before;
         let passed = self.passed();
         let outbox = &self.session.outbox;
@@ -352,8 +345,8 @@ impl Peer {
         let stuck =
             outbox.awaits_passage() && passed.sent == sent || theirs && passed.received == received;
         match stuck {
-            true => Turn::Fruitless,
-            false => Turn::Fruitful,
+            true => Hold::Unproductive,
+            false => Hold::Productive,
         }
     }
 

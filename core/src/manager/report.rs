@@ -77,7 +77,7 @@ impl Manager {
     }
 
     fn memory_usage(&self) -> usize {
-        let known = self.peers.memory() + self.pool.memory() + self.deadlines.memory();
+        let known = self.peers.memory() + self.slots.memory() + self.deadlines.memory();
         self.memory_queues() + known + self.transport.quic_memory()
     }
 
@@ -140,10 +140,10 @@ impl Manager {
         Occupancy {
             peers: self.peers.len(),
             connections: self.transport.len(),
-            slots: self.pool.len(),
+            slots: self.slots.len(),
             handshakes: self.handshakes,
             deadlines: self.deadlines.len(),
-            waiting_dials: self.row.len(),
+            waiting_dials: self.slots.waiting(),
             actions: self.events.len() + self.transport.replies(),
             queued_bytes: self.queued.bytes + self.datagram_bytes,
         }

@@ -10,11 +10,7 @@ use super::{
 use crate::{
     Event, Message, OpenBatch, PeerAddr, PeerError, PeerId, Reason, SendError, Undeliverable,
     address,
-    peer::{
-        PeerKey,
-        links::Dialling,
-        pool::{Evictability, Evictable},
-    },
+    peer::{PeerKey, links::Dialling},
 };
 
 impl Manager {
@@ -167,24 +163,22 @@ impl Manager {
 
     /// Keeps a peer's slot from being taken away for another peer.
     pub fn protect(&mut self, peer: PeerId) {
-        self.set_evictable(peer, Evictable::No);
+        self.set_protected(peer, true);
     }
 
     /// Lets a peer's slot be taken away for another peer, as it is from the start.
     pub fn unprotect(&mut self, peer: PeerId) {
-        self.set_evictable(peer, Evictable::Yes);
+        self.set_protected(peer, false);
     }
 
-    fn set_evictable(&mut self, peer: PeerId, evictable: Evictable) {
+    fn set_protected(&mut self, peer: PeerId, is_protected: bool) {
         let Some(key) = self.peers.key(peer) else {
             return;
         };
         if let Some(known) = self.peers.get_mut(key) {
-            known.evictable = evictable;
+            known.is_protected = is_protected;
         }
-        if self.pool.set_evictable(key, evictable) == Evictability::Gained {
-            self.row.rouse();
-        }
+        self.slots.set_protected(key, is_protected);
     }
 
     /// Queues a message, and dials if there is no connection.

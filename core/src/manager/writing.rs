@@ -5,7 +5,7 @@ use std::{time::Duration, time::Instant};
 use super::{Manager, Timer};
 use crate::{
     Event, Flush as FlushPolicy,
-    peer::{LinkId, PeerKey, outbox::Acknowledged, pool::Evictability},
+    peer::{LinkId, PeerKey, outbox::Acknowledged},
     transport::Transport,
     wire::{
         code::CloseCode,
@@ -31,9 +31,7 @@ impl Manager {
             return;
         };
         let idle_since = (peer.is_live() && peer.is_idle()).then_some(peer.last_used);
-        if self.pool.set_idle(key, idle_since) == Evictability::Gained {
-            self.row.rouse();
-        }
+        self.slots.set_idle(key, idle_since);
         let live = peer.links.live();
         self.tell_of_room(key);
         self.end_flushes(key);

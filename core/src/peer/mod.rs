@@ -4,18 +4,13 @@ pub(crate) mod backoff;
 pub(crate) mod batch;
 pub(crate) mod chooser;
 pub(crate) mod datagrams;
-pub(crate) mod doubt;
 pub(crate) mod health;
 pub(crate) mod inbox;
 pub(crate) mod lifecycle;
-pub(crate) mod limits;
 pub(crate) mod links;
 pub(crate) mod outbox;
-pub(crate) mod pool;
 pub(crate) mod processes;
-pub(crate) mod tenure;
 pub(crate) mod turns;
-pub(crate) mod urgency;
 
 /// A peer's place in the machine's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

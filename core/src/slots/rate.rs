@@ -1,22 +1,21 @@
-//! How many dials a second.
+//! Limits the dials per second.
 
 use std::time::{Duration, Instant};
 
-use super::urgency::Urgency;
+use super::Priority;
 
 /// A token bucket over all peers: at most `rate` dials in any second, and a burst.
 ///
-/// The user's dials wait for each other and for nobody else: background dials take what they leave.
-/// So in all there may be another burst, once: those of the background come first, and the user's
-/// on top of them.
+/// Foreground dials are delayed by foreground dials alone; background dials take what these leave. So
+/// there may be two bursts in all, once: background dials first, and foreground dials on top of them.
 #[derive(Debug)]
 pub(crate) struct DialRate {
     spacing: Duration,
     burst: Duration,
     /// When the bucket would be full, in debt to the future while it is not.
     full_at: Instant,
-    /// The same, had nobody dialled but for the user.
-    users_full_at: Instant,
+    /// The same, without background dials.
+    foreground_full_at: Instant,
 }
 
 impl DialRate {
@@ -29,15 +28,15 @@ impl DialRate {
             // too little to be a herd.
             burst: Duration::from_millis(100).max(spacing),
             full_at: now,
-            users_full_at: now,
+            foreground_full_at: now,
         }
     }
 
     /// Whether there is a token, or when there will be one.
-    pub(crate) fn check(&self, now: Instant, urgency: Urgency) -> Result<(), Instant> {
-        let full_at = match urgency {
-            Urgency::User => self.users_full_at,
-            Urgency::Background => self.full_at,
+    pub(crate) fn check(&self, now: Instant, priority: Priority) -> Result<(), Instant> {
+        let full_at = match priority {
+            Priority::Foreground => self.foreground_full_at,
+            Priority::Background => self.full_at,
         };
         let full_at = full_at.max(now) + self.spacing;
         if full_at > now + self.burst {
@@ -47,17 +46,17 @@ impl DialRate {
     }
 
     /// Takes a token, or says when there will be one.
-    pub(crate) fn take(&mut self, now: Instant, urgency: Urgency) -> Result<(), Instant> {
-        self.check(now, urgency)?;
-        self.owe(now, urgency);
+    pub(crate) fn take(&mut self, now: Instant, priority: Priority) -> Result<(), Instant> {
+        self.check(now, priority)?;
+        self.owe(now, priority);
         Ok(())
     }
 
-    /// Takes a token, there or not: whoever comes next waits until it would have been.
-    pub(crate) fn owe(&mut self, now: Instant, urgency: Urgency) {
+    /// Takes a token, there or not: the next dial waits until it would have been.
+    pub(crate) fn owe(&mut self, now: Instant, priority: Priority) {
         self.full_at = self.full_at.max(now) + self.spacing;
-        if urgency == Urgency::User {
-            self.users_full_at = self.users_full_at.max(now) + self.spacing;
+        if priority == Priority::Foreground {
+            self.foreground_full_at = self.foreground_full_at.max(now) + self.spacing;
         }
     }
 }
@@ -68,27 +67,27 @@ mod tests {
     use crate::testing::epoch;
     use proptest::prelude::*;
 
-    /// Whoever asks, after a pause of so many milliseconds.
-    fn asks() -> impl Strategy<Value = Vec<(u64, Urgency)>> {
-        let urgency = prop_oneof![Just(Urgency::User), Just(Urgency::Background)];
-        prop::collection::vec((0..50u64, urgency), 1..300)
+    /// Dials, each after a pause in milliseconds.
+    fn asks() -> impl Strategy<Value = Vec<(u64, Priority)>> {
+        let priority = prop_oneof![Just(Priority::Foreground), Just(Priority::Background)];
+        prop::collection::vec((0..50u64, priority), 1..300)
     }
 
     proptest! {
         #[test]
-        fn the_rate_is_kept_and_nobody_waits_in_vain(rate in 1..1_000u32, asks in asks()) {
+        fn the_rate_is_kept_and_no_dial_waits_in_vain(rate in 1..1_000u32, asks in asks()) {
             let mut now = epoch();
             let start = now;
             let mut bucket = DialRate::new(rate, now);
             let mut taken = 0u32;
-            for (pause, urgency) in asks {
+            for (pause, priority) in asks {
                 now += Duration::from_millis(pause);
-                match bucket.take(now, urgency) {
+                match bucket.take(now, priority) {
                     Ok(()) => taken += 1,
                     Err(at) => {
                         prop_assert!(at > now);
                         now = at;
-                        prop_assert_eq!(bucket.take(now, urgency), Ok(()));
+                        prop_assert_eq!(bucket.take(now, priority), Ok(()));
                         taken += 1;
                     }
                 }
@@ -99,15 +98,15 @@ mod tests {
         }
 
         #[test]
-        fn failure_20_background_dials_never_delay_the_users(rate in 1..1_000u32, asks in asks()) {
+        fn failure_20_background_dials_never_delay_foreground_dials(rate in 1..1_000u32, asks in asks()) {
             let mut now = epoch();
             let mut bucket = DialRate::new(rate, now);
             let mut without = DialRate::new(rate, now);
-            for (pause, urgency) in asks {
+            for (pause, priority) in asks {
                 now += Duration::from_millis(pause);
-                let taken = bucket.take(now, urgency);
-                if urgency == Urgency::User {
-                    prop_assert_eq!(taken, without.take(now, urgency));
+                let taken = bucket.take(now, priority);
+                if priority == Priority::Foreground {
+                    prop_assert_eq!(taken, without.take(now, priority));
                 }
             }
         }
