@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use quinn_proto::crypto;
+/// The traits of cryptography that [`Credentials`] hands out. `identity` names them by this path, so
+/// that no file outside of `transport` and this one depends on the QUIC library.
+pub(crate) use quinn_proto::crypto;
 
 use crate::PeerId;
 

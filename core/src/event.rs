@@ -5,8 +5,8 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-pub use quinn_proto::EcnCodepoint;
 
+pub use crate::transport::EcnCodepoint;
 use crate::{Health, HealthReason, PeerId, address};
 
 /// One thing for the driver to do.

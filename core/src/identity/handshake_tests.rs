@@ -10,10 +10,6 @@ use std::{
 };
 
 use bytes::BytesMut;
-use quinn_proto::{
-    ClientConfig, Connection, ConnectionError, ConnectionHandle, DatagramEvent, Endpoint,
-    EndpointConfig, Event, ServerConfig, TransportErrorCode, crypto,
-};
 use rustls::{
     AlertDescription, KeyLog, SignatureScheme,
     client::ResolvesClientCert,
@@ -22,7 +18,15 @@ use rustls::{
 };
 
 use super::{Identity, TlsSources, tls};
-use crate::{Credentials, PeerId, testing::epoch};
+use crate::{
+    Credentials, PeerId,
+    credentials::crypto,
+    testing::epoch,
+    transport::bare::{
+        ClientConfig, Connection, ConnectionError, ConnectionHandle, DatagramEvent, Endpoint,
+        EndpointConfig, Event, ServerConfig, TransportErrorCode,
+    },
+};
 #[cfg(target_os = "linux")]
 use crate::{
     keys_in_memory::{

@@ -1,13 +1,13 @@
 //! Keys of the endpoint, derived from the seed of the identity.
 
 use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit, Nonce, Tag};
-use quinn_proto::crypto::{AeadKey, CryptoError, HandshakeTokenKey, HmacKey};
 use rustls::crypto::tls13::{Hkdf, OkmBlock};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use super::{Identity, provider};
+use crate::credentials::crypto::{AeadKey, CryptoError, HandshakeTokenKey, HmacKey};
 
 /// The length of a key and of the hash, in bytes.
 const KEY_LEN: usize = 32;

@@ -2,10 +2,6 @@
 
 use std::sync::Arc;
 
-use quinn_proto::crypto::{
-    self,
-    rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
-};
 use rustls::{
     ClientConfig, ServerConfig,
     client::Resumption,
@@ -21,7 +17,14 @@ use super::{
     tickets::{OurTickets, TheirTickets},
     verifier::AnyEd25519,
 };
-use crate::{Credentials, PeerId, wire::ALPN};
+use crate::{
+    Credentials, PeerId,
+    credentials::crypto::{
+        self,
+        rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
+    },
+    wire::ALPN,
+};
 
 /// Peers whose tickets are kept for resumption, at each side: those that were met last. A peer beyond
 /// them costs a full handshake, which is some hundred microseconds; one within them about a kilobyte.

@@ -8,21 +8,18 @@ use std::{
     time::Instant,
 };
 
-use quinn_proto::{
-    ConnectError, ConnectionId, Side, TransportError,
-    crypto::{
-        self, ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey, UnsupportedVersion,
-    },
-    transport_parameters::TransportParameters,
-};
-
 use super::{
     assert_gone,
     search::{Masked, WHOLE, alone, parts_in_memory},
 };
 use crate::{
     Action, Config, Credentials, Datagram, Identity, Incarnation, Manager, MeshKey, Message,
-    PeerAddr, PeerId, testing::epoch,
+    PeerAddr, PeerId,
+    credentials::crypto::{
+        self, ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey, UnsupportedVersion,
+    },
+    testing::epoch,
+    transport::bare::{ConnectError, ConnectionId, Side, TransportError, TransportParameters},
 };
 
 /// Two for records and two for datagrams.

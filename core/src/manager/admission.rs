@@ -10,9 +10,14 @@ use super::{
 };
 use crate::{
     Accept, Datagram, PeerId, Reason,
+<<<<<<< HEAD
     peer::{LinkId, PeerKey, chooser::Dialler, lifecycle::Cause},
     slots::{Claim, Decision},
     transport::{Arrival, Link, Stage},
+=======
+    peer::{LinkId, PeerKey, chooser::Dialler, lifecycle::Cause, pool::Purpose},
+    transport::{Arrival, Incoming, Link, Stage},
+>>>>>>> quic
     wire::{
         code::{self, CloseCode},
         frame::{Frame, Hello, Sealed},
@@ -26,7 +31,7 @@ impl Manager {
     pub(super) fn admit(&mut self, now: Instant, datagram: Datagram) {
         match self.transport.handle_datagram(now, datagram) {
             Arrival::Handshake(incoming) => {
-                let answer = self.admit_handshake(now, *incoming);
+                let answer = self.admit_handshake(now, incoming);
                 self.count_arrival(&answer);
             }
             arrival @ (Arrival::Routed | Arrival::Ignored | Arrival::ReplyDropped) => {
@@ -43,14 +48,14 @@ impl Manager {
         }
     }
 
-    fn admit_handshake(&mut self, now: Instant, incoming: quinn_proto::Incoming) -> Arrival {
+    fn admit_handshake(&mut self, now: Instant, incoming: Incoming) -> Arrival {
         let max = self.config.handshakes_max;
         if self.handshakes >= max || !self.closing.accepts() {
             self.counters.handshakes_refused += 1;
             return self.transport.refuse(incoming);
         }
         // Half of the places are for addresses that have proved themselves.
-        if self.handshakes * 2 >= max && !incoming.remote_address_validated() {
+        if self.handshakes * 2 >= max && !incoming.is_address_validated() {
             return self.transport.retry(incoming);
         }
         if let Some(link) = self.transport.accept(now, incoming) {

@@ -67,14 +67,14 @@ impl Manager {
     fn outlook(&self, now: Instant, key: PeerKey, peer: &Peer) -> Outlook {
         let live = peer.links.live().and_then(|id| self.transport.link(id));
         if let Some(link) = live {
-            let rtt = link.connection.rtt();
+            let rtt = link.rtt();
             return Outlook::Connected { rtt };
         }
         match peer.links.dialling() {
             Dialling::Running { link, address } => {
                 let due = self.deadlines.get(Timer::Handshake(link));
                 let open = self.transport.link(link);
-                let dialled = open.map(|link| link.connection.remote_address());
+                let dialled = open.map(|link| link.remote_address());
                 let gives_up_in = due.map_or(Duration::ZERO, |at| left(now, at));
                 // What is dialled may have been removed from the list since.
                 let address = dialled.or(peer.addresses.get(address).copied());

@@ -135,7 +135,7 @@ impl Manager {
         let Some(link) = self.transport.link_mut(id) else {
             return;
         };
-        let rtt = link.connection.rtt();
+        let rtt = link.rtt();
         let dialler = link.dialler;
         let dial = match dialler {
             Dialler::Us => link.dial,

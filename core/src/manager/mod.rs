@@ -40,7 +40,7 @@ use self::{
 };
 use crate::{
     Action, Config, ConfigError, ConnectionStatus, Counters, Credentials, Datagram, Deadline,
-    DeadlineReason, Event, Health, Incarnation, PeerId, Reason, Transmit, address,
+    DeadlineReason, Event, Health, Incarnation, PeerId, Reason, address,
     index::Deadlines,
     peer::{
         LinkId, PeerKey,
@@ -51,13 +51,6 @@ use crate::{
     transport::Transport,
     wire::frame::LineId,
 };
-
-/// A deadline that lies in the past after this many attempts to serve it is put off: quinn-proto's
-/// own may, and none of them may make the loop spin.
-const PAST_DEADLINES_MAX: usize = 16;
-
-/// How far a deadline is put off.
-const PUT_OFF: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// The pure machine: facts and time in, actions out.
 ///
@@ -237,15 +230,15 @@ impl Manager {
             return Some(Action::Notify(event));
         }
         if let Some(transmit) = self.transport.poll_reply(buf) {
-            return Some(Action::Transmit(own(transmit)));
+            return Some(Action::Transmit(transmit));
         }
         while let Some(link) = self.transport.next_ready() {
             // While it has packets it stays in the row, and the machine is due at once: its own
             // deadline counts when it has none left.
             if let Some(transmit) = self.next_packets(now, link, buf) {
-                return Some(Action::Transmit(own(transmit)));
+                return Some(Action::Transmit(transmit));
             }
-            self.arm_quic_later(now, link);
+            self.arm_quic(now, link);
         }
         None
     }
@@ -293,6 +286,9 @@ impl Manager {
             while let Some(link) = self.transport.next_dirty() {
                 self.settle_link(now, link);
                 self.transport.mark_ready(link);
+                while self.transport.serve_past_deadline(now, link) {
+                    self.settle_link(now, link);
+                }
                 self.arm_quic(now, link);
             }
             if self.let_one_read().is_some() {
@@ -319,24 +315,9 @@ impl Manager {
         self.tell_waiting(now);
     }
 
+    /// Arms the deadline of a connection, which is later than `now`.
     fn arm_quic(&mut self, now: Instant, link: LinkId) {
-        for _ in 0..PAST_DEADLINES_MAX {
-            let deadline = self.transport.deadline(link);
-            if deadline.is_none_or(|at| at > now) {
-                self.deadlines.set(Timer::Quic(link), deadline);
-                return;
-            }
-            self.transport.handle_timeout(now, link);
-            self.settle_link(now, link);
-        }
-        self.deadlines.set(Timer::Quic(link), Some(now + PUT_OFF));
-    }
-
-    /// Arms a connection's deadline amid a drain. One that has come by then is put off: what it sets
-    /// off may be an event, and events come before packets.
-    fn arm_quic_later(&mut self, now: Instant, link: LinkId) {
-        let put_off = |at: Instant| if at > now { at } else { now + PUT_OFF };
-        let deadline = self.transport.deadline(link).map(put_off);
+        let deadline = self.transport.deadline(now, link);
         self.deadlines.set(Timer::Quic(link), deadline);
     }
 
@@ -382,15 +363,5 @@ impl Manager {
     /// The state of a peer's connection; `None` if the peer is not known.
     pub fn status(&self, peer: PeerId) -> Option<ConnectionStatus> {
         Some(self.peer(peer)?.status)
-    }
-}
-
-fn own(transmit: quinn_proto::Transmit) -> Transmit {
-    Transmit {
-        destination: transmit.destination,
-        ecn: transmit.ecn,
-        size: transmit.size,
-        segment_size: transmit.segment_size,
-        src_ip: transmit.src_ip,
     }
 }

@@ -89,7 +89,7 @@ impl Manager {
         Some(PeerMetrics {
             status: peer.status,
             health: peer.health(),
-            rtt: live.map(|link| link.connection.rtt()),
+            rtt: live.map(|link| link.rtt()),
             avg_latency: peer.latency.get(),
             outbox_bytes: peer.session.outbox.bytes(),
             inbox_bytes: peer.session.inbox.bytes(),

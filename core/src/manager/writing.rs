@@ -4,7 +4,7 @@ use std::{time::Duration, time::Instant};
 
 use super::{Manager, Timer};
 use crate::{
-    Event, Flush as FlushPolicy,
+    Event, Flush as FlushPolicy, Transmit,
     peer::{LinkId, PeerKey, outbox::Acknowledged},
     transport::Transport,
     wire::{
@@ -101,7 +101,7 @@ impl Manager {
         now: Instant,
         id: LinkId,
         buf: &mut Vec<u8>,
-    ) -> Option<quinn_proto::Transmit> {
+    ) -> Option<Transmit> {
         self.fill(now, id);
         self.fill_datagrams(id);
         let transmit = self.transport.poll_transmit(now, id, buf);

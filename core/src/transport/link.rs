@@ -5,7 +5,7 @@ use quinn_proto::{
     Connection, ConnectionHandle, Dir, ReadError, ReadableError, Side, StreamId, Transmit, VarInt,
     WriteError, crypto::ExportKeyingMaterialError,
 };
-use std::time::Instant;
+use std::{net::SocketAddr, time::Duration, time::Instant};
 
 use super::{Ending, lane::Lane, silence::Silence, window};
 use crate::{
@@ -60,7 +60,7 @@ pub(crate) enum Stage {
 
 /// A connection, and what the machine knows about it.
 pub(crate) struct Link {
-    pub(crate) connection: Connection,
+    pub(super) connection: Connection,
     pub(super) handle: ConnectionHandle,
     pub(crate) dialler: Dialler,
     /// Whose it is: the peer that we dialled, or the one that has proved its identity.
@@ -74,6 +74,8 @@ pub(crate) struct Link {
     /// forget it.
     pub(crate) ending: Option<Ending>,
     pub(super) silence: Silence,
+    /// Deadlines in the past that were served in a row.
+    pub(super) past_deadlines: u8,
     question: Question,
     control: Outgo,
     data: Outgo,
@@ -170,6 +172,7 @@ impl Link {
             said: None,
             ending: None,
             silence: Silence::new(now),
+            past_deadlines: 0,
             question: Question::None,
             control: Outgo::closed(),
             data: Outgo::closed(),
@@ -453,6 +456,16 @@ impl Link {
     /// present path.
     pub(crate) fn answered(&self) -> Option<Instant> {
         window::answered(&self.connection)
+    }
+
+    /// The smoothed round-trip time.
+    pub(crate) fn rtt(&self) -> Duration {
+        self.connection.rtt()
+    }
+
+    /// The address of the other end.
+    pub(crate) fn remote_address(&self) -> SocketAddr {
+        self.connection.remote_address()
     }
 
     /// The peer's identity, once TLS is done.

@@ -1,5 +1,7 @@
 //! The only room that knows quinn-proto: connections, and the endpoint that they share.
 
+#[cfg(test)]
+pub(crate) mod bare;
 mod ending;
 mod lane;
 mod link;
@@ -10,9 +12,8 @@ mod window;
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration, time::Instant};
 
 use bytes::Bytes;
-use quinn_proto::{
-    ConnectionHandle, DatagramEvent, Endpoint, Event, Incoming, StreamEvent, Transmit,
-};
+pub use quinn_proto::EcnCodepoint;
+use quinn_proto::{ConnectionHandle, DatagramEvent, Endpoint, Event, StreamEvent};
 
 pub(crate) use ending::Ending;
 pub(crate) use lane::Unwritten;
@@ -20,7 +21,7 @@ pub(crate) use link::{Link, Stage};
 pub(crate) use silence::Verdict;
 
 use crate::{
-    Config, Credentials, Datagram, Incarnation, PeerId, Reason, Sealing,
+    Config, Credentials, Datagram, Incarnation, PeerId, Reason, Sealing, Transmit,
     peer::{LinkId, chooser::Dialler, health::Sample, turns::Turns},
     rng::Rng,
     wire::{code::CloseCode, record},
@@ -39,6 +40,13 @@ const BURST_BYTES_MAX: usize = 65_507;
 /// connection with packets to send: shorter ones would have bursts of the same length cost some
 /// connections more turns than others.
 const DATAGRAM_BYTES_MAX: usize = 1_452;
+
+/// Attempts to serve a deadline that lies in the past, before it is put off. A deadline of quinn-proto
+/// may stay in the past, and must not make the loop spin.
+const PAST_DEADLINES_MAX: u8 = 16;
+
+/// The time by which a deadline in the past is put off.
+const PUT_OFF: Duration = Duration::from_millis(1);
 
 /// Longer than the idle timeout of any connection, however long its probe timeout.
 const BEYOND_ANY_TIMEOUT: Duration = Duration::from_secs(86_400);
@@ -99,7 +107,17 @@ pub(crate) enum Arrival {
     /// Its answer found the queue full.
     ReplyDropped,
     /// It begins a handshake, about which the caller decides.
-    Handshake(Box<Incoming>),
+    Handshake(Incoming),
+}
+
+/// A handshake of which the first packet has arrived.
+pub(crate) struct Incoming(Box<quinn_proto::Incoming>);
+
+impl Incoming {
+    /// Whether the other end has proved that it receives at its address.
+    pub(crate) fn is_address_validated(&self) -> bool {
+        self.0.remote_address_validated()
+    }
 }
 
 /// Something that has happened to a connection.
@@ -241,7 +259,9 @@ impl Transport {
                 }
                 Arrival::Routed
             }
-            Some(DatagramEvent::NewConnection(incoming)) => Arrival::Handshake(Box::new(incoming)),
+            Some(DatagramEvent::NewConnection(incoming)) => {
+                Arrival::Handshake(Incoming(Box::new(incoming)))
+            }
             Some(DatagramEvent::Response(transmit)) => self.reply(transmit, buf),
         }
     }
@@ -337,7 +357,7 @@ impl Transport {
     /// Begins to answer a handshake. `None` if it was broken from the start.
     pub(crate) fn accept(&mut self, now: Instant, incoming: Incoming) -> Option<LinkId> {
         let mut buf = Vec::new();
-        match self.endpoint.accept(incoming, now, &mut buf, None) {
+        match self.endpoint.accept(*incoming.0, now, &mut buf, None) {
             Ok((handle, connection)) => {
                 let dialler = Dialler::Them;
                 let link = Link::new(now, connection, handle, dialler, 0, &self.parameters);
@@ -355,25 +375,25 @@ impl Transport {
     /// Says that there is no room for another handshake.
     pub(crate) fn refuse(&mut self, incoming: Incoming) -> Arrival {
         let mut buf = Vec::new();
-        let transmit = self.endpoint.refuse(incoming, &mut buf);
+        let transmit = self.endpoint.refuse(*incoming.0, &mut buf);
         self.reply(transmit, buf)
     }
 
     /// Asks the other end to prove its address first (RFC 9000 section 8.1.2).
     pub(crate) fn retry(&mut self, incoming: Incoming) -> Arrival {
         let mut buf = Vec::new();
-        match self.endpoint.retry(incoming, &mut buf) {
+        match self.endpoint.retry(*incoming.0, &mut buf) {
             Ok(transmit) => self.reply(transmit, buf),
-            Err(error) => self.refuse(error.into_incoming()),
+            Err(error) => self.refuse(Incoming(Box::new(error.into_incoming()))),
         }
     }
 
-    fn reply(&mut self, transmit: Transmit, mut bytes: Vec<u8>) -> Arrival {
+    fn reply(&mut self, transmit: quinn_proto::Transmit, mut bytes: Vec<u8>) -> Arrival {
         if self.replies.len() >= REPLIES_MAX {
             return Arrival::ReplyDropped;
         }
         bytes.truncate(transmit.size);
-        self.replies.push_back((transmit, bytes));
+        self.replies.push_back((own(transmit), bytes));
         Arrival::Routed
     }
 
@@ -511,9 +531,31 @@ impl Transport {
         self.count -= 1;
     }
 
-    /// When the connection wants [`handle_timeout`](Self::handle_timeout).
-    pub(crate) fn deadline(&mut self, id: LinkId) -> Option<Instant> {
-        self.link_mut(id)?.connection.poll_timeout()
+    // Deadlines
+
+    /// Serves the deadline of a connection if it is not later than `now`. If it was served, the caller
+    /// settles the connection and calls again; after [`PAST_DEADLINES_MAX`] times in a row the deadline
+    /// is left to [`deadline`](Self::deadline), which puts it off.
+    pub(crate) fn serve_past_deadline(&mut self, now: Instant, id: LinkId) -> bool {
+        let Some(link) = self.link_mut(id) else {
+            return false;
+        };
+        let is_past = link.connection.poll_timeout().is_some_and(|at| at <= now);
+        if !is_past || link.past_deadlines >= PAST_DEADLINES_MAX {
+            link.past_deadlines = 0;
+            return false;
+        }
+        link.past_deadlines += 1;
+        self.handle_timeout(now, id);
+        true
+    }
+
+    /// When the connection wants [`handle_timeout`](Self::handle_timeout): always later than `now`. A
+    /// deadline in the past is put off. Amid a drain it is not served, since that may cause an event, and
+    /// events come before packets.
+    pub(crate) fn deadline(&mut self, now: Instant, id: LinkId) -> Option<Instant> {
+        let at = self.link_mut(id)?.connection.poll_timeout()?;
+        Some(if at > now { at } else { now + PUT_OFF })
     }
 
     pub(crate) fn close(&mut self, now: Instant, id: LinkId, code: CloseCode, reason: Bytes) {
@@ -558,6 +600,7 @@ impl Transport {
             let fitting = BURST_BYTES_MAX / usize::from(link.connection.current_mtu()).max(1);
             link.poll_transmit(now, segments_max.min(fitting).max(1), buf)
         });
+        let transmit = transmit.map(own);
         match &transmit {
             Some(transmit) => self.ready.spend(transmit.size),
             None => {
@@ -579,5 +622,16 @@ impl Slot {
     fn link_mut(&mut self, id: LinkId) -> Option<&mut Link> {
         let current = self.id(id.index());
         self.link.as_deref_mut().filter(|_| id == current)
+    }
+}
+
+/// Names the bytes in the caller's buffer in the words of the core.
+fn own(transmit: quinn_proto::Transmit) -> Transmit {
+    Transmit {
+        destination: transmit.destination,
+        ecn: transmit.ecn,
+        size: transmit.size,
+        segment_size: transmit.segment_size,
+        src_ip: transmit.src_ip,
     }
 }
