@@ -171,6 +171,56 @@ fn what_cannot_be_printed_or_read_is_said_so() {
     assert!(text(&output).contains("longer than"), "{}", text(&output));
 }
 
+#[test]
+fn a_difference_between_two_builds_is_found() {
+    let directory = Directory::new("compare");
+    let [before, after] = ["before.jsonl", "after.jsonl"].map(|name| directory.path(name));
+    let write = |file: &str| {
+        let output = qsim(&["outcomes", "--seeds", "0..4", "--whole", "--to", file]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    };
+    write(&before);
+    write(&after);
+    let output = qsim(&["compare", &before, &after]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(text(&output).contains(" 0 differ"), "{}", text(&output));
+
+    // As of a build with another order of events, one event more, and another counter.
+    let written = fs::read_to_string(&after).expect("it was written");
+    let planted: Vec<String> = written.lines().map(plant).collect();
+    fs::write(&after, planted.join("\n")).expect("it can be written again");
+    let output = qsim(&["compare", &before, &after]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    let told = text(&output);
+    for line in [
+        "seed 3, n1 of n0: events.Planted 0 -> 1; planted none -> 7",
+        "seed 3, n0 of n1: order or contents of events event 0 ",
+        "       1        1         +1  events.Planted",
+        "2 differ, in 1 worlds",
+    ] {
+        assert!(told.contains(line), "{line} is not in {told}");
+    }
+}
+
+/// Changes two lines of outcomes, if this is one of them.
+fn plant(line: &str) -> String {
+    let mut line: serde_json::Value = serde_json::from_str(line).expect("it is JSON");
+    match (&line["seed"], &line["node"], &line["peer"]) {
+        (seed, node, peer) if *seed == 3 && *node == 1 && *peer == 0 => {
+            line["kinds"]["Planted"] = 1.into();
+            let metrics = line["metrics"].as_object_mut().expect("it has metrics");
+            metrics.insert("planted".into(), "7".into());
+        }
+        (seed, node, peer) if *seed == 3 && *node == 0 && *peer == 1 => {
+            let events = line["sequence"].as_array_mut().expect("it has a sequence");
+            events.reverse();
+            line["events"] = "0".into();
+        }
+        _ => {}
+    }
+    line.to_string()
+}
+
 /// Two nodes so far apart that a handshake never ends in time: an honest failure.
 fn too_far_apart() -> Repro {
     let mut scenario = Scenario::draw(7);

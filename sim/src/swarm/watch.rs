@@ -5,6 +5,7 @@ use std::time::Duration;
 use quicpool_core::Event;
 
 use super::{Step, Violation};
+use crate::Net;
 
 /// Is told what happens in a world, in the order of its time, and changes nothing.
 ///
@@ -24,6 +25,11 @@ pub trait Watch {
     /// A part of the run begins.
     fn phase(&mut self, at: Duration, phase: Phase) {
         let _ = (at, phase);
+    }
+
+    /// The core has settled, or its time is up; the nodes have not forgotten each other.
+    fn settled(&mut self, net: &Net) {
+        let _ = net;
     }
 
     /// Something does not hold.

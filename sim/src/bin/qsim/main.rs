@@ -3,13 +3,15 @@
 //! `run`, `cover` and `replay` exit with 0 if everything holds, 2 if something went wrong, or if a mark
 //! was not reached by a run of 2,000 worlds or more, 3 if something never happened, 4 if a run did
 //! not repeat, 5 if the machine panicked, 130 if it was interrupted; a failure goes before an
-//! interruption. `shrink` exits with 130 if it was interrupted, and with 0 if it has made a world
+//! interruption. `compare` exits with 2 if something differs. `shrink` exits with 130 if it was interrupted, and with 0 if it has made a world
 //! smaller. All exit with 1 if they cannot do what was asked, or do not understand it.
 
 mod bench;
+mod compare;
 mod cover;
 mod failure;
 mod interrupt;
+mod outcomes;
 mod replay;
 mod report;
 mod run;
@@ -32,11 +34,32 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0    everything holds
   1    it cannot do what was asked
-  2    something went wrong, or a mark was not reached
+  2    something went wrong, a mark was not reached, or two builds differ
   3    something never happened that had to
   4    two runs of a world differ
   5    the machine panicked
   130  interrupted, and nothing had failed before";
+
+const OUTCOMES: &str = "\
+Write how worlds end, to compare this build with another: `qsim compare` reads two such files.
+
+The file has a JSON object on each line: for each world how it ended, for each of its nodes the events
+without a peer and the node's counters, and for each node and each other node the events about that
+peer, in the order in which the application had them, and the peer's metrics. Events are a hash and
+a count by kind; --whole writes the sequences, too. Times of events are left out, those of all earlier
+processes of a node are in. Counters are those after the world has settled, before all nodes forget
+each other; a node that is down then has none.";
+
+const COMPARE: &str = "\
+Compare what `outcomes` of two builds have written, for the same seeds:
+
+    before/qsim outcomes --seeds 0..2000 --to before.jsonl
+    after/qsim outcomes --seeds 0..2000 --to after.jsonl
+    qsim compare before.jsonl after.jsonl
+
+Each line that differs is printed with its seed, node and peer, then the totals by kind of difference:
+the number of events of a kind (events.NAME), their order or contents, and each counter or metric.
+Change is the sum over all lines of what a count has grown by.";
 
 #[derive(Parser)]
 #[command(
@@ -62,6 +85,12 @@ enum Command {
     Bench(bench::Options),
     /// Show what happens in one world
     Trace(trace::Options),
+    /// Write how worlds end, to compare this build with another
+    #[command(long_about = OUTCOMES)]
+    Outcomes(outcomes::Options),
+    /// Compare what `outcomes` of two builds have written
+    #[command(long_about = COMPARE)]
+    Compare(compare::Options),
 }
 
 /// What to run, and how.
@@ -105,6 +134,8 @@ fn main() -> ExitCode {
         Command::Shrink(options) => shrink::shrink(&options).map_err(Into::into),
         Command::Bench(options) => bench::run(&options).map_err(Into::into),
         Command::Trace(options) => return trace::trace(&options),
+        Command::Outcomes(options) => outcomes::write(&options).map_err(Into::into),
+        Command::Compare(options) => compare::compare(&options).map_err(Into::into),
     };
     match result {
         Ok(code) => ExitCode::from(code),

@@ -1,6 +1,7 @@
 //! Worlds on all cores.
 
 use std::{
+    ops::{ControlFlow, Range},
     panic::catch_unwind,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -19,14 +20,17 @@ use crate::{Options, failure::Failed, interrupt, report::Report, stdout::remark}
 pub(crate) fn run(options: &Options) -> Report {
     interrupt::watch();
     let bar = progress_bar(options.seeds.end - options.seeds.start);
-    let next = AtomicU64::new(options.seeds.start);
     let report = Mutex::new(Report::new(options.crypto));
     let began = Instant::now();
-    let jobs = options.jobs.map_or_else(cores, usize::from);
-    thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(|| work(options, began, &next, &report, &bar));
+    on_all_cores(&options.seeds, options.jobs, |seed| {
+        let over = options
+            .budget
+            .is_some_and(|budget| began.elapsed() >= budget);
+        if over || options.fail_fast && lock(&report).has_failures() {
+            return ControlFlow::Break(());
         }
+        work(seed, options, &report, &bar);
+        ControlFlow::Continue(())
     });
     bar.finish_and_clear();
     let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -34,8 +38,25 @@ pub(crate) fn run(options: &Options) -> Report {
     report
 }
 
-fn cores() -> usize {
-    thread::available_parallelism().map_or(1, usize::from)
+/// Calls a function with each seed, on as many threads, until one asks to stop or Ctrl-C comes.
+pub(crate) fn on_all_cores(
+    seeds: &Range<u64>,
+    jobs: Option<u16>,
+    play: impl Fn(u64) -> ControlFlow<()> + Sync,
+) {
+    let next = AtomicU64::new(seeds.start);
+    let cores = || thread::available_parallelism().map_or(1, usize::from);
+    let work = || {
+        while !interrupt::has_come()
+            && let Some(seed) = take(&next, seeds.end)
+            && play(seed).is_continue()
+        {}
+    };
+    thread::scope(|scope| {
+        for _ in 0..jobs.map_or_else(cores, usize::from) {
+            scope.spawn(work);
+        }
+    });
 }
 
 fn progress_bar(seeds: u64) -> ProgressBar {
@@ -47,39 +68,21 @@ fn progress_bar(seeds: u64) -> ProgressBar {
     bar
 }
 
-fn work(
-    options: &Options,
-    began: Instant,
-    next: &AtomicU64,
-    report: &Mutex<Report>,
-    bar: &ProgressBar,
-) {
-    loop {
-        let over = options
-            .budget
-            .is_some_and(|budget| began.elapsed() >= budget);
-        let enough = options.fail_fast && lock(report).has_failures();
-        if over || enough || interrupt::has_come() {
-            return;
-        }
-        let Some(seed) = take(next, options.seeds.end) else {
-            return;
-        };
-        let scenario = Scenario::draw(seed).crypto(options.crypto);
-        let mut played = play(&scenario, options.check_twice);
-        if let Played {
-            failed: Some(failed),
-            ..
-        } = &mut played
-            && let Err(error) = failed.save(&options.out, &scenario)
-        {
-            bar.suspend(|| remark(format_args!("qsim: {}: {error}", options.out.display())));
-        }
-        let mut report = lock(report);
-        report.add(seed, played);
-        bar.set_message(report.progress());
-        bar.inc(1);
+fn work(seed: u64, options: &Options, report: &Mutex<Report>, bar: &ProgressBar) {
+    let scenario = Scenario::draw(seed).crypto(options.crypto);
+    let mut played = play(&scenario, options.check_twice);
+    if let Played {
+        failed: Some(failed),
+        ..
+    } = &mut played
+        && let Err(error) = failed.save(&options.out, &scenario)
+    {
+        bar.suspend(|| remark(format_args!("qsim: {}: {error}", options.out.display())));
     }
+    let mut report = lock(report);
+    report.add(seed, played);
+    bar.set_message(report.progress());
+    bar.inc(1);
 }
 
 /// The next seed, if there is one. The counter stays at the end, which may be the last number.

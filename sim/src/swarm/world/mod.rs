@@ -145,6 +145,7 @@ impl<'a> World<'a> {
         let is_left = self.is_over();
         if !is_left {
             self.settle_accounts();
+            self.watch.settled(&self.net);
         }
         let (hash, simulated) = (self.net.hash(), self.net.now());
         self.net.unwatch();
