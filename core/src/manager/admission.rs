@@ -10,14 +10,9 @@ use super::{
 };
 use crate::{
     Accept, Datagram, PeerId, Reason,
-<<<<<<< HEAD
     peer::{LinkId, PeerKey, chooser::Dialler, lifecycle::Cause},
     slots::{Claim, Decision},
-    transport::{Arrival, Link, Stage},
-=======
-    peer::{LinkId, PeerKey, chooser::Dialler, lifecycle::Cause, pool::Purpose},
     transport::{Arrival, Incoming, Link, Stage},
->>>>>>> quic
     wire::{
         code::{self, CloseCode},
         frame::{Frame, Hello, Sealed},
@@ -151,12 +146,12 @@ impl Manager {
         }
         let known = self.peers.key(id);
         if known.is_none() && self.peers.len() >= self.config.peers_max {
-            return Err(self.busy());
+            return Err(self.busy(id));
         }
         // Those whom we have something for may come: their answer may be what the application waits for.
         let is_ours = |peer: &Peer| peer.standing == Standing::Added || peer.is_owed();
         if self.are_inboxes_overfull() && !self.peer(id).is_some_and(is_ours) {
-            return Err(self.busy());
+            return Err(self.busy(id));
         }
         let key = known.unwrap_or_else(|| self.add_peer(now, id, Standing::Stranger));
         if self.before_dials(|machine| machine.slot_for_arrival(now, key)) {
@@ -167,18 +162,20 @@ impl Manager {
         } else if let Some(peer) = self.peers.get_mut(key) {
             peer.turned_away.get_or_insert(now);
         }
-        Err(self.busy())
+        Err(self.busy(id))
     }
 
     /// How long to ask a peer to stay away for which there is no room: a second, with jitter, so
     /// that those who were refused together do not return together.
-    pub(super) fn retry_after(&mut self) -> Duration {
-        Duration::from_secs(1).mul_f64(0.5 + self.rng.fraction())
+    pub(super) fn retry_after(&mut self, peer: PeerId) -> Duration {
+        let refused = self.counters.handshakes_refused;
+        let mut rng = self.draws.stream("retry after", peer, refused);
+        Duration::from_secs(1).mul_f64(0.5 + rng.fraction())
     }
 
-    fn busy(&mut self) -> Refusal {
+    fn busy(&mut self, peer: PeerId) -> Refusal {
         self.counters.handshakes_refused += 1;
-        let retry_after = self.retry_after();
+        let retry_after = self.retry_after(peer);
         (
             CloseCode::Busy,
             code::busy_reason(retry_after),

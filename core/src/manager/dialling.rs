@@ -170,7 +170,8 @@ impl Manager {
         // One count for all peers: it goes on when a peer is forgotten and comes back, while the
         // other end may still hold its earlier connection.
         let number = self.counters.dials;
-        match self.transport.dial(now, id, to, number, &mut self.rng) {
+        let mut rng = self.draws.stream("dial", id, number);
+        match self.transport.dial(now, id, to, number, &mut rng) {
             Ok(link) => {
                 if let Some(link) = self.transport.link_mut(link) {
                     link.owner = Some(key);
@@ -238,6 +239,7 @@ impl Manager {
 
     /// Counts a failure, and puts off the next dial.
     pub(super) fn back_off(&mut self, now: Instant, key: PeerKey, reason: Reason, kind: Kind) {
+        let mut rng = self.stream(key, "backoff");
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
@@ -245,9 +247,7 @@ impl Manager {
         peer.links.stop_waiting();
         let asked = reason.retry_after();
         let backoff = &self.config.backoff;
-        let at = peer
-            .failures
-            .failed(now, backoff, kind, asked, &mut self.rng);
+        let at = peer.failures.failed(now, backoff, kind, asked, &mut rng);
         peer.not_before = Some(at);
         if reason.is_lasting() {
             peer.redial = Redial::Barred;

@@ -209,10 +209,10 @@ impl Manager {
 
     /// Reports everything held, and starts both lines anew.
     pub(super) fn give_up(&mut self, key: PeerKey, why: Undeliverable) {
-        let line = self.new_line();
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
+        let line = self.draws.new_line(peer.id);
         let given_up = peer.session.outbox.give_up(line);
         peer.session.inbox.end();
         peer.processes.end_session();
@@ -362,7 +362,7 @@ impl Manager {
 
     /// Delays the next dial by a random part of the new holder's minimum hold time.
     pub(super) fn stay_away(&mut self, now: Instant, key: PeerKey) {
-        let fraction = self.rng.fraction();
+        let fraction = self.fraction(key, "stay away");
         if let Some(peer) = self.peers.get_mut(key) {
             let hold = peer.hold_time.shortest().max(self.config.tenure_min);
             let at = now + hold.mul_f64(fraction);

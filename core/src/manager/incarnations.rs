@@ -123,7 +123,10 @@ impl Manager {
 
     /// It has waited for as long as a handshake may take, and nothing is known: it may come again.
     pub(super) fn waited_in_vain(&mut self, now: Instant, id: LinkId) {
-        let retry_after = self.retry_after();
+        let owner = self.transport.link(id).and_then(|link| link.owner);
+        let peer = owner.and_then(|key| self.peers.get(key));
+        let peer = peer.map_or(self.id, |peer| peer.id);
+        let retry_after = self.retry_after(peer);
         let reason = Reason::Busy {
             retry_after: Some(retry_after),
         };
@@ -199,7 +202,7 @@ impl Manager {
 
     /// From now on we are another process to the peer, as it has forgotten the one that we were.
     fn begin_anew(&mut self, key: PeerKey) {
-        let random = u64::from_be_bytes(self.rng.bytes());
+        let random = u64::from_be_bytes(self.stream(key, "incarnation").bytes());
         if let Some(peer) = self.peers.get_mut(key) {
             peer.session.ours = Some(Box::new(Incarnation {
                 random,

@@ -16,6 +16,7 @@ mod admission;
 mod budget;
 mod datagrams;
 mod dialling;
+mod draws;
 mod ending;
 mod explain;
 mod flushes;
@@ -34,6 +35,7 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use self::{
     budget::Budget,
+    draws::Draws,
     ending::Closing,
     peer::{Peer, Peers, Queued},
     report::Rate,
@@ -49,7 +51,6 @@ use crate::{
     rng::{self, Rng},
     slots::Slots,
     transport::Transport,
-    wire::frame::LineId,
 };
 
 /// The pure machine: facts and time in, actions out.
@@ -72,7 +73,7 @@ pub struct Manager {
     /// Connections that have ended, and whose peers have not been told.
     endings: VecDeque<LinkId>,
     closing: Closing,
-    rng: Rng,
+    draws: Draws,
     counters: Counters,
     latency: peer::Average,
     queue_delay: peer::Average,
@@ -150,8 +151,9 @@ impl Manager {
         config.check()?;
         let id = credentials.local_id();
         let salt = incarnation.random.to_be_bytes();
-        let mut rng = Rng::new(rng::derive(&seed, "policy", &salt));
-        let look_up_seed = u64::from_be_bytes(rng.bytes());
+        let look_up_seed = rng::derive(&seed, "look up", &salt);
+        let look_up_seed = u64::from_be_bytes(Rng::new(look_up_seed).bytes());
+        let draws = Draws::new(rng::derive(&seed, "draws", &salt));
         Ok(Self {
             id,
             incarnation,
@@ -163,7 +165,7 @@ impl Manager {
             events: VecDeque::new(),
             endings: VecDeque::new(),
             closing: Closing::No,
-            rng,
+            draws,
             counters: Counters::default(),
             latency: peer::Average::default(),
             queue_delay: peer::Average::default(),
@@ -347,8 +349,17 @@ impl Manager {
         }
     }
 
-    fn new_line(&mut self) -> LineId {
-        LineId(self.rng.bytes())
+    /// A number below 1 and not below 0, for one purpose of a peer.
+    fn fraction(&mut self, key: PeerKey, purpose: &str) -> f64 {
+        self.stream(key, purpose).fraction()
+    }
+
+    /// A random stream for one purpose of a peer; each one is another.
+    fn stream(&mut self, key: PeerKey, purpose: &str) -> Rng {
+        let peer = self.peers.get_mut(key);
+        let peer = peer.expect("invariant: streams are drawn for known peers");
+        peer.draws += 1;
+        self.draws.stream(purpose, peer.id, peer.draws)
     }
 
     fn peer(&self, id: PeerId) -> Option<&Peer> {

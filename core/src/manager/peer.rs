@@ -54,6 +54,8 @@ pub(super) struct Peer {
     pub(super) wanted_room: Option<Box<Wanted>>,
     pub(super) reading: Reading,
     pub(super) readable: Announced,
+    /// Random streams drawn for it.
+    pub(super) draws: u64,
     pub(super) counts: Counts,
     pub(super) latency: Average,
     /// How far the peer had come when its deadline for coming further was armed.
@@ -273,6 +275,7 @@ impl Peer {
             wanted_room: None,
             reading: Reading::Free,
             readable: Announced::No,
+            draws: 0,
             counts: Counts::default(),
             latency: Average::default(),
             stalled_at: None,

@@ -74,7 +74,7 @@ impl Manager {
     }
 
     pub(super) fn add_peer(&mut self, now: Instant, id: PeerId, standing: Standing) -> PeerKey {
-        let line = self.new_line();
+        let line = self.draws.new_line(id);
         let peer = Peer::new(id, standing, line, &self.config, now);
         self.peers.insert(peer)
     }

@@ -28,7 +28,7 @@ impl Manager {
         }
         // The session has to be there still, at both ends.
         let longest = self.config.revisit.min(peer.session.timeout / 2);
-        let delay = longest.mul_f64(1.0 - JITTER * self.rng.fraction());
+        let delay = longest.mul_f64(1.0 - JITTER * self.fraction(key, "reconnect"));
         self.deadlines.set(Timer::Revisit(key), Some(now + delay));
     }
 

@@ -45,13 +45,6 @@ impl DialRate {
         Ok(())
     }
 
-    /// Takes a token, or says when there will be one.
-    pub(crate) fn take(&mut self, now: Instant, priority: Priority) -> Result<(), Instant> {
-        self.check(now, priority)?;
-        self.owe(now, priority);
-        Ok(())
-    }
-
     /// Takes a token, there or not: the next dial waits until it would have been.
     pub(crate) fn owe(&mut self, now: Instant, priority: Priority) {
         self.full_at = self.full_at.max(now) + self.spacing;
@@ -66,6 +59,15 @@ mod tests {
     use super::*;
     use crate::testing::epoch;
     use proptest::prelude::*;
+
+    impl DialRate {
+        /// Takes a token, or returns when there will be one.
+        fn take(&mut self, now: Instant, priority: Priority) -> Result<(), Instant> {
+            self.check(now, priority)?;
+            self.owe(now, priority);
+            Ok(())
+        }
+    }
 
     /// Dials, each after a pause in milliseconds.
     fn asks() -> impl Strategy<Value = Vec<(u64, Priority)>> {

@@ -95,6 +95,7 @@ pub(crate) const fn outcome(claimant: Claimant, holder: Holder) -> Outcome {
     }
 }
 
+#[cfg(test)]
 impl Claimant {
     pub(crate) const ALL: [Self; 6] = [
         Self::ForegroundDial,
@@ -106,6 +107,7 @@ impl Claimant {
     ];
 }
 
+#[cfg(test)]
 impl Holder {
     pub(crate) const ALL: [Self; 9] = [
         Self::Idle,
