@@ -34,6 +34,9 @@ pub struct Config {
     pub handshakes_max: usize,
     /// Peers known at one time, connected or not. 1 to 16,777,216; default 65,536.
     pub peers_max: usize,
+    /// Addresses of one peer. At the bound a new one takes the place of the oldest that has never worked.
+    /// 1 to 1,024; default 32.
+    pub addresses_max: usize,
     /// Messages in a batch. 1 to 65,536; default 128.
     pub batch_messages_max: usize,
     /// Bytes in a batch, framing included. 1 KiB to 1 MiB; default 64 KiB.
@@ -121,6 +124,7 @@ impl Default for Config {
             connections_max: 1_024,
             handshakes_max: 64,
             peers_max: 65_536,
+            addresses_max: 32,
             batch_messages_max: 128,
             batch_bytes_max: 64 * KIB,
             batch_delay_max: Duration::from_millis(50),
@@ -162,6 +166,7 @@ impl Config {
         count("connections_max", self.connections_max, 1..=1_000_000)?;
         count("handshakes_max", self.handshakes_max, 1..=65_536)?;
         count("peers_max", self.peers_max, 1..=16_777_216)?;
+        count("addresses_max", self.addresses_max, 1..=1_024)?;
         count("batch_messages_max", self.batch_messages_max, 1..=65_536)?;
         count("batch_bytes_max", self.batch_bytes_max, KIB..=MIB)?;
         count("message_bytes_max", self.message_bytes_max, 1..=16 * MIB)?;

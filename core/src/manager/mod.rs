@@ -1,53 +1,57 @@
-//! The machine: routes facts and verbs to the rooms that decide, and collects what they order.
+//! The machine: the face that the application and its driver see, and the loop behind it.
 //!
-//! - `verbs`: what the application asks for.
-//! - `admission`, `greeting`, `streams`, `parting`: what happens to connections, in the order of
-//!   their life.
-//! - `dialling`: when and where to dial; `visits`: peers that cannot dial us.
-//! - `writing`: what goes into packets; `flushes`: who waits until it is taken; `datagrams`: what goes
-//!   beside all sessions.
-//! - `incarnations`: which of several processes a peer is.
-//! - `liveness`: whether the other end is still there, and how well it can be reached.
-//! - `ending`: the ways out: disconnect, eviction, expiry, close.
-//! - `budget`: what all peers share of memory.
-//! - `report`: numbers; `explain`: the same in words.
+//! `Manager` owns the rooms and decides nothing. A handler looks its peer up once, hands a room what it may
+//! touch, and marks the peer; [`Manager::settle`] works the marks off, in one order. Rooms in the order in
+//! which they may call each other, from the face down:
+//!
+//! - `verbs`: what the application asks for; `views`: what it may look at.
+//! - `streams`: what a connection delivers, and its end; `admission`: peers that dial us.
+//! - `slot_taking`: slots for dials and arrivals; `expiring`: connections and sessions whose time is up;
+//!   `ending`: the end of the machine and of peers; `packets`: what goes into packets; `room`: callers that
+//!   wait for room.
+//! - `pairing`: the connections of one peer.
+//! - `deriving`: what follows from a peer's state.
+//! - `dialling`: addresses, attempts, backoff.
+//! - `session`: the streams of messages of one peer; `datagrams`, `liveness`.
+//! - `shared`: configuration, `timers`, `report`, `budget`, `work`, `closing`, `draws`; `peer`: state.
 
 mod admission;
 mod budget;
+mod closing;
 mod datagrams;
+mod deriving;
 mod dialling;
 mod draws;
 mod ending;
-mod explain;
-mod flushes;
-mod greeting;
-mod incarnations;
+mod expiring;
 mod liveness;
-mod parting;
+mod packets;
+mod pairing;
 mod peer;
 mod report;
+mod room;
+mod session;
+mod shared;
+mod slot_taking;
 mod streams;
+mod timers;
 mod verbs;
-mod visits;
-mod writing;
+mod views;
+mod work;
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use self::{
-    budget::Budget,
-    draws::Draws,
-    ending::Closing,
-    peer::{Peer, Peers, Queued},
-    report::Rate,
+    closing::Closing,
+    peer::Peers,
+    session::{acknowledging, batches},
+    shared::Shared,
+    timers::Timer,
 };
 use crate::{
-    Action, Config, ConfigError, ConnectionStatus, Counters, Credentials, Datagram, Deadline,
-    DeadlineReason, Event, Health, Incarnation, PeerId, Reason, address,
-    index::Deadlines,
-    peer::{
-        LinkId, PeerKey,
-        lifecycle::{self, Cause, Move},
-    },
+    Action, Config, ConfigError, Credentials, Datagram, Deadline, DeadlineReason, Event,
+    Incarnation, address,
+    peer::LinkId,
     rng::{self, Rng},
     slots::Slots,
     transport::Transport,
@@ -60,75 +64,11 @@ use crate::{
 /// [`poll_action`](Self::poll_action), then wait until [`poll_timeout`](Self::poll_timeout) or the
 /// next fact. It has no clock, socket, thread or lock, and no randomness but its seed.
 pub struct Manager {
-    config: Config,
-    id: PeerId,
-    incarnation: Incarnation,
-    transport: Transport,
     peers: Peers,
+    transport: Transport,
     slots: Slots,
-    /// Whether the queue of dials is being run: nothing that a dial sets off may begin it again.
-    runs_dials: bool,
-    deadlines: Deadlines<Timer>,
-    events: VecDeque<Event>,
-    /// Connections that have ended, and whose peers have not been told.
-    endings: VecDeque<LinkId>,
-    closing: Closing,
-    draws: Draws,
-    counters: Counters,
-    latency: peer::Average,
-    queue_delay: peer::Average,
-    rate: Rate,
-    /// Handshakes of others in progress.
-    handshakes: usize,
-    /// Peers that are connected.
-    connected: usize,
-    /// What is in the queues of all peers.
-    queued: Queued,
-    budget: Budget,
-    /// Bytes in the datagrams of all peers.
-    datagram_bytes: usize,
+    shared: Shared,
     now: Instant,
-}
-
-/// What a deadline belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Timer {
-    Quic(LinkId),
-    Handshake(LinkId),
-    Silence(LinkId),
-    Health(PeerKey),
-    Flush(PeerKey),
-    Acknowledge(PeerKey),
-    Backoff(PeerKey),
-    Idle(PeerKey),
-    Session(PeerKey),
-    Stable(PeerKey),
-    Stall(PeerKey),
-    Revisit(PeerKey),
-    Row,
-    Room,
-    Close,
-}
-
-impl Timer {
-    const fn reason(self) -> DeadlineReason {
-        match self {
-            Self::Quic(_) => DeadlineReason::Transport,
-            Self::Handshake(_) => DeadlineReason::Handshake,
-            Self::Silence(_) => DeadlineReason::Liveness,
-            Self::Health(_) => DeadlineReason::Health,
-            Self::Flush(_) => DeadlineReason::Flush,
-            Self::Acknowledge(_) => DeadlineReason::Acknowledge,
-            Self::Backoff(_) | Self::Revisit(_) => DeadlineReason::Dial,
-            Self::Idle(_) => DeadlineReason::Expiry,
-            Self::Session(_) => DeadlineReason::Session,
-            Self::Stable(_) => DeadlineReason::Stable,
-            Self::Stall(_) => DeadlineReason::Stall,
-            Self::Row => DeadlineReason::Slot,
-            Self::Room => DeadlineReason::Room,
-            Self::Close => DeadlineReason::Close,
-        }
-    }
 }
 
 impl Manager {
@@ -149,45 +89,18 @@ impl Manager {
         now: Instant,
     ) -> Result<Self, ConfigError> {
         config.check()?;
-        let id = credentials.local_id();
         let salt = incarnation.random.to_be_bytes();
         let look_up_seed = rng::derive(&seed, "look up", &salt);
         let look_up_seed = u64::from_be_bytes(Rng::new(look_up_seed).bytes());
-        let draws = Draws::new(rng::derive(&seed, "draws", &salt));
+        let draws = rng::derive(&seed, "draws", &salt);
+        let id = credentials.local_id();
         Ok(Self {
-            id,
-            incarnation,
-            transport: Transport::new(&config, credentials, incarnation, &seed, now),
             peers: Peers::new(look_up_seed),
+            transport: Transport::new(&config, credentials, incarnation, &seed, now),
             slots: Slots::new(&config, look_up_seed, now),
-            runs_dials: false,
-            deadlines: Deadlines::new(look_up_seed),
-            events: VecDeque::new(),
-            endings: VecDeque::new(),
-            closing: Closing::No,
-            draws,
-            counters: Counters::default(),
-            latency: peer::Average::default(),
-            queue_delay: peer::Average::default(),
-            rate: Rate::new(now),
-            handshakes: 0,
-            connected: 0,
-            queued: Queued::default(),
-            budget: Budget::new(&config),
-            datagram_bytes: 0,
+            shared: Shared::new(config, id, incarnation, draws, look_up_seed, now),
             now,
-            config,
         })
-    }
-
-    /// Our own identity.
-    pub fn local_id(&self) -> PeerId {
-        self.id
-    }
-
-    /// The configuration that it was made with.
-    pub fn config(&self) -> &Config {
-        &self.config
     }
 
     /// How many datagrams of one size the driver can send at a time (GSO); 1 until it says.
@@ -202,13 +115,13 @@ impl Manager {
         self.now = now;
         datagram.remote = address::canonical(datagram.remote);
         datagram.local_ip = datagram.local_ip.map(|ip| ip.to_canonical());
-        self.admit(now, datagram);
+        admission::handle_datagram(now, &mut self.transport, &mut self.shared, datagram);
     }
 
     /// A deadline has come. Early calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
-        while let Some(timer) = self.deadlines.pop_due(now) {
+        while let Some(timer) = self.shared.timers.pop_due(now) {
             self.fire(now, timer);
         }
         self.settle(now);
@@ -219,7 +132,7 @@ impl Manager {
     pub fn poll_event(&mut self, now: Instant) -> Option<Event> {
         self.now = now;
         self.settle(now);
-        self.events.pop_front()
+        self.shared.report.events.pop_front()
     }
 
     /// The next thing to do. The bytes of a [`Transmit`] are in `buf`, which is cleared first.
@@ -237,7 +150,14 @@ impl Manager {
         while let Some(link) = self.transport.next_ready() {
             // While it has packets it stays in the row, and the machine is due at once: its own
             // deadline counts when it has none left.
-            if let Some(transmit) = self.next_packets(now, link, buf) {
+            let Self {
+                peers,
+                transport,
+                shared,
+                ..
+            } = self;
+            let transmit = packets::poll(now, link, peers, transport, shared, buf);
+            if let Some(transmit) = transmit {
                 return Some(Action::Transmit(transmit));
             }
             self.arm_quic(now, link);
@@ -247,132 +167,139 @@ impl Manager {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due; at once while actions wait.
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        let has_turn = self.slots.is_awake() || self.is_room_to_tell() || self.is_room_to_read();
-        if !self.events.is_empty() || !self.transport.is_drained() || has_turn {
+        if self.is_undrained() {
             return Some(Deadline {
                 at: self.now,
                 reason: DeadlineReason::Undrained,
             });
         }
-        let (at, timer) = self.deadlines.first()?;
+        let (at, timer) = self.shared.timers.first()?;
         let reason = timer.reason();
         Some(Deadline { at, reason })
     }
 
+    fn is_undrained(&self) -> bool {
+        let shared = &self.shared;
+        !shared.report.events.is_empty()
+            || !self.transport.is_drained()
+            || !shared.work.is_empty()
+            || self.slots.is_awake()
+            || room::is_to_report(shared)
+            || shared.budget.is_room_to_read()
+            || matches!(shared.closing, Closing::Ending { .. })
+    }
+
     fn fire(&mut self, now: Instant, timer: Timer) {
+        let Self {
+            peers,
+            transport,
+            slots,
+            shared,
+            ..
+        } = self;
         match timer {
-            Timer::Quic(link) => self.transport.handle_timeout(now, link),
-            Timer::Handshake(link) => self.handshake_timed_out(now, link),
-            Timer::Silence(link) => self.silence_is_due(now, link),
-            Timer::Health(key) => self.look_at_health(now, key),
-            Timer::Flush(key) => self.batch_is_due(now, key),
-            Timer::Acknowledge(key) => self.acknowledge(key),
-            Timer::Backoff(key) => self.backoff_ended(now, key),
-            Timer::Idle(key) => self.expire_idle(now, key),
-            Timer::Session(key) => self.session_is_due(now, key),
-            Timer::Stable(key) => self.proved_stable(key),
-            Timer::Stall(key) => self.stall_is_due(now, key),
-            Timer::Revisit(key) => self.revisit(now, key),
-            Timer::Row => self.pump_dials(now),
-            Timer::Room => self.tell_waiting(now),
-            Timer::Close => self.finish(now),
+            Timer::Quic(link) => transport.handle_timeout(now, link),
+            Timer::Handshake(link) => {
+                admission::handshake_timed_out(now, link, peers, transport, slots, shared);
+            }
+            Timer::Silence(link) => liveness::silence_is_due(now, link, transport, shared),
+            Timer::Health(key) => {
+                liveness::look_at_health(now, peers.owner(key), transport, shared);
+            }
+            Timer::Flush(key) => batches::batch_is_due(now, peers.owner(key), shared),
+            Timer::Acknowledge(key) => {
+                acknowledging::acknowledge(peers.owner(key), transport, shared);
+            }
+            Timer::Backoff(key) => dialling::backoff_ended(peers.owner(key), shared),
+            Timer::Idle(key) => {
+                expiring::idle_is_due(now, peers.owner(key), transport, slots, shared);
+            }
+            Timer::Session(key) => {
+                expiring::session_is_due(now, peers.owner(key), transport, slots, shared);
+            }
+            Timer::Stable(key) => dialling::proved_stable(peers.owner(key)),
+            Timer::Stall(key) => acknowledging::stall_is_due(now, peers.owner(key), shared),
+            Timer::Revisit(key) => pairing::reconnect::is_due(peers.owner(key), shared),
+            Timer::Dials => slots.wake(),
+            // Both are looked after by the loop.
+            Timer::Room => {}
+            Timer::Close => ending::end_all(now, peers, transport, slots, shared),
         }
     }
 
-    /// Lets every connection that something has happened to say what, until none has anything.
+    /// Works off everything that is marked, until nothing is.
     ///
-    /// Ends come last: of two connections of one peer, the one that stays is confirmed before the
-    /// other is gone, in whichever order their datagrams arrived.
+    /// What follows from the state of peers goes first, then dials, then what has arrived on connections.
+    /// Ends come last: of two connections of one peer, the one that stays is confirmed before the other is
+    /// gone, in whichever order their datagrams arrived.
     fn settle(&mut self, now: Instant) {
-        loop {
-            while let Some(link) = self.transport.next_dirty() {
-                self.settle_link(now, link);
-                self.transport.mark_ready(link);
-                while self.transport.serve_past_deadline(now, link) {
-                    self.settle_link(now, link);
-                }
-                self.arm_quic(now, link);
+        while self.work_off_one(now) {}
+        room::report(now, &mut self.peers, &mut self.shared);
+    }
+
+    /// Works off the first mark. Returns whether there was one.
+    fn work_off_one(&mut self, now: Instant) -> bool {
+        let Self {
+            peers,
+            transport,
+            slots,
+            shared,
+            ..
+        } = self;
+        if let Some(key) = shared.work.next_stale() {
+            if let Some(peer) = peers.get_mut(key) {
+                deriving::derive(now, peer, transport, slots, shared);
             }
-            if self.let_one_read().is_some() {
-                continue;
+        } else if let Some(key) = shared.work.next_leaving() {
+            ending::remove(key, peers, slots, shared);
+        } else if slots.is_awake() {
+            slot_taking::run_dials(now, peers, transport, slots, shared);
+        } else if let Some(link) = transport.next_dirty() {
+            streams::handle_news(now, link, peers, transport, slots, shared);
+            transport.mark_ready(link);
+            while transport.serve_past_deadline(now, link) {
+                streams::handle_news(now, link, peers, transport, slots, shared);
             }
-            let Some(link) = self.endings.pop_front() else {
-                if !self.slots.is_awake() {
-                    break;
-                }
-                self.pump_dials(now);
-                continue;
-            };
-            let ending = self
-                .transport
-                .link_mut(link)
-                .and_then(|link| link.ending.take());
-            debug_assert!(ending.is_some(), "a link stays until its end is told");
-            if let Some(ending) = ending {
-                self.ended(now, link, ending);
+            self.arm_quic(now, link);
+        } else if let Some(key) = shared.budget.next_to_read() {
+            if let Some(peer) = peers.get_mut(key) {
+                peer.is_held_back = false;
+                transport.mark_all_dirty(peer.links.confirmed());
             }
-            self.transport.mark_dirty(link);
+        } else if let Some(link) = shared.work.next_ended() {
+            streams::handle_end(now, link, peers, transport, slots, shared);
+        } else {
+            return ending::go_on(now, peers, transport, slots, shared);
         }
-        self.finish_when_flushed(now);
-        self.tell_waiting(now);
+        true
     }
 
     /// Arms the deadline of a connection, which is later than `now`.
     fn arm_quic(&mut self, now: Instant, link: LinkId) {
         let deadline = self.transport.deadline(now, link);
-        self.deadlines.set(Timer::Quic(link), deadline);
+        self.shared.timers.set(Timer::Quic(link), deadline);
     }
 
-    /// Moves a peer along the lifecycle, and says so.
-    fn moved(&mut self, key: PeerKey, cause: Cause, reason: Reason) {
-        let Some(peer) = self.peers.get_mut(key) else {
-            return;
-        };
-        match lifecycle::next(peer.status, cause) {
-            Move::To(to) => {
-                let from = std::mem::replace(&mut peer.status, to);
-                self.connected += usize::from(to == ConnectionStatus::Connected);
-                self.connected -= usize::from(from == ConnectionStatus::Connected);
-                let peer = peer.id;
-                tracing::info!(?peer, ?from, ?to, %reason, "connection status");
-                self.events.push_back(Event::StatusChanged {
-                    peer,
-                    from,
-                    to,
-                    reason,
-                });
-            }
-            Move::Stay => {}
-            Move::Impossible => {
-                debug_assert!(false, "{cause:?} in {:?}: {reason}", peer.status);
-            }
-        }
+    // The end
+
+    /// Flushes every peer, says goodbye, and ends with [`Event::Closed`], after `close_timeout` at
+    /// the latest. That event is the last one; the packets that follow it in the same drain tell
+    /// the peers.
+    pub fn close(&mut self, now: Instant) {
+        self.now = now;
+        ending::flush_all(now, &mut self.peers, &mut self.shared);
     }
 
-    /// A number below 1 and not below 0, for one purpose of a peer.
-    fn fraction(&mut self, key: PeerKey, purpose: &str) -> f64 {
-        self.stream(key, purpose).fraction()
-    }
-
-    /// A random stream for one purpose of a peer; each one is another.
-    fn stream(&mut self, key: PeerKey, purpose: &str) -> Rng {
-        let peer = self.peers.get_mut(key);
-        let peer = peer.expect("invariant: streams are drawn for known peers");
-        peer.draws += 1;
-        self.draws.stream(purpose, peer.id, peer.draws)
-    }
-
-    fn peer(&self, id: PeerId) -> Option<&Peer> {
-        self.peers.find(id)
-    }
-
-    /// How well a peer can be reached; `None` while it is not connected.
-    pub fn health(&self, peer: PeerId) -> Option<Health> {
-        self.peer(peer)?.health()
-    }
-
-    /// The state of a peer's connection; `None` if the peer is not known.
-    pub fn status(&self, peer: PeerId) -> Option<ConnectionStatus> {
-        Some(self.peer(peer)?.status)
+    /// Like [`close`](Self::close), without flushing: the next drain says goodbye and ends.
+    pub fn abort(&mut self, now: Instant) {
+        self.now = now;
+        let Self {
+            peers,
+            transport,
+            slots,
+            shared,
+            ..
+        } = self;
+        ending::end_all(now, peers, transport, slots, shared);
     }
 }

@@ -1,4 +1,4 @@
-//! What the machine knows about one peer, and the table of all of them.
+//! Holds the state of one peer, and the table of all peers.
 
 use std::{collections::VecDeque, net::SocketAddr, ops::Range, time::Duration, time::Instant};
 
@@ -9,8 +9,14 @@ use crate::{
     Config, ConnectionStatus, Health, HealthReason, Incarnation, PeerId, Reason,
     index::LookUp,
     peer::{
-        PeerKey, backoff::Failures, datagrams::Datagrams, inbox::Inbox, links::Links,
-        outbox::Outbox, processes::Processes,
+        PeerKey,
+        addresses::Addresses,
+        backoff::Failures,
+        datagrams::Datagrams,
+        inbox::Inbox,
+        links::{Dialling, Links},
+        outbox::Outbox,
+        processes::Processes,
     },
     slots::{Hold, HoldTime, Preemption, Priority},
     wire::frame::{Accepts, LineId},
@@ -18,9 +24,11 @@ use crate::{
 
 /// One peer.
 pub(super) struct Peer {
+    /// Its place in the table.
+    pub(super) key: PeerKey,
     pub(super) id: PeerId,
     pub(super) standing: Standing,
-    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) addresses: Addresses,
     pub(super) status: ConnectionStatus,
     pub(super) links: Links,
     pub(super) processes: Processes,
@@ -28,7 +36,7 @@ pub(super) struct Peer {
     pub(super) preemption: Preemption,
     /// How well it can be reached, while it is connected.
     pub(super) watched: Option<Box<Watched>>,
-    /// No dial before this moment, whoever asks.
+    /// No dial begins before this moment.
     pub(super) not_before: Option<Instant>,
     /// Why the last attempt or connection failed.
     pub(super) last_failure: Option<Box<Reason>>,
@@ -41,10 +49,10 @@ pub(super) struct Peer {
     pub(super) hold_time: HoldTime,
     /// What had passed when the present connection began.
     pub(super) passed_before: Passed,
-    /// Since when it comes and finds no room.
+    /// Since when it dials us and is refused for want of room.
     pub(super) turned_away: Option<Instant>,
     pub(super) session: Session,
-    /// Only of a peer that is connected, or of which some wait.
+    /// Only of a peer that is connected, or that has some queued.
     pub(super) datagrams: Option<Box<Datagrams>>,
     #[expect(
         clippy::box_collection,
@@ -52,8 +60,12 @@ pub(super) struct Peer {
     )]
     pub(super) flushes: Option<Box<VecDeque<Flush>>>,
     pub(super) wanted_room: Option<Box<Wanted>>,
-    pub(super) reading: Reading,
-    pub(super) readable: Announced,
+    /// Its stream is not read until other inboxes hold less.
+    pub(super) is_held_back: bool,
+    /// `Readable` was reported since the inbox was last empty.
+    pub(super) is_readable_reported: bool,
+    /// It is on the work list.
+    pub(super) is_stale: bool,
     /// Random streams drawn for it.
     pub(super) draws: u64,
     pub(super) counts: Counts,
@@ -91,13 +103,6 @@ pub(super) struct Place {
     /// Bytes that must be free.
     pub(super) needed: usize,
     pub(super) came: u64,
-}
-
-/// Whether a peer's stream may be read, as far as other peers are concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reading {
-    Free,
-    HeldBack,
 }
 
 impl Queued {
@@ -153,13 +158,6 @@ pub(super) enum Redial {
     Barred,
 }
 
-/// Whether `Readable` was said since the inbox was last empty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Announced {
-    No,
-    Yes,
-}
-
 /// What outlives connections.
 pub(super) struct Session {
     pub(super) outbox: Outbox,
@@ -209,8 +207,7 @@ pub(super) struct Flush {
 }
 
 impl Flush {
-    /// Whether it covers one of these.
-    pub(super) fn covers(&self, messages: &Range<u64>) -> bool {
+    fn covers_one_of(&self, messages: &Range<u64>) -> bool {
         self.messages.start < messages.end && messages.start < self.messages.end
     }
 }
@@ -240,9 +237,10 @@ impl Peer {
     ) -> Self {
         let outbox = Outbox::new(line, config.batch_limits(), config.outbox_bytes_max);
         Self {
+            key: PeerKey::new(0),
             id,
             standing,
-            addresses: Vec::new(),
+            addresses: Addresses::default(),
             status: ConnectionStatus::New,
             links: Links::default(),
             processes: Processes::default(),
@@ -273,8 +271,9 @@ impl Peer {
             datagrams: None,
             flushes: None,
             wanted_room: None,
-            reading: Reading::Free,
-            readable: Announced::No,
+            is_held_back: false,
+            is_readable_reported: false,
+            is_stale: false,
             draws: 0,
             counts: Counts::default(),
             latency: Average::default(),
@@ -325,6 +324,42 @@ impl Peer {
         wanted && self.standing != Standing::Blocked && !self.addresses.is_empty()
     }
 
+    /// Removes an address. A peer without any does not wait for a slot: there is nothing to dial.
+    pub(super) fn remove_address(&mut self, address: SocketAddr) {
+        self.addresses.remove(address);
+        let waits = matches!(self.links.dialling(), Dialling::Waiting { .. });
+        if self.addresses.is_empty() && waits {
+            self.links.stop_waiting();
+        }
+    }
+
+    /// Has a flush wait for these messages.
+    pub(super) fn await_flush(&mut self, token: u64, messages: Range<u64>) {
+        let flushes = self.flushes.get_or_insert_default();
+        flushes.push_back(Flush { token, messages });
+    }
+
+    /// Takes the first flush, if the peer's application has taken everything that it covers.
+    pub(super) fn next_flushed(&mut self) -> Option<u64> {
+        let taken = self.session.outbox.outstanding().start;
+        let flushes = self.flushes.as_mut()?;
+        let is_taken = flushes.front()?.messages.end <= taken;
+        let flush = is_taken.then(|| flushes.pop_front()).flatten();
+        flush.map(|flush| flush.token)
+    }
+
+    /// Takes the flushes that cover one of these messages.
+    pub(super) fn take_flushes_of(&mut self, messages: &Range<u64>) -> Vec<u64> {
+        let Some(flushes) = &mut self.flushes else {
+            return Vec::new();
+        };
+        let (failed, kept): (Vec<Flush>, Vec<Flush>) = flushes
+            .drain(..)
+            .partition(|flush| flush.covers_one_of(messages));
+        **flushes = kept.into();
+        failed.into_iter().map(|flush| flush.token).collect()
+    }
+
     /// Whether nothing waits at either end.
     pub(super) fn is_idle(&self) -> bool {
         !self.is_owed() && self.session.their_held == 0 && self.session.inbox.bytes() == 0
@@ -372,7 +407,7 @@ impl Peer {
         let flushes = self.flushes.as_ref().map_or(0, |flushes| {
             size_of_val(&**flushes) + flushes.capacity() * size_of::<Flush>()
         });
-        let beside = self.addresses.capacity() * size_of::<SocketAddr>() + flushes;
+        let beside = self.addresses.memory() + flushes;
         Queued {
             bytes: outbox.bytes() + inbox.bytes(),
             outbox: outbox.held(),
@@ -386,7 +421,7 @@ impl Peer {
         self.session.outbox.rest();
         self.session.inbox.rest();
         self.links.rest();
-        self.addresses.shrink_to_fit();
+        self.addresses.rest();
         self.flushes = self.flushes.take().filter(|flushes| !flushes.is_empty());
     }
 }
@@ -419,6 +454,10 @@ impl Peers {
         self.get(self.key(id)?)
     }
 
+    pub(super) fn find_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
+        self.get_mut(self.key(id)?)
+    }
+
     pub(super) fn get(&self, key: PeerKey) -> Option<&Peer> {
         self.table.get(key.index()).map(Box::as_ref)
     }
@@ -427,12 +466,19 @@ impl Peers {
         self.table.get_mut(key.index()).map(Box::as_mut)
     }
 
-    pub(super) fn insert(&mut self, peer: Peer) -> PeerKey {
-        let id = peer.id;
-        let index = self.table.insert(Box::new(peer));
-        let key = PeerKey::new(u32::try_from(index).expect("invariant: peers_max is below 2^32"));
-        self.keys.insert(id, key);
-        key
+    /// Adds a peer, and gives it its key.
+    pub(super) fn insert(&mut self, mut peer: Peer) -> &mut Peer {
+        let place = self.table.vacant_entry();
+        let index = u32::try_from(place.key()).expect("invariant: peers_max is below 2^32");
+        peer.key = PeerKey::new(index);
+        self.keys.insert(peer.id, peer.key);
+        place.insert(Box::new(peer)).as_mut()
+    }
+
+    /// The peer that a connection or a deadline belongs to.
+    pub(super) fn owner(&mut self, key: PeerKey) -> &mut Peer {
+        let peer = self.get_mut(key);
+        peer.expect("invariant: a peer is removed after its connections and deadlines")
     }
 
     pub(super) fn remove(&mut self, key: PeerKey) -> Option<Peer> {

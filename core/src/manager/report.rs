@@ -1,12 +1,15 @@
-//! Numbers.
+//! Collects what the machine reports: events in their order, counters, delays and rates.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    ops::Range,
+    time::{Duration, Instant},
+};
 
-use super::Manager;
+use super::peer::{Average, Peer};
 use crate::{
-    ConnectionName, Event, NetworkMetrics, Occupancy, PeerId, PeerMetrics,
-    peer::{LinkId, chooser::Dialler},
-    transport::Stage,
+    ConnectionStatus, Counters, Event, NetworkMetrics, Reason, Undeliverable,
+    peer::lifecycle::{self, Cause, Move},
 };
 
 /// Over how many seconds a rate is taken.
@@ -56,97 +59,148 @@ impl Rate {
     }
 }
 
-impl Manager {
-    /// Everything in numbers.
-    pub fn metrics(&self, now: Instant) -> NetworkMetrics {
+/// Events that wait for the driver, and everything in numbers.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) events: VecDeque<Event>,
+    pub(super) counters: Counters,
+    latency: Average,
+    queue_delay: Average,
+    rate: Rate,
+    /// Peers that are connected.
+    connected: usize,
+}
+
+impl Report {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            events: VecDeque::new(),
+            counters: Counters::default(),
+            latency: Average::default(),
+            queue_delay: Average::default(),
+            rate: Rate::new(now),
+            connected: 0,
+        }
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        self.events.push_back(event);
+    }
+
+    /// Moves a peer along the lifecycle, and reports the move.
+    pub(super) fn moved(&mut self, peer: &mut Peer, cause: Cause, reason: Reason) {
+        match lifecycle::next(peer.status, cause) {
+            Move::To(to) => {
+                let from = std::mem::replace(&mut peer.status, to);
+                self.connected += usize::from(to == ConnectionStatus::Connected);
+                self.connected -= usize::from(from == ConnectionStatus::Connected);
+                let peer = peer.id;
+                tracing::info!(?peer, ?from, ?to, %reason, "connection status");
+                self.event(Event::StatusChanged {
+                    peer,
+                    from,
+                    to,
+                    reason,
+                });
+            }
+            Move::Stay => {}
+            Move::Impossible => {
+                debug_assert!(false, "{cause:?} in {:?}: {reason}", peer.status);
+            }
+        }
+    }
+
+    /// Counts messages that the peer's application has taken.
+    pub(super) fn delivered(&mut self, now: Instant, peer: &mut Peer, messages: u64) {
+        peer.counts.messages_delivered += messages;
+        self.counters.messages_delivered += messages;
+        self.rate.add(now, messages);
+    }
+
+    /// Counts messages of the peer that our application has taken.
+    pub(super) fn taken(&mut self, now: Instant, peer: &mut Peer, messages: u64) {
+        peer.counts.messages_taken += messages;
+        self.counters.messages_taken += messages;
+        self.rate.add(now, messages);
+    }
+
+    /// Counts messages that were received.
+    pub(super) fn received(&mut self, peer: &mut Peer, messages: u64) {
+        peer.counts.messages_received += messages;
+        self.counters.messages_received += messages;
+    }
+
+    /// Counts messages that are sent on a connection, or wait for one.
+    pub(super) fn used(&mut self, peer: &mut Peer, uses: u64) {
+        if peer.is_live() {
+            peer.counts.pool_hits += uses;
+            self.counters.pool_hits += uses;
+        } else {
+            peer.counts.pool_misses += uses;
+            self.counters.pool_misses += uses;
+        }
+    }
+
+    /// Adds the time from accepting a message to learning that it was received.
+    pub(super) fn measured(&mut self, peer: &mut Peer, latency: Duration) {
+        peer.latency.add(latency);
+        self.latency.add(latency);
+    }
+
+    /// Adds the time that a batch has waited for its connection.
+    pub(super) fn waited(&mut self, delay: Duration) {
+        self.queue_delay.add(delay);
+    }
+
+    /// Reports messages whose fate is unknown, and the flushes that wait for them.
+    pub(super) fn undelivered(
+        &mut self,
+        peer: &mut Peer,
+        messages: Range<u64>,
+        reason: Undeliverable,
+    ) {
+        if messages.is_empty() {
+            return;
+        }
+        let count = messages.end - messages.start;
+        self.counters.messages_undelivered += count;
+        tracing::warn!(peer = ?peer.id, count, %reason, "messages undelivered");
+        self.event(Event::Undelivered {
+            peer: peer.id,
+            messages: messages.clone(),
+            reason,
+        });
+        for token in peer.take_flushes_of(&messages) {
+            self.event(Event::Flushed {
+                peer: peer.id,
+                token,
+                result: Err(reason),
+            });
+        }
+    }
+
+    /// Remembers the most slots that were ever in use.
+    pub(super) fn count_peak(&mut self, slots: usize) {
+        let peak = &mut self.counters.connections_peak;
+        *peak = (*peak).max(slots as u64);
+    }
+
+    /// Everything in numbers but memory, which others count.
+    pub(super) fn metrics(&self, now: Instant) -> NetworkMetrics {
         NetworkMetrics {
             messages_per_second: self.rate.per_second(now),
             connections: self.connected,
             avg_latency: self.latency.get(),
             avg_queue_delay: self.queue_delay.get(),
-            memory_queues: self.memory_queues(),
-            memory_usage: self.memory_usage(),
+            memory_queues: 0,
+            memory_usage: 0,
             counters: self.counters,
         }
     }
 
-    fn memory_queues(&self) -> usize {
-        let told = self.events.capacity() * size_of::<Event>()
-            + self.endings.capacity() * size_of::<LinkId>();
-        self.queued.memory + self.datagram_bytes + self.transport.buffers() + told
-    }
-
-    fn memory_usage(&self) -> usize {
-        let known = self.peers.memory() + self.slots.memory() + self.deadlines.memory();
-        self.memory_queues() + known + self.transport.quic_memory()
-    }
-
-    /// One peer in numbers; `None` if it is not known.
-    pub fn peer_metrics(&self, peer: PeerId) -> Option<PeerMetrics> {
-        let peer = self.peer(peer)?;
-        let live = peer.links.live().and_then(|link| self.transport.link(link));
-        let counts = &peer.counts;
-        Some(PeerMetrics {
-            status: peer.status,
-            health: peer.health(),
-            rtt: live.map(|link| link.rtt()),
-            avg_latency: peer.latency.get(),
-            outbox_bytes: peer.session.outbox.bytes(),
-            inbox_bytes: peer.session.inbox.bytes(),
-            datagram_bytes: peer.datagram_bytes(),
-            messages_accepted: counts.messages_accepted,
-            messages_delivered: counts.messages_delivered,
-            messages_received: counts.messages_received,
-            messages_taken: counts.messages_taken,
-            dials: counts.dials,
-            connections: counts.connections,
-            failures: counts.failures,
-            pool_hits: counts.pool_hits,
-            pool_misses: counts.pool_misses,
-        })
-    }
-
-    /// The confirmed connections to a peer, the one that is sent on last: one, or none, but for the
-    /// moment until two that were begun at once are one.
-    ///
-    /// Both ends give a connection the same name.
-    pub fn connections(&self, peer: PeerId) -> impl Iterator<Item = ConnectionName> {
-        let links = self.peer(peer).into_iter();
-        let links = links.flat_map(|known| known.links.confirmed());
-        links.filter_map(move |link| self.name(peer, link))
-    }
-
-    fn name(&self, peer: PeerId, id: LinkId) -> Option<ConnectionName> {
-        let link = self.transport.link(id)?;
-        let Stage::Confirmed(hello) = &link.stage else {
-            return None;
-        };
-        Some(match link.dialler {
-            Dialler::Us => ConnectionName {
-                dialler: self.id,
-                incarnation: self.incarnation,
-                dial: link.dial,
-            },
-            Dialler::Them => ConnectionName {
-                dialler: peer,
-                incarnation: hello.incarnation,
-                dial: hello.dial,
-            },
-        })
-    }
-
-    /// How much the machine's maps and queues hold.
-    pub fn occupancy(&self) -> Occupancy {
-        Occupancy {
-            peers: self.peers.len(),
-            connections: self.transport.len(),
-            slots: self.slots.len(),
-            handshakes: self.handshakes,
-            deadlines: self.deadlines.len(),
-            waiting_dials: self.slots.waiting(),
-            actions: self.events.len() + self.transport.replies(),
-            queued_bytes: self.queued.bytes + self.datagram_bytes,
-        }
+    /// Bytes of memory.
+    pub(super) fn memory(&self) -> usize {
+        self.events.capacity() * size_of::<Event>()
     }
 }
 

@@ -1,169 +1,174 @@
-//! What connections deliver: events, control frames, records.
+//! Handles what a connection delivers: events, control frames, records.
 
 use std::time::Instant;
 
-use bytes::Bytes;
-
-use super::{Manager, peer::Announced};
+use super::{
+    admission, datagrams,
+    pairing::{
+        close::{self, Close},
+        hello,
+        lost::{self, End},
+        processes,
+    },
+    peer::{Peer, Peers},
+    session::{self, acknowledging},
+    shared::Shared,
+};
 use crate::{
-    Event, Reason,
-    peer::{LinkId, PeerKey},
-    transport::{Ending, Link, LinkEvent, Stage},
+    Event, Reason, Undeliverable,
+    peer::LinkId,
+    slots::Slots,
+    transport::{Ending, Link, LinkEvent, Stage, Transport},
     wire::{
         code::CloseCode,
         frame::{Frame, LineId},
-        record::Header,
     },
 };
 
-impl Manager {
-    pub(super) fn settle_link(&mut self, now: Instant, id: LinkId) {
-        if self
-            .transport
-            .link(id)
-            .is_some_and(|link| link.ending.is_some())
-        {
-            return;
-        }
-        while let Some(event) = self.transport.poll_event(id) {
-            match event {
-                LinkEvent::Established { peer } => self.established(now, id, peer),
-                LinkEvent::Ended(ending) => return self.ends(id, ending),
+/// Handles everything that has arrived on a connection.
+pub(super) fn handle_news(
+    now: Instant,
+    id: LinkId,
+    peers: &mut Peers,
+    transport: &mut Transport,
+    slots: &mut Slots,
+    shared: &mut Shared,
+) {
+    let has_ended = |link: &Link| link.ending.is_some();
+    if transport.link(id).is_some_and(has_ended) {
+        return;
+    }
+    while let Some(event) = transport.poll_event(id) {
+        match event {
+            LinkEvent::Established { peer } => {
+                admission::established(now, id, peer, peers, transport, slots, shared);
+            }
+            LinkEvent::Ended(ending) => {
+                // Kept until all others have delivered what has arrived on them.
+                transport.owned(id).ending = Some(ending);
+                return shared.work.mark_ended(id);
             }
         }
-        self.admit_waiting(now, id);
-        let greeted = self.greet_waiting(now, id);
-        if let Err(code) = greeted.and_then(|()| self.read_streams(now, id)) {
-            self.counters.violations += u64::from(code.is_violation());
-            tracing::warn!(?id, code = code.name(), "the other end broke the protocol");
-            self.close_link(now, id, code, Bytes::new(), refusal(code));
-        }
-        self.refuse_waiting(now, id);
-        // After the hello that may have come with them.
-        self.read_datagrams(id);
-        self.tell_datagram_limit_on(id);
-        let worn_out = |link: &Link| link.is_exhausted() && link.owner.is_some();
-        if let Some(key) = self
-            .transport
-            .link(id)
-            .filter(|link| worn_out(link))
-            .and_then(|link| link.owner)
-        {
-            self.close_with_ack(now, id, key, CloseCode::Replaced, Reason::Replaced);
-        }
     }
-
-    /// Keeps how a connection ended until all others have said what they have to say.
-    fn ends(&mut self, id: LinkId, ending: Ending) {
-        if let Some(link) = self.transport.link_mut(id) {
-            link.ending = Some(ending);
-            self.endings.push_back(id);
-        }
-    }
-
-    fn read_streams(&mut self, now: Instant, id: LinkId) -> Result<(), CloseCode> {
-        while let Some(frame) = self.next_frame(id)? {
-            self.read_frame(now, id, frame)?;
-        }
-        let Some(line) = self.confirmed_line(id) else {
-            return Ok(());
-        };
-        let mut key = None;
-        while let Some((owner, header, body)) = self.next_record(id, line)? {
-            key = Some(owner);
-            self.read_record(now, owner, line, header, body)?;
-        }
-        if let Some(key) = key {
-            self.schedule_acknowledgement(now, key);
-            self.refresh(now, key);
-        }
-        Ok(())
-    }
-
-    fn next_frame(&mut self, id: LinkId) -> Result<Option<Frame>, CloseCode> {
-        let Some(link) = self.transport.link_mut(id) else {
-            return Ok(None);
-        };
-        match link.stage {
-            Stage::Greeted | Stage::Confirmed(_) => link.read_frame(),
-            Stage::Handshaking | Stage::Waiting(_) | Stage::Closed => Ok(None),
-        }
-    }
-
-    fn read_frame(&mut self, now: Instant, id: LinkId, frame: Frame) -> Result<(), CloseCode> {
-        let Some(link) = self.transport.link(id) else {
-            return Ok(());
-        };
-        let Some(key) = link.owner else {
-            return Ok(());
-        };
-        match (&link.stage, frame) {
-            (Stage::Greeted, Frame::Hello(hello)) => self.greeted(now, id, key, hello),
-            (Stage::Confirmed(_), Frame::Ack(ack)) => {
-                self.acknowledged(now, key, ack)?;
-                self.refresh(now, key);
-                Ok(())
-            }
-            (Stage::Greeted, Frame::Ack(_)) | (Stage::Confirmed(_), Frame::Hello(_)) => {
-                Err(CloseCode::UnexpectedHello)
-            }
-            (Stage::Handshaking | Stage::Waiting(_) | Stage::Closed, _) => Ok(()),
-        }
-    }
-
-    fn confirmed_line(&self, id: LinkId) -> Option<LineId> {
-        match &self.transport.link(id)?.stage {
-            Stage::Confirmed(hello) => Some(hello.mine.id),
-            Stage::Handshaking | Stage::Greeted | Stage::Waiting(_) | Stage::Closed => None,
-        }
-    }
-
-    fn next_record(
-        &mut self,
-        id: LinkId,
-        line: LineId,
-    ) -> Result<Option<(PeerKey, Header, Bytes)>, CloseCode> {
-        let Some(key) = self.transport.link(id).and_then(|link| link.owner) else {
-            return Ok(None);
-        };
-        if !self.peers.get(key).is_some_and(|peer| self.may_read(peer)) {
-            self.hold_back(key);
-            return Ok(None);
-        }
-        let Some(link) = self.transport.link_mut(id) else {
-            return Ok(None);
-        };
-        let record = link.read_record(line)?;
-        Ok(record.map(|(header, body)| (key, header, body)))
-    }
-
-    fn read_record(
-        &mut self,
-        now: Instant,
-        key: PeerKey,
-        line: LineId,
-        header: Header,
-        body: Bytes,
-    ) -> Result<(), CloseCode> {
-        let Some(peer) = self.peers.get_mut(key) else {
-            return Ok(());
-        };
-        let new = peer.session.inbox.accept(line, &header, body)?;
-        if new == 0 {
-            return Ok(());
-        }
-        peer.last_used = now;
-        peer.counts.messages_received += new;
-        self.counters.messages_received += new;
-        if std::mem::replace(&mut peer.readable, Announced::Yes) == Announced::No {
-            self.events.push_back(Event::Readable { peer: peer.id });
-        }
-        self.count_queued(key);
-        Ok(())
+    match transport.link(id).and_then(|link| link.owner) {
+        Some(key) => deliver(now, id, peers.owner(key), transport, slots, shared),
+        None => datagrams::read(id, None, transport, shared),
     }
 }
 
-/// What we call it when the other end breaks a rule.
+fn deliver(
+    now: Instant,
+    id: LinkId,
+    peer: &mut Peer,
+    transport: &mut Transport,
+    slots: &mut Slots,
+    shared: &mut Shared,
+) {
+    processes::admit_waiting(now, id, peer, transport, slots, shared);
+    let read = hello::read_waiting(now, id, peer, transport, slots, shared)
+        .and_then(|()| read_frames(now, id, peer, transport, slots, shared))
+        .and_then(|()| read_records(now, id, peer, transport, shared));
+    if let Err(code) = read {
+        shared.report.counters.violations += u64::from(code.is_violation());
+        tracing::warn!(?id, code = code.name(), "the other end broke the protocol");
+        let refused = Close::new(code, refusal(code));
+        close::close(now, id, peer, transport, slots, shared, refused);
+    }
+    processes::refuse_waiting(now, id, peer, transport, slots, shared);
+    // After the hello that may have come with them.
+    datagrams::read(id, Some(peer), transport, shared);
+    if shared.config.datagram_queue_bytes_max > 0 {
+        datagrams::report_limit(peer, transport, shared);
+    }
+    let worn_out = |link: &Link| link.is_exhausted() && link.owner.is_some();
+    if transport.link(id).is_some_and(worn_out) {
+        let replaced = Close::with_ack(peer, CloseCode::Replaced, Reason::Replaced);
+        close::close(now, id, peer, transport, slots, shared, replaced);
+    }
+}
+
+fn read_frames(
+    now: Instant,
+    id: LinkId,
+    peer: &mut Peer,
+    transport: &mut Transport,
+    slots: &mut Slots,
+    shared: &mut Shared,
+) -> Result<(), CloseCode> {
+    loop {
+        let link = transport.owned(id);
+        let is_greeted = match link.stage {
+            Stage::Greeted => true,
+            Stage::Confirmed(_) => false,
+            Stage::Handshaking | Stage::Waiting(_) | Stage::Closed => return Ok(()),
+        };
+        match (link.read_frame()?, is_greeted) {
+            (None, _) => return Ok(()),
+            (Some(Frame::Hello(hello)), true) => {
+                hello::read(now, id, peer, transport, slots, shared, hello)?;
+            }
+            (Some(Frame::Ack(ack)), false) => {
+                acknowledging::acknowledged(now, peer, transport, shared, ack)?;
+            }
+            (Some(Frame::Ack(_)), true) | (Some(Frame::Hello(_)), false) => {
+                return Err(CloseCode::UnexpectedHello);
+            }
+        }
+    }
+}
+
+fn read_records(
+    now: Instant,
+    id: LinkId,
+    peer: &mut Peer,
+    transport: &mut Transport,
+    shared: &mut Shared,
+) -> Result<(), CloseCode> {
+    let Some(line) = confirmed_line(transport.owned(id)) else {
+        return Ok(());
+    };
+    let mut has_read = false;
+    let read = loop {
+        if !shared.budget.may_read(peer) {
+            shared.budget.hold_back(peer);
+            break Ok(());
+        }
+        let record = match transport.owned(id).read_record(line) {
+            Ok(Some(record)) => record,
+            Ok(None) => break Ok(()),
+            Err(code) => break Err(code),
+        };
+        has_read = true;
+        let (header, body) = record;
+        let new = match peer.session.inbox.accept(line, &header, body) {
+            Ok(new) => new,
+            Err(code) => break Err(code),
+        };
+        if new == 0 {
+            continue;
+        }
+        peer.last_used = now;
+        shared.report.received(peer, new);
+        if !std::mem::replace(&mut peer.is_readable_reported, true) {
+            shared.report.event(Event::Readable { peer: peer.id });
+        }
+        shared.budget.count(peer);
+    };
+    if has_read && read.is_ok() {
+        acknowledging::schedule(now, peer, transport, shared);
+        shared.changed(peer);
+    }
+    read
+}
+
+fn confirmed_line(link: &Link) -> Option<LineId> {
+    match &link.stage {
+        Stage::Confirmed(hello) => Some(hello.mine.id),
+        Stage::Handshaking | Stage::Greeted | Stage::Waiting(_) | Stage::Closed => None,
+    }
+}
+
+/// Names a rule that the other end has broken.
 const fn refusal(code: CloseCode) -> Reason {
     if code.is_violation() {
         return Reason::Violation(code.name());
@@ -172,4 +177,98 @@ const fn refusal(code: CloseCode) -> Reason {
         return Reason::SealingMismatch;
     }
     Reason::VersionMismatch
+}
+
+// Ends
+
+/// Handles the end of a connection that the other end has closed, or an error.
+pub(super) fn handle_end(
+    now: Instant,
+    id: LinkId,
+    peers: &mut Peers,
+    transport: &mut Transport,
+    slots: &mut Slots,
+    shared: &mut Shared,
+) {
+    let link = transport.owned(id);
+    let ending = link.ending.take();
+    let ending = ending.expect("invariant: a connection stays until its end is handled");
+    match link.owner {
+        Some(key) => ended(now, id, ending, peers.owner(key), transport, slots, shared),
+        None => close::closed(id, transport, shared),
+    }
+    transport.mark_dirty(id);
+}
+
+fn ended(
+    now: Instant,
+    id: LinkId,
+    ending: Ending,
+    peer: &mut Peer,
+    transport: &mut Transport,
+    slots: &mut Slots,
+    shared: &mut Shared,
+) {
+    let link = transport.owned(id);
+    let stale = is_stale(link, peer);
+    let ours = peer.session.ours.as_deref().copied();
+    let is_former = link.said != Some(ours.unwrap_or(shared.incarnation));
+    if let Some(ack) = ending.ack {
+        // An acknowledgement of what was never sent changes nothing, and there is nothing left to close.
+        let _ = acknowledging::acknowledged(now, peer, transport, shared, ack);
+    }
+    let end = match ending.code {
+        Some(code) if code.is_deliberate() => End::Deliberate,
+        Some(_) | None => End::Error,
+    };
+    // A close that is meant for a process that we no longer are, since we were told to begin anew, is not
+    // meant for us.
+    let current = |code: &CloseCode| {
+        let is_about_us = *code == CloseCode::Forgotten || *code == CloseCode::IdentityInUse;
+        let is_about_session = *code != CloseCode::Forgotten;
+        !(is_about_us && is_former || is_about_session && stale)
+    };
+    let code = ending.code.filter(current);
+    // First, so that nothing is left to dial for.
+    match code {
+        Some(CloseCode::Goodbye) => session::give_up(peer, shared, Undeliverable::Goodbye),
+        Some(CloseCode::IdentityInUse) => processes::superseded(peer, shared),
+        Some(_) | None => {}
+    }
+    close::closed(id, transport, shared);
+    lost::lost(
+        now,
+        id,
+        peer,
+        transport,
+        slots,
+        shared,
+        (end, ending.reason),
+    );
+    match code {
+        Some(CloseCode::Goodbye) => {
+            let why = Undeliverable::Goodbye;
+            close::end_session(now, peer, transport, slots, shared, why);
+        }
+        Some(CloseCode::Forgotten) => {
+            processes::forgotten(now, peer, transport, slots, shared);
+        }
+        Some(CloseCode::IdentityInUse) => {
+            let replaced = (CloseCode::Replaced, Reason::Replaced);
+            close::close_keeping_session(now, peer, transport, slots, shared, replaced);
+        }
+        Some(_) | None => {}
+    }
+}
+
+/// Whether a connection is about a stream that the peer has given up since, or that is not the peer's:
+/// another process with its identity has begun it.
+fn is_stale(link: &Link, peer: &Peer) -> bool {
+    match &link.stage {
+        Stage::Confirmed(hello) => Some(hello.mine.id) != peer.session.their_line,
+        Stage::Waiting(_) => true,
+        // An end that ends its session closes the connection that is confirmed, too.
+        Stage::Handshaking | Stage::Greeted => peer.is_live(),
+        Stage::Closed => false,
+    }
 }

@@ -1,21 +1,28 @@
-//! What the application asks for.
+//! The application's verbs: each looks its peer up, has a room do the work, and marks the peer.
 
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::{
-    Manager, Timer,
-    ending::Closing,
-    peer::{Announced, Comes, Peer, Redial, Standing},
+    Manager,
+    closing::Closing,
+    datagrams, dialling, ending,
+    pairing::{close, hello},
+    peer::{Peer, Peers, Redial, Standing},
+    session::{accepting, acknowledging},
 };
 use crate::{
-    Event, Message, OpenBatch, PeerAddr, PeerError, PeerId, Reason, SendError, Undeliverable,
-    address,
-    peer::{PeerKey, links::Dialling},
+    DatagramQueue, Event, Message, OpenBatch, PeerAddr, PeerError, PeerId, SendDatagramError,
+    SendError, Undeliverable, address, peer::PeerKey, slots::Slots,
 };
 
 impl Manager {
+    // Peers and their addresses
+
     /// Adds an address to a peer, which becomes known if it is not; known addresses are kept once.
-    /// An IPv4-mapped address (RFC 4291 section 2.5.5.2) is the IPv4 address.
+    /// An IPv4-mapped address (RFC 4291 section 2.5.5.2) is the IPv4 address. A peer has at most
+    /// `addresses_max`: at the bound the oldest is forgotten that has never worked.
     ///
     /// # Errors
     ///
@@ -23,61 +30,116 @@ impl Manager {
     /// [`PeerError::Closed`]. State is unchanged.
     pub fn add_address(&mut self, now: Instant, peer: PeerAddr) -> Result<(), PeerError> {
         self.now = now;
-        let key = self.key_or_add(now, peer.id)?;
-        let Some(known) = self.peers.get_mut(key) else {
-            return Ok(());
+        if !self.shared.closing.is_open() {
+            return Err(PeerError::Closed);
+        }
+        if peer.id == self.shared.id {
+            return Err(PeerError::OwnId(peer.id));
+        }
+        let max = self.shared.config.peers_max;
+        let key = match self.peers.key(peer.id) {
+            Some(key) => key,
+            None if self.peers.len() >= max => return Err(PeerError::TooManyPeers { max }),
+            None => self.add_peer(now, peer.id, Standing::Added),
         };
+        let known = self.peers.owner(key);
         if known.standing == Standing::Blocked {
             return Err(PeerError::Blocked(peer.id));
         }
         known.standing = Standing::Added;
-        let addr = address::canonical(peer.addr);
-        if !known.addresses.contains(&addr) {
-            known.addresses.push(addr);
-        }
-        self.refresh(now, key);
+        let address = address::canonical(peer.addr);
+        let max = self.shared.config.addresses_max;
+        known.addresses.add(address, max, known.is_dialling());
+        self.shared.changed(known);
         Ok(())
     }
 
     /// Removes an address of a peer. Connections stay as they are.
     pub fn remove_address(&mut self, now: Instant, peer: PeerAddr) {
         self.now = now;
-        if let Some(known) = self
-            .peers
-            .key(peer.id)
-            .and_then(|key| self.peers.get_mut(key))
+        if let Some(known) = self.peers.find_mut(peer.id) {
+            known.remove_address(address::canonical(peer.addr));
+        }
+    }
+
+    fn verdict_on_unknown(&self, id: PeerId) -> PeerError {
+        if !self.shared.closing.is_open() {
+            return PeerError::Closed;
+        }
+        match id == self.shared.id {
+            true => PeerError::OwnId(id),
+            false => PeerError::NoAddress(id),
+        }
+    }
+
+    fn add_peer(&mut self, now: Instant, id: PeerId, standing: Standing) -> PeerKey {
+        let line = self.shared.new_line(id);
+        let peer = Peer::new(id, standing, line, &self.shared.config, now);
+        self.peers.insert(peer).key
+    }
+
+    /// Keeps a peer's slot from being taken away for another peer.
+    pub fn protect(&mut self, peer: PeerId) {
+        set_protected(peer, true, &mut self.peers, &mut self.slots);
+    }
+
+    /// Lets a peer's slot be taken away for another peer, as it is from the start.
+    pub fn unprotect(&mut self, peer: PeerId) {
+        set_protected(peer, false, &mut self.peers, &mut self.slots);
+    }
+
+    /// Ends the session: closes its connection, calls off its dial, reports what is queued, at
+    /// both ends. Nobody dials until the next `send` or `connect`.
+    pub fn disconnect(&mut self, now: Instant, peer: PeerId) {
+        self.now = now;
+        if let Some(key) = self.peers.key(peer) {
+            self.end_session(now, key, Undeliverable::Disconnected);
+        }
+    }
+
+    /// Ends the session and forgets the peer with its addresses. What was read and not taken of it
+    /// must not be marked as taken later: the peer may be known anew by then.
+    pub fn forget(&mut self, now: Instant, peer: PeerId) {
+        self.disconnect(now, peer);
+        if let Some(key) = self.peers.key(peer) {
+            ending::remove(key, &mut self.peers, &mut self.slots, &mut self.shared);
+        }
+    }
+
+    /// Ends the session and refuses the peer from this moment on.
+    pub fn block(&mut self, now: Instant, peer: PeerId) {
+        self.now = now;
+        if peer == self.shared.id {
+            return;
+        }
+        let known = self.peers.key(peer);
+        let key = known.unwrap_or_else(|| self.add_peer(now, peer, Standing::Blocked));
+        self.end_session(now, key, Undeliverable::Disconnected);
+        self.peers.owner(key).standing = Standing::Blocked;
+    }
+
+    /// Accepts a blocked peer again.
+    pub fn unblock(&mut self, peer: PeerId) {
+        if let Some(known) = self.peers.find_mut(peer)
+            && known.standing == Standing::Blocked
         {
-            let addr = address::canonical(peer.addr);
-            known.addresses.retain(|kept| *kept != addr);
-            let waits = matches!(known.links.dialling(), Dialling::Waiting { .. });
-            if known.addresses.is_empty() && waits {
-                // Its place in the row is void: there is nowhere to dial.
-                known.links.stop_waiting();
-            }
+            known.standing = Standing::Added;
         }
     }
 
-    fn key_or_add(&mut self, now: Instant, id: PeerId) -> Result<PeerKey, PeerError> {
-        if self.closing != Closing::No {
-            return Err(PeerError::Closed);
-        }
-        if id == self.id {
-            return Err(PeerError::OwnId(id));
-        }
-        match self.peers.key(id) {
-            Some(key) => Ok(key),
-            None if self.peers.len() >= self.config.peers_max => Err(PeerError::TooManyPeers {
-                max: self.config.peers_max,
-            }),
-            None => Ok(self.add_peer(now, id, Standing::Added)),
-        }
+    /// Ends a peer's session and closes its connections.
+    fn end_session(&mut self, now: Instant, key: PeerKey, why: Undeliverable) {
+        let Self {
+            peers,
+            transport,
+            slots,
+            shared,
+            ..
+        } = self;
+        close::end_session(now, peers.owner(key), transport, slots, shared, why);
     }
 
-    pub(super) fn add_peer(&mut self, now: Instant, id: PeerId, standing: Standing) -> PeerKey {
-        let line = self.draws.new_line(id);
-        let peer = Peer::new(id, standing, line, &self.config, now);
-        self.peers.insert(peer)
-    }
+    // Connections
 
     /// Why nothing can be sent to a peer at this moment.
     ///
@@ -85,51 +147,9 @@ impl Manager {
     ///
     /// Every variant of [`PeerError`] but [`PeerError::TooManyPeers`].
     pub fn verdict(&self, peer: PeerId) -> Result<(), PeerError> {
-        self.verdict_on(peer, self.peer(peer))
-    }
-
-    fn verdict_on(&self, id: PeerId, peer: Option<&Peer>) -> Result<(), PeerError> {
-        if self.closing != Closing::No {
-            return Err(PeerError::Closed);
-        }
-        if id == self.id {
-            return Err(PeerError::OwnId(id));
-        }
-        match peer {
-            Some(known) => self.verdict_of(known),
-            None => Err(PeerError::NoAddress(id)),
-        }
-    }
-
-    fn verdict_of(&self, peer: &Peer) -> Result<(), PeerError> {
-        if peer.standing == Standing::Blocked {
-            return Err(PeerError::Blocked(peer.id));
-        }
-        if peer.is_live() || peer.links.has_arrivals() {
-            return Ok(());
-        }
-        if peer.addresses.is_empty() {
-            // It looks in again by itself: see `visits`.
-            return match peer.session.comes {
-                Comes::ByItself => Ok(()),
-                Comes::Unknown | Comes::Never => Err(PeerError::NoAddress(peer.id)),
-            };
-        }
-        // Derived from the backoff, so that there is no state that could stick: once the backoff
-        // has ended the next call is the probe, and while a probe runs the others are refused.
-        let open = peer.failures.count() >= self.config.breaker_failures;
-        let retry_at = match peer.links.dialling() {
-            Dialling::Idle | Dialling::Backoff | Dialling::Waiting { .. } => peer.not_before,
-            Dialling::Running { link, .. } => self.deadlines.get(Timer::Handshake(link)),
-        };
-        match (retry_at, &peer.last_failure) {
-            (Some(retry_at), Some(reason)) if open && retry_at > self.now => {
-                Err(PeerError::CircuitOpen {
-                    retry_at,
-                    reason: Reason::clone(reason),
-                })
-            }
-            (Some(_) | None, Some(_) | None) => Ok(()),
+        match self.peers.find(peer) {
+            Some(known) => accepting::verdict(self.now, known, &self.shared),
+            None => Err(self.verdict_on_unknown(peer)),
         }
     }
 
@@ -143,43 +163,23 @@ impl Manager {
     pub fn connect(&mut self, now: Instant, peer: PeerId) -> Result<(), PeerError> {
         self.now = now;
         self.verdict(peer)?;
-        let Some(key) = self.peers.key(peer) else {
-            return Ok(());
-        };
-        let has_way = |known: &Peer| known.has_links() || !known.addresses.is_empty();
-        if !self.peers.get(key).is_some_and(has_way) {
-            // Messages may wait for it to look in; a connection is asked for now.
+        let known = self
+            .peers
+            .find_mut(peer)
+            .ok_or(PeerError::NoAddress(peer))?;
+        if !known.has_links() && known.addresses.is_empty() {
+            // Messages may wait for it to poll for them; a connection is asked for now.
             return Err(PeerError::NoAddress(peer));
         }
-        self.count_use(key, 1);
-        if let Some(known) = self.peers.get_mut(key) {
-            known.redial = Redial::Wanted;
-            known.last_used = now;
-        }
-        self.dial_for_user(now, key);
-        self.refresh(now, key);
+        self.shared.report.used(known, 1);
+        known.redial = Redial::Wanted;
+        known.last_used = now;
+        dialling::dial_for_user(now, known, &mut self.slots, &mut self.shared);
+        self.shared.changed(known);
         Ok(())
     }
 
-    /// Keeps a peer's slot from being taken away for another peer.
-    pub fn protect(&mut self, peer: PeerId) {
-        self.set_protected(peer, true);
-    }
-
-    /// Lets a peer's slot be taken away for another peer, as it is from the start.
-    pub fn unprotect(&mut self, peer: PeerId) {
-        self.set_protected(peer, false);
-    }
-
-    fn set_protected(&mut self, peer: PeerId, is_protected: bool) {
-        let Some(key) = self.peers.key(peer) else {
-            return;
-        };
-        if let Some(known) = self.peers.get_mut(key) {
-            known.is_protected = is_protected;
-        }
-        self.slots.set_protected(key, is_protected);
-    }
+    // Messages out
 
     /// Queues a message, and dials if there is no connection.
     ///
@@ -187,9 +187,7 @@ impl Manager {
     ///
     /// See [`SendError`]. State is unchanged.
     pub fn send(&mut self, now: Instant, peer: PeerId, message: &[u8]) -> Result<(), SendError> {
-        let key = self.accept(now, peer, message)?;
-        self.refresh(now, key);
-        Ok(())
+        self.accept(now, peer, &[message]).map(|_| ())
     }
 
     /// Queues messages as [`send`](Self::send) does one after the other, up to the first that is not
@@ -220,43 +218,12 @@ impl Manager {
         peer: PeerId,
         messages: &[impl AsRef<[u8]>],
     ) -> Result<usize, SendError> {
-        let Some((first, others)) = messages.split_first() else {
-            return Ok(0);
-        };
-        let key = self.accept(now, peer, first.as_ref())?;
-        self.refresh(now, key);
-        let others = self.accept_alike(now, key, others);
-        if others > 0 {
-            self.accepted(now, key, others as u64);
-            self.refresh(now, key);
+        match messages {
+            [] => Ok(0),
+            messages => self
+                .accept(now, peer, messages)
+                .map(|(_, accepted)| accepted),
         }
-        Ok(1 + others)
-    }
-
-    /// Accepts messages to a peer that has just accepted one, within the room that is there now.
-    fn accept_alike(&mut self, now: Instant, key: PeerKey, messages: &[impl AsRef<[u8]>]) -> usize {
-        let known = self
-            .peers
-            .get(key)
-            .filter(|known| self.verdict_of(known).is_ok());
-        let Some((max, mut room)) = known.map(|known| {
-            let max = known.message_bytes_max(&self.config);
-            (max, self.room_of(known))
-        }) else {
-            return 0;
-        };
-        let Some(known) = self.peers.get_mut(key) else {
-            return 0;
-        };
-        for (count, message) in messages.iter().map(AsRef::as_ref).enumerate() {
-            let cost = OpenBatch::cost(message.len());
-            if message.len() > max || cost > room {
-                return count;
-            }
-            known.session.outbox.accept(now, message);
-            room -= cost;
-        }
-        messages.len()
     }
 
     /// Like [`send`](Self::send), and lets the message's batch leave at once.
@@ -270,69 +237,58 @@ impl Manager {
         peer: PeerId,
         message: &[u8],
     ) -> Result<(), SendError> {
-        let key = self.accept(now, peer, message)?;
-        if let Some(known) = self.peers.get_mut(key) {
-            known.session.outbox.close_tail();
-        }
-        self.refresh(now, key);
+        let (known, _) = self.accept(now, peer, &[message])?;
+        known.session.outbox.close_tail();
         Ok(())
     }
 
-    pub(super) fn accept(
+    /// Queues a message, and asks for [`Event::Flushed`] with `token` once the peer's application
+    /// has taken it or its fate is unknown, whatever becomes of others. It leaves with its batch.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`]. State is unchanged, and there will be no event.
+    pub fn send_confirmed(
         &mut self,
         now: Instant,
         peer: PeerId,
         message: &[u8],
-    ) -> Result<PeerKey, SendError> {
+        token: u64,
+    ) -> Result<(), SendError> {
+        let (known, _) = self.accept(now, peer, &[message])?;
+        let next = known.session.outbox.next();
+        known.await_flush(token, next - 1..next);
+        Ok(())
+    }
+
+    /// Accepts messages, and dials if there is no connection.
+    fn accept(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        messages: &[impl AsRef<[u8]>],
+    ) -> Result<(&mut Peer, usize), SendError> {
         self.now = now;
-        // Looked up once: this is the way of every message.
-        let key = self.peers.key(peer);
-        let known = key.and_then(|key| self.peers.get(key));
-        let max = known.map_or(self.config.message_bytes_max, |known| {
-            known.message_bytes_max(&self.config)
-        });
-        if message.len() > max {
-            let size = message.len();
-            return Err(SendError::TooLarge { size, max });
-        }
-        self.verdict_on(peer, known)?;
-        let key = key.ok_or(PeerError::NoAddress(peer))?;
-        let room = known.map_or(0, |known| self.room_of(known));
-        if OpenBatch::cost(message.len()) > room {
-            return Err(SendError::Full);
-        }
-        let Some(known) = self.peers.get_mut(key) else {
-            return Err(PeerError::NoAddress(peer).into());
+        let unknown = self.verdict_on_unknown(peer);
+        let Self {
+            peers,
+            slots,
+            shared,
+            ..
+        } = self;
+        let Some(known) = peers.find_mut(peer) else {
+            let max = shared.config.message_bytes_max;
+            let size = messages.first().map_or(0, |message| message.as_ref().len());
+            return Err(match size > max {
+                true => SendError::TooLarge { size, max },
+                false => unknown.into(),
+            });
         };
-        known.session.outbox.accept(now, message);
-        self.accepted(now, key, 1);
-        Ok(key)
-    }
-
-    fn accepted(&mut self, now: Instant, key: PeerKey, messages: u64) {
-        self.counters.messages_accepted += messages;
-        self.count_use(key, messages);
-        if let Some(peer) = self.peers.get_mut(key) {
-            peer.counts.messages_accepted += messages;
-            peer.last_used = now;
-            if peer.redial == Redial::Barred {
-                peer.redial = Redial::OnDemand;
-            }
-        }
-        self.dial_for_user(now, key);
-    }
-
-    fn count_use(&mut self, key: PeerKey, uses: u64) {
-        let Some(peer) = self.peers.get_mut(key) else {
-            return;
-        };
-        if peer.is_live() {
-            peer.counts.pool_hits += uses;
-            self.counters.pool_hits += uses;
-        } else {
-            peer.counts.pool_misses += uses;
-            self.counters.pool_misses += uses;
-        }
+        let accepted = accepting::accept(now, known, shared, messages)?;
+        accepting::accepted(now, known, shared, accepted as u64);
+        dialling::dial_for_user(now, known, slots, shared);
+        shared.changed(known);
+        Ok((known, accepted))
     }
 
     /// Takes over what other threads have staged within the room they were lent.
@@ -341,34 +297,109 @@ impl Manager {
     /// any more are reported by [`Event::Undelivered`].
     pub fn handle_staged(&mut self, now: Instant, peer: PeerId, staged: &mut OpenBatch) {
         self.now = now;
-        if staged.is_empty() || peer == self.id {
+        if staged.is_empty() || peer == self.shared.id {
             return;
         }
         let messages = staged.messages() as u64;
         // Beyond peers_max if need be: what was staged was accepted.
-        let key = match self.peers.key(peer) {
-            Some(key) => key,
-            None => self.add_peer(now, peer, Standing::Added),
-        };
-        if let Some(known) = self.peers.get_mut(key) {
-            known.session.outbox.absorb(staged);
-        }
-        self.accepted(now, key, messages);
-        let blocked = self
-            .peers
-            .get(key)
-            .is_some_and(|known| known.standing == Standing::Blocked);
-        match self.closing {
-            Closing::Done => self.end_session(now, key, Undeliverable::Closed),
-            Closing::No | Closing::Flushing { .. } if blocked => {
-                self.end_session(now, key, Undeliverable::Disconnected);
+        let known = self.peers.key(peer);
+        let key = known.unwrap_or_else(|| self.add_peer(now, peer, Standing::Added));
+        let Self {
+            peers,
+            transport,
+            slots,
+            shared,
+            ..
+        } = self;
+        let known = peers.owner(key);
+        known.session.outbox.absorb(staged);
+        accepting::accepted(now, known, shared, messages);
+        dialling::dial_for_user(now, known, slots, shared);
+        shared.changed(known);
+        let is_blocked = known.standing == Standing::Blocked;
+        let why = match &mut shared.closing {
+            Closing::Ending { .. } | Closing::Done => Some(Undeliverable::Closed),
+            Closing::No | Closing::Flushing { .. } if is_blocked => {
+                Some(Undeliverable::Disconnected)
             }
-            Closing::No => {}
-            Closing::Flushing { .. } => self.wait_for(key),
+            Closing::No => None,
+            Closing::Flushing { owing, .. } => {
+                // `close` waits for what was staged before it, too.
+                owing.push(key);
+                known.session.outbox.close_tail();
+                None
+            }
+        };
+        match why {
+            Some(why) => close::end_session(now, known, transport, slots, shared, why),
+            None => hello::end_if_too_large(now, known, transport, slots, shared),
         }
-        self.give_up_too_large(now, key);
-        self.refresh(now, key);
     }
+
+    /// Asks for [`Event::Flushed`] with `token` once the peer's application has taken the next
+    /// message that is accepted for it, or that message's fate is unknown.
+    ///
+    /// For drivers, right before [`handle_staged`](Self::handle_staged) of a batch that begins with
+    /// that message: asked afterwards, it may have been given up by then.
+    pub fn confirm_next(&mut self, now: Instant, peer: PeerId, token: u64) {
+        self.now = now;
+        if peer == self.shared.id {
+            return;
+        }
+        // As handle_staged does: what follows was accepted.
+        let known = self.peers.key(peer);
+        let key = known.unwrap_or_else(|| self.add_peer(now, peer, Standing::Added));
+        let known = self.peers.owner(key);
+        let next = known.session.outbox.next();
+        known.await_flush(token, next..next + 1);
+    }
+
+    /// Lets what is queued leave at once, and asks for [`Event::Flushed`] with `token` once the
+    /// peer's application has taken all of it.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::NoAddress`] if the peer is not known, [`PeerError::Closed`]. State is
+    /// unchanged.
+    pub fn flush(&mut self, now: Instant, peer: PeerId, token: u64) -> Result<(), PeerError> {
+        self.now = now;
+        if !self.shared.closing.accepts() {
+            return Err(PeerError::Closed);
+        }
+        let known = self
+            .peers
+            .find_mut(peer)
+            .ok_or(PeerError::NoAddress(peer))?;
+        known.session.outbox.close_tail();
+        let messages = 0..known.session.outbox.next();
+        known.await_flush(token, messages);
+        self.shared.changed(known);
+        Ok(())
+    }
+
+    /// Bytes that the peer's outbox can still accept, in terms of
+    /// [`OpenBatch::cost`](crate::OpenBatch::cost).
+    ///
+    /// A driver may lend them to other threads: what they stage within this room is accepted.
+    pub fn room(&self, peer: PeerId) -> usize {
+        let budget = &self.shared.budget;
+        let known = self.peers.find(peer);
+        known.map_or_else(|| budget.room_of_unknown(), |known| budget.room_of(known))
+    }
+
+    /// Asks for [`Event::Writable`] once `bytes` of room are there.
+    pub fn want_room(&mut self, now: Instant, peer: PeerId, bytes: usize) {
+        self.now = now;
+        match self.peers.find_mut(peer) {
+            Some(known) => {
+                self.shared.budget.want_room(known, bytes);
+                self.shared.changed(known);
+            }
+            None => self.shared.report.event(Event::Writable { peer }),
+        }
+    }
+
+    // Messages in
 
     /// Takes up to `max` messages of a peer, and says how many it appended to `out`.
     pub fn receive(
@@ -393,47 +424,122 @@ impl Manager {
         out: &mut Vec<Message>,
     ) -> usize {
         self.now = now;
-        let Some(key) = self.peers.key(peer) else {
+        let Some(known) = self.peers.find_mut(peer) else {
             return 0;
         };
-        let Some(known) = self.peers.get_mut(key) else {
-            return 0;
-        };
-        let count = known.session.inbox.read(peer, max, out);
-        if !known.session.inbox.is_readable() {
-            known.readable = Announced::No;
-        }
-        self.count_queued(key);
+        let inbox = &mut known.session.inbox;
+        let count = inbox.read(peer, max, out);
+        known.is_readable_reported &= inbox.is_readable();
+        self.shared.budget.count(known);
         count
     }
 
     /// The application has taken the next `count` messages that were read.
     pub fn mark_taken(&mut self, now: Instant, peer: PeerId, count: usize) {
         self.now = now;
-        let Some(key) = self.peers.key(peer).filter(|_| count > 0) else {
+        let Some(known) = self.peers.find_mut(peer).filter(|_| count > 0) else {
             return;
         };
-        let could_read = self.peers.get(key).is_some_and(|peer| self.may_read(peer));
-        let Some(known) = self.peers.get_mut(key) else {
-            return;
-        };
-        known.session.inbox.mark_taken(count);
+        let shared = &mut self.shared;
+        let could_read = shared.budget.may_read(known);
+        let inbox = &mut known.session.inbox;
+        inbox.mark_taken(count);
         // What was not handed out before for want of room.
-        if known.readable == Announced::No && known.session.inbox.is_readable() {
-            known.readable = Announced::Yes;
-            self.events.push_back(Event::Readable { peer });
+        if inbox.is_readable() && !std::mem::replace(&mut known.is_readable_reported, true) {
+            shared.report.event(Event::Readable { peer });
         }
-        known.counts.messages_taken += count as u64;
-        self.counters.messages_taken += count as u64;
-        self.rate.add(now, count as u64);
-        self.count_queued(key);
-        if !self.peers.get(key).is_some_and(|peer| self.may_read(peer)) {
-            // It may be for the sake of others.
-            self.hold_back(key);
+        shared.report.taken(now, known, count as u64);
+        shared.changed(known);
+        if !shared.budget.may_read(known) {
+            // Other inboxes may be the cause.
+            shared.budget.hold_back(known);
         } else if !could_read {
-            self.read_on(key);
+            self.transport.mark_all_dirty(known.links.confirmed());
         }
-        self.schedule_acknowledgement(now, key);
-        self.refresh(now, key);
+        acknowledging::schedule(now, known, &mut self.transport, shared);
+    }
+
+    // Datagrams
+
+    /// Sends a datagram: at most once, in no order, and only if the peer is connected. It is for
+    /// what is worthless when it is late, as the position of a player or the sample of a sensor.
+    ///
+    /// It waits here until control frames are in packets. When more wait than
+    /// `datagram_queue_bytes_max` allows, the oldest are dropped; when the connection ends, all of
+    /// them are. [`UnreliableCounters`](crate::UnreliableCounters) count what was dropped at this end.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendDatagramError`]. The datagram was not accepted then.
+    pub fn send_datagram(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        payload: &[u8],
+    ) -> Result<(), SendDatagramError> {
+        self.now = now;
+        self.queue_datagram(peer, Bytes::copy_from_slice(payload))
+    }
+
+    fn queue_datagram(&mut self, peer: PeerId, payload: Bytes) -> Result<(), SendDatagramError> {
+        if !self.shared.closing.is_open() {
+            return Err(SendDatagramError::Closed);
+        }
+        let known = self.peers.find_mut(peer);
+        let known = known.ok_or(SendDatagramError::NotConnected(peer))?;
+        datagrams::send(known, &mut self.transport, &mut self.shared, payload)
+    }
+
+    /// Takes over datagrams that other threads have sent to a peer.
+    ///
+    /// They count as accepted when they were staged: those that cannot be sent any more, since the
+    /// peer is connected no longer or its path carries none so long, count as dropped unsent.
+    pub fn handle_staged_datagrams(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        staged: &mut DatagramQueue,
+    ) {
+        self.now = now;
+        let crowded_out = staged.take_crowded_out();
+        let unreliable = &mut self.shared.report.counters.unreliable;
+        unreliable.accepted += crowded_out;
+        unreliable.crowded_out += crowded_out;
+        while let Some(payload) = staged.pop() {
+            if self.queue_datagram(peer, payload).is_err() {
+                let unreliable = &mut self.shared.report.counters.unreliable;
+                unreliable.accepted += 1;
+                unreliable.abandoned += 1;
+            }
+        }
+    }
+
+    /// Takes up to `max` datagrams of a peer, and says how many it appended to `out`.
+    pub fn receive_datagrams(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        max: usize,
+        out: &mut Vec<Message>,
+    ) -> usize {
+        self.now = now;
+        let known = self.peers.find_mut(peer);
+        known.map_or(0, |known| {
+            datagrams::receive(known, &mut self.shared, max, out)
+        })
+    }
+
+    /// The driver has dropped this many datagrams that it had taken for the application.
+    pub fn note_datagrams_discarded(&mut self, count: u64) {
+        let unreliable = &mut self.shared.report.counters.unreliable;
+        unreliable.taken = unreliable.taken.saturating_sub(count);
+        unreliable.discarded += count;
+    }
+}
+
+fn set_protected(id: PeerId, is_protected: bool, peers: &mut Peers, slots: &mut Slots) {
+    if let Some(known) = peers.find_mut(id) {
+        known.is_protected = is_protected;
+        slots.set_protected(known.key, is_protected);
     }
 }

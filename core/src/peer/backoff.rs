@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{Backoff, rng::Rng};
+use crate::{Backoff, Reason, rng::Rng};
 
 /// The failures of one peer since it was last proved stable.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,6 +19,16 @@ pub(crate) enum Kind {
     NoRoom,
     /// Anything else.
     Error,
+}
+
+impl Kind {
+    /// What a dial or a connection has failed by.
+    pub(crate) const fn of(reason: &Reason) -> Self {
+        match reason.is_busy() {
+            true => Self::NoRoom,
+            false => Self::Error,
+        }
+    }
 }
 
 impl Failures {

@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod check;
 
+use std::net::SocketAddr;
+
 use super::{
     LinkId,
     chooser::{Candidate, Chooser},
@@ -37,15 +39,15 @@ pub(crate) enum Dialling {
     Backoff,
     /// A slot or the dial rate is waited for; the ticket is its entry in the row.
     Waiting { ticket: u64 },
-    /// The address with this index is being dialled.
-    Running { link: LinkId, address: usize },
+    /// This address is being dialled.
+    Running { link: LinkId, address: SocketAddr },
 }
 
 /// What the end of a connection means for its peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Loss {
-    /// Our dial to the address with this index has ended.
-    Dial { address: usize },
+    /// Our dial has ended.
+    Dial,
     /// It was not confirmed, and not our dial.
     Arrival,
     /// Another confirmed one is there, and was the one to send on already.
@@ -114,6 +116,17 @@ impl Links {
         }
     }
 
+    /// The address that our dial on this connection goes to, while it is under way.
+    pub(crate) fn dialled(&self, id: LinkId) -> Option<SocketAddr> {
+        match self.dialling {
+            Dialling::Running { link, address } if link == id => Some(address),
+            Dialling::Running { .. }
+            | Dialling::Idle
+            | Dialling::Backoff
+            | Dialling::Waiting { .. } => None,
+        }
+    }
+
     // Dials
 
     /// Whether a dial may be asked for: none is, nothing is live, and nobody is coming.
@@ -139,7 +152,7 @@ impl Links {
     }
 
     /// A dial begins.
-    pub(crate) fn begun(&mut self, link: LinkId, address: usize) {
+    pub(crate) fn begun(&mut self, link: LinkId, address: SocketAddr) {
         debug_assert!(self.running().is_none(), "one dial at a time");
         self.dialling = Dialling::Running { link, address };
     }
@@ -170,11 +183,9 @@ impl Links {
 
     /// A connection has ended.
     pub(crate) fn lost(&mut self, link: LinkId) -> Loss {
-        if let Dialling::Running { address, .. } = self.dialling
-            && self.running() == Some(link)
-        {
+        if self.running() == Some(link) {
             self.dialling = Dialling::Idle;
-            return Loss::Dial { address };
+            return Loss::Dial;
         }
         let was_live = self.live() == Some(link);
         let was_confirmed = self.chooser.remove(link);

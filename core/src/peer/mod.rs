@@ -1,5 +1,6 @@
 //! Policy: what to do about a peer. Knows nothing of QUIC.
 
+pub(crate) mod addresses;
 pub(crate) mod backoff;
 pub(crate) mod batch;
 pub(crate) mod chooser;

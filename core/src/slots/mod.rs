@@ -326,6 +326,7 @@ impl Slots {
             self.order.remove(&place);
         }
         self.dials -= usize::from(held.purpose == Purpose::Dial);
+        self.wake();
     }
 
     /// Notes since when nothing is queued for the peer at either end; `None` while something is.
@@ -363,6 +364,10 @@ impl Slots {
         self.held.insert(key, after);
         self.dials += usize::from(after.purpose == Purpose::Dial);
         self.dials -= usize::from(before.purpose == Purpose::Dial);
+        if before.purpose == Purpose::Dial && after.purpose != Purpose::Dial {
+            // One dial more may begin.
+            self.wake();
+        }
         let [left, taken] = [before, after].map(|held| held.place(key));
         if left == taken {
             return;
@@ -382,7 +387,9 @@ impl Slots {
 
     /// Queues a dial, and returns its ticket: it is void once the peer has another.
     pub(crate) fn enqueue(&mut self, now: Instant, key: PeerKey, priority: Priority) -> u64 {
-        self.queue.push(now, key, priority)
+        let ticket = self.queue.push(now, key, priority);
+        self.wake();
+        ticket
     }
 
     /// Dials that wait, void ones included.

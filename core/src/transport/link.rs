@@ -5,7 +5,7 @@ use quinn_proto::{
     Connection, ConnectionHandle, Dir, ReadError, ReadableError, Side, StreamId, Transmit, VarInt,
     WriteError, crypto::ExportKeyingMaterialError,
 };
-use std::{net::SocketAddr, time::Duration, time::Instant};
+use std::{time::Duration, time::Instant};
 
 use super::{Ending, lane::Lane, silence::Silence, window};
 use crate::{
@@ -461,11 +461,6 @@ impl Link {
     /// The smoothed round-trip time.
     pub(crate) fn rtt(&self) -> Duration {
         self.connection.rtt()
-    }
-
-    /// The address of the other end.
-    pub(crate) fn remote_address(&self) -> SocketAddr {
-        self.connection.remote_address()
     }
 
     /// The peer's identity, once TLS is done.

@@ -233,6 +233,12 @@ impl Transport {
         self.links.get_mut(id.index())?.link_mut(id)
     }
 
+    /// A connection that is in the table: one of a peer, or one that has just been handled.
+    pub(crate) fn owned(&mut self, id: LinkId) -> &mut Link {
+        let link = self.link_mut(id);
+        link.expect("invariant: a connection is removed after its peer has left it")
+    }
+
     // Facts
 
     pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: Datagram) -> Arrival {
@@ -436,6 +442,11 @@ impl Transport {
         {
             self.dirty.push_back(id);
         }
+    }
+
+    /// Has these connections settled, and their packets polled.
+    pub(crate) fn mark_all_dirty(&mut self, ids: impl Iterator<Item = LinkId>) {
+        ids.for_each(|id| self.mark_dirty(id));
     }
 
     /// Has the connection's packets polled.

@@ -2,7 +2,11 @@
 //!
 //! [`Links`]: crate::peer::links::Links
 
-use std::{sync::LazyLock, time::Instant};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::LazyLock,
+    time::Instant,
+};
 
 use super::{
     fault::Fault,
@@ -14,6 +18,9 @@ use crate::{
     testing::epoch,
     wire::code::CloseCode,
 };
+
+/// The one address of each end.
+const SOMEWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 /// Time does not pass.
 static NOW: LazyLock<Instant> = LazyLock::new(epoch);
@@ -114,7 +121,7 @@ impl World {
         self.connections
             .push(Connection::new(link, end, process, dial));
         self.dials += 1;
-        self.party_mut(end).links.begun(link, 0);
+        self.party_mut(end).links.begun(link, SOMEWHERE);
     }
 
     pub(super) fn arrives(&mut self, rule: Rule, link: LinkId, end: End, packet: Packet) {
@@ -318,7 +325,7 @@ impl World {
         let party = self.party_mut(end);
         party.processes.leave(link);
         let loss = party.links.lost(link);
-        let fails = matches!(loss, Loss::Dial { .. } | Loss::Last);
+        let fails = matches!(loss, Loss::Dial | Loss::Last);
         let in_use = code == Some(CloseCode::IdentityInUse);
         if fails && in_use && party.demand == Demand::Waiting {
             party.demand = Demand::Barred;

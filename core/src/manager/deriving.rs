@@ -1,0 +1,69 @@
+//! Derives from a peer's state what depends on it: its slot, reports, deadlines, and whether to dial.
+
+use std::time::Instant;
+
+use super::{
+    dialling,
+    peer::Peer,
+    session::{acknowledging, expiry},
+    shared::Shared,
+    timers::Timer,
+};
+use crate::{Event, peer::LinkId, slots::Slots, transport::Transport};
+
+/// Derives everything that depends on a peer's state.
+pub(super) fn derive(
+    now: Instant,
+    peer: &mut Peer,
+    transport: &mut Transport,
+    slots: &mut Slots,
+    shared: &mut Shared,
+) {
+    peer.is_stale = false;
+    shared.budget.count(peer);
+    let idle_since = (peer.is_live() && peer.is_idle()).then_some(peer.last_used);
+    slots.set_idle(peer.key, idle_since);
+    shared.budget.report_room(peer, &mut shared.report);
+    while let Some(token) = peer.next_flushed() {
+        shared.report.event(Event::Flushed {
+            peer: peer.id,
+            token,
+            result: Ok(()),
+        });
+    }
+    match peer.links.live() {
+        Some(link) => derive_live(now, peer, link, transport, shared),
+        None => {
+            peer.rest();
+            shared.budget.count(peer);
+            expiry::arm(now, peer, shared);
+            dialling::dial_if_wanted(now, peer, slots, shared);
+        }
+    }
+}
+
+fn derive_live(
+    now: Instant,
+    peer: &mut Peer,
+    link: LinkId,
+    transport: &mut Transport,
+    shared: &mut Shared,
+) {
+    let outbox = &peer.session.outbox;
+    if outbox.has_unsent() {
+        transport.mark_ready(link);
+    }
+    if let Some(at) = outbox.tail_queued_at() {
+        let at = at + shared.config.batch_delay_max;
+        shared.timers.set_by(Timer::Flush(peer.key), at);
+    }
+    let owed = peer.is_owed();
+    if owed && shared.timers.get(Timer::Stall(peer.key)).is_none() {
+        acknowledging::watch_for_stall(now, peer, shared);
+    }
+    if !owed && peer.session.held_reported > 0 {
+        // The peer still believes that messages are held for it.
+        let at = now + acknowledging::ACK_DELAY;
+        shared.timers.set_by(Timer::Acknowledge(peer.key), at);
+    }
+}

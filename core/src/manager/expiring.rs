@@ -1,0 +1,65 @@
+//! Ends connections and sessions whose time is up.
+
+use std::time::Instant;
+
+use super::{
+    dialling,
+    pairing::close::{self, Close},
+    peer::{Comes, Expiry, Peer, Redial},
+    session::expiry,
+    shared::Shared,
+    timers::Timer,
+};
+use crate::{Reason, slots::Slots, transport::Transport, wire::code::CloseCode};
+
+/// Closes a pooled connection that has reached its time to live.
+pub(super) fn idle_is_due(
+    now: Instant,
+    peer: &mut Peer,
+    transport: &mut Transport,
+    slots: &mut Slots,
+    shared: &mut Shared,
+) {
+    if !peer.is_live() {
+        return;
+    }
+    let timer = Timer::Idle(peer.key);
+    let at = peer.last_used + shared.config.pool_ttl;
+    if at > now {
+        shared.timers.set(timer, Some(at));
+    } else if !peer.is_idle() || peer.session.comes == Comes::Never {
+        // Messages wait at an end: the connection is in use until they are taken. Or the other end could
+        // not get back to us if it had some.
+        shared.timers.set(timer, Some(now + shared.config.pool_ttl));
+    } else {
+        shared.report.counters.expirations += 1;
+        let idle = (CloseCode::Idle, Reason::Idle);
+        close::close_keeping_session(now, peer, transport, slots, shared, idle);
+    }
+}
+
+/// Dials a peer a last time whose session is about to expire, or ends the session.
+pub(super) fn session_is_due(
+    now: Instant,
+    peer: &mut Peer,
+    transport: &mut Transport,
+    slots: &mut Slots,
+    shared: &mut Shared,
+) {
+    if peer.is_live() {
+        return;
+    }
+    // A caller may wait for a connection that was asked for: the last dial answers.
+    let wanted = peer.is_owed() || peer.redial == Redial::Wanted;
+    let hopeless = !wanted || peer.addresses.is_empty();
+    if hopeless || peer.session.expiry == Expiry::LastDial {
+        expiry::expire(now, peer, shared);
+        let called_off = Close::new(CloseCode::CalledOff, Reason::CalledOff);
+        return close::close_all(now, peer, transport, slots, shared, &called_off);
+    }
+    peer.session.expiry = Expiry::LastDial;
+    dialling::dial_last(now, peer, slots, shared);
+    // The last dial decides; if it cannot even begin, so does its time.
+    let at = now + 2 * shared.config.handshake_timeout;
+    shared.timers.set(Timer::Session(peer.key), Some(at));
+}

@@ -1,0 +1,168 @@
+//! Closes connections from this end, and counts those that either end has closed.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::lost::{self, End};
+use crate::{
+    Reason, Undeliverable,
+    manager::{
+        datagrams,
+        peer::Peer,
+        session::{self, acknowledging},
+        shared::Shared,
+        timers::Timer,
+    },
+    peer::{LinkId, chooser::Dialler},
+    slots::Slots,
+    transport::{Stage, Transport},
+    wire::code::{self, CloseCode},
+};
+
+/// How a connection is closed.
+#[derive(Debug, Clone)]
+pub(in crate::manager) struct Close {
+    pub(in crate::manager) code: CloseCode,
+    /// What goes with the code.
+    pub(in crate::manager) bytes: Bytes,
+    /// What the application is told.
+    pub(in crate::manager) reason: Reason,
+}
+
+impl Close {
+    pub(in crate::manager) const fn new(code: CloseCode, reason: Reason) -> Self {
+        Self {
+            code,
+            bytes: Bytes::new(),
+            reason,
+        }
+    }
+
+    /// A deliberate close, which tells the other end how far we are.
+    pub(in crate::manager) fn with_ack(peer: &Peer, code: CloseCode, reason: Reason) -> Self {
+        Self {
+            code,
+            bytes: code::ack_reason(&acknowledging::acknowledgement(peer)),
+            reason,
+        }
+    }
+}
+
+/// Closes a connection of a peer.
+pub(in crate::manager) fn close(
+    now: Instant,
+    id: LinkId,
+    peer: &mut Peer,
+    transport: &mut Transport,
+    slots: &mut Slots,
+    shared: &mut Shared,
+    close: Close,
+) {
+    let end = match close.code.is_error() {
+        true => End::Error,
+        false => End::Deliberate,
+    };
+    let reason = close.reason.clone();
+    close_unowned(now, id, transport, shared, close);
+    lost::lost(now, id, peer, transport, slots, shared, (end, reason));
+}
+
+/// Closes a connection that no peer has, or of which the peer learns otherwise.
+pub(in crate::manager) fn close_unowned(
+    now: Instant,
+    id: LinkId,
+    transport: &mut Transport,
+    shared: &mut Shared,
+    Close { code, bytes, .. }: Close,
+) {
+    transport.close(now, id, code, bytes);
+    transport.mark_ready(id);
+    closed(id, transport, shared);
+}
+
+/// Counts a connection as closed, by either end.
+pub(in crate::manager) fn closed(id: LinkId, transport: &mut Transport, shared: &mut Shared) {
+    shared.timers.set(Timer::Handshake(id), None);
+    shared.timers.set(Timer::Silence(id), None);
+    datagrams::count_fates(id, transport, shared);
+    if leave_handshake(id, transport, shared) {
+        shared.report.counters.handshakes_failed += 1;
+    }
+    let link = transport.owned(id);
+    link.stage = Stage::Closed;
+    link.owner = None;
+}
+
+/// Gives back the place among the handshakes of others that a connection has, if it has one.
+pub(in crate::manager) fn leave_handshake(
+    id: LinkId,
+    transport: &mut Transport,
+    shared: &mut Shared,
+) -> bool {
+    let link = transport.owned(id);
+    let has_place = matches!(link.stage, Stage::Handshaking) && link.dialler == Dialler::Them;
+    if has_place {
+        link.stage = Stage::Greeted;
+        shared.handshakes -= 1;
+    }
+    has_place
+}
+
+/// Closes every connection of a peer: those that are not confirmed are called off.
+pub(in crate::manager) fn close_all(
+    now: Instant,
+    peer: &mut Peer,
+    transport: &mut Transport,
+    slots: &mut Slots,
+    shared: &mut Shared,
+    confirmed: &Close,
+) {
+    let reason = match confirmed.reason == Reason::Goodbye {
+        true => Reason::CalledOff,
+        false => confirmed.reason.clone(),
+    };
+    let called_off = Close::new(CloseCode::CalledOff, reason);
+    for link in peer.links.unconfirmed().collect::<Vec<_>>() {
+        close(
+            now,
+            link,
+            peer,
+            transport,
+            slots,
+            shared,
+            called_off.clone(),
+        );
+    }
+    for link in peer.links.confirmed().collect::<Vec<_>>() {
+        close(now, link, peer, transport, slots, shared, confirmed.clone());
+    }
+}
+
+/// Closes every connection of a peer, whose session stays.
+pub(in crate::manager) fn close_keeping_session(
+    now: Instant,
+    peer: &mut Peer,
+    transport: &mut Transport,
+    slots: &mut Slots,
+    shared: &mut Shared,
+    (code, reason): (CloseCode, Reason),
+) {
+    let confirmed = Close::with_ack(peer, code, reason);
+    close_all(now, peer, transport, slots, shared, &confirmed);
+    shared.changed(peer);
+}
+
+/// Ends a peer's session, and closes every connection with a goodbye.
+pub(in crate::manager) fn end_session(
+    now: Instant,
+    peer: &mut Peer,
+    transport: &mut Transport,
+    slots: &mut Slots,
+    shared: &mut Shared,
+    why: Undeliverable,
+) {
+    let goodbye = Close::with_ack(peer, CloseCode::Goodbye, Reason::Goodbye);
+    session::end(peer, shared, why);
+    close_all(now, peer, transport, slots, shared, &goodbye);
+}

@@ -1,0 +1,13 @@
+//! Connections of one peer, from their first packet to their last.
+//!
+//! - `close`: connections that this end closes.
+//! - `lost`: what the loss of a connection means for its peer.
+//! - `processes`: several processes with one identity.
+//! - `hello`: the other end's hello.
+//! - `reconnect`: peers that cannot dial us.
+
+pub(super) mod close;
+pub(super) mod hello;
+pub(super) mod lost;
+pub(super) mod processes;
+pub(super) mod reconnect;

@@ -1,0 +1,41 @@
+//! Ends sessions that have been without a connection for `session_timeout`.
+
+use std::time::Instant;
+
+use crate::{
+    Undeliverable,
+    manager::{
+        peer::{Peer, Standing},
+        session,
+        shared::Shared,
+        timers::Timer,
+    },
+};
+
+/// Arms the deadline of a session without connection, unless it is armed.
+pub(in crate::manager) fn arm(now: Instant, peer: &Peer, shared: &mut Shared) {
+    let matters =
+        peer.is_owed() || peer.processes.present().is_some() || peer.standing == Standing::Stranger;
+    let timer = Timer::Session(peer.key);
+    let is_armed = shared.timers.get(timer).is_some();
+    if matters && !peer.is_live() && !is_armed && shared.closing.accepts() {
+        shared.timers.set(timer, Some(now + peer.session.timeout));
+    }
+}
+
+/// Ends a session whose time is up. A peer that was not added by the user is removed once nothing of it is
+/// unread. Connections are the caller's.
+pub(in crate::manager) fn expire(now: Instant, peer: &mut Peer, shared: &mut Shared) {
+    session::end(peer, shared, Undeliverable::SessionExpired);
+    peer.processes.expire();
+    if peer.standing != Standing::Stranger {
+        return;
+    }
+    if peer.session.inbox.bytes() > 0 {
+        // What it sent may still be taken; then it is removed.
+        arm(now, peer, shared);
+    } else {
+        shared.budget.give_up_room(peer, &mut shared.report);
+        shared.work.mark_leaving(peer);
+    }
+}

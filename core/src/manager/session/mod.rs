@@ -1,0 +1,71 @@
+//! Sessions: what a peer's two numbered streams of messages go through, from one connection to the next.
+//!
+//! - `accepting`: messages of the application, and memory for them.
+//! - `batches`: messages into records.
+//! - `acknowledging`: how far both ends are.
+//! - `expiry`: sessions without a connection.
+//!
+//! A room of this folder touches one peer, and none touches slots or closes connections.
+
+pub(super) mod accepting;
+pub(super) mod acknowledging;
+pub(super) mod batches;
+pub(super) mod expiry;
+
+use super::{
+    datagrams,
+    peer::{Comes, Expiry, Peer, Redial},
+    shared::Shared,
+};
+use crate::{Event, Undeliverable, peer::outbox::Continuity, slots::Priority};
+
+/// Ends a peer's session: reports what is queued, and starts both streams anew. Nothing dials until the
+/// next `send` or `connect`. Connections are the caller's.
+pub(super) fn end(peer: &mut Peer, shared: &mut Shared, why: Undeliverable) {
+    peer.redial = Redial::OnDemand;
+    peer.priority = Priority::Background;
+    peer.links.stop_waiting();
+    give_up(peer, shared, why);
+    if why == Undeliverable::Disconnected {
+        datagrams::drop_unread(peer, shared);
+    }
+    shared.timers.disarm(peer.key);
+    shared.changed(peer);
+}
+
+/// Reports everything that is held for a peer, and starts both streams anew.
+pub(super) fn give_up(peer: &mut Peer, shared: &mut Shared, why: Undeliverable) {
+    let line = shared.new_line(peer.id);
+    let given_up = peer.session.outbox.give_up(line);
+    peer.processes.end_session();
+    forget_theirs(peer);
+    peer.session.held_reported = 0;
+    peer.session.expiry = Expiry::NotDue;
+    peer.session.comes = Comes::Unknown;
+    shared.report.undelivered(peer, given_up, why);
+}
+
+/// Starts our stream anew where the peer has lost what it knew of it, and reports that.
+pub(super) fn restart(peer: &mut Peer, shared: &mut Shared, continuity: Continuity) {
+    let (undelivered, resent) = match continuity {
+        Continuity::Continues => (0..0, 0),
+        Continuity::Lost => {
+            let restarted = peer.session.outbox.restart(shared.config.on_peer_restart);
+            (restarted.undelivered, restarted.resent)
+        }
+    };
+    shared.report.event(Event::PeerRestarted {
+        peer: peer.id,
+        resent,
+        undelivered: undelivered.end - undelivered.start,
+    });
+    let why = Undeliverable::PeerRestarted;
+    shared.report.undelivered(peer, undelivered, why);
+}
+
+/// Forgets what is known of the peer's stream.
+pub(super) fn forget_theirs(peer: &mut Peer) {
+    peer.session.inbox.end();
+    peer.session.their_line = None;
+    peer.session.their_held = 0;
+}

@@ -1,0 +1,84 @@
+//! Holds what every room may touch beside the peer that it handles.
+
+use std::time::Instant;
+
+use super::{
+    budget::Budget, closing::Closing, draws::Draws, peer::Peer, report::Report, timers::Timer,
+    work::Work,
+};
+use crate::{Config, Incarnation, PeerId, index::Deadlines, rng::Rng, wire::frame::LineId};
+
+/// Configuration, deadlines, events and counters, memory shared by all peers, and the work list.
+pub(super) struct Shared {
+    pub(super) config: Config,
+    /// Our own identity.
+    pub(super) id: PeerId,
+    pub(super) incarnation: Incarnation,
+    pub(super) timers: Deadlines<Timer>,
+    pub(super) report: Report,
+    pub(super) budget: Budget,
+    pub(super) work: Work,
+    pub(super) closing: Closing,
+    /// Handshakes of others in progress.
+    pub(super) handshakes: usize,
+    draws: Draws,
+}
+
+impl Shared {
+    pub(super) fn new(
+        config: Config,
+        id: PeerId,
+        incarnation: Incarnation,
+        draws: [u8; 32],
+        look_up_seed: u64,
+        now: Instant,
+    ) -> Self {
+        Self {
+            id,
+            incarnation,
+            timers: Deadlines::new(look_up_seed),
+            report: Report::new(now),
+            budget: Budget::new(&config),
+            work: Work::default(),
+            closing: Closing::No,
+            handshakes: 0,
+            draws: Draws::new(draws),
+            config,
+        }
+    }
+
+    /// Notes that a peer's state has changed: its queues are counted at once, and the rest of what depends
+    /// on the state is derived before the drain is complete.
+    pub(super) fn changed(&mut self, peer: &mut Peer) {
+        self.budget.count(peer);
+        self.work.mark_stale(peer);
+    }
+
+    // Randomness
+
+    /// A stream for one purpose of a peer; each one is another.
+    pub(super) fn stream(&mut self, peer: &mut Peer, purpose: &str) -> Rng {
+        peer.draws += 1;
+        self.draws.stream(purpose, peer.id, peer.draws)
+    }
+
+    /// A number below 1 and not below 0, for one purpose of a peer.
+    pub(super) fn fraction(&mut self, peer: &mut Peer, purpose: &str) -> f64 {
+        self.stream(peer, purpose).fraction()
+    }
+
+    /// A number below 1 and not below 0, for a peer that need not be known.
+    pub(super) fn fraction_for(&self, id: PeerId, purpose: &str, draw: u64) -> f64 {
+        self.draws.stream(purpose, id, draw).fraction()
+    }
+
+    /// A stream for the machine's dial with this number.
+    pub(super) fn stream_of_dial(&self, id: PeerId, dial: u64) -> Rng {
+        self.draws.stream("dial", id, dial)
+    }
+
+    /// A line that no peer has had.
+    pub(super) fn new_line(&mut self, id: PeerId) -> LineId {
+        self.draws.new_line(id)
+    }
+}
