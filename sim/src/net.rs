@@ -4,12 +4,12 @@
 //! deadline of a machine, exactly. It never ticks, so a machine that forgets to ask for a call is
 //! not called, and the test sees it hang.
 
-mod bare;
 mod credentials;
 mod faults;
-mod machine;
+pub(crate) mod machine;
 mod node;
 mod observe;
+mod other;
 mod outside;
 mod process;
 mod record;

@@ -9,13 +9,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use quicpool_core::{Config, Credentials, Datagram, Deadline, DeadlineReason, PeerId, Transmit};
+use quicpool_core::{
+    Action, Config, Credentials, Datagram, Deadline, DeadlineReason, PeerId, Transmit,
+};
 use quinn_proto::{
     Connection, ConnectionHandle, DatagramEvent, Dir, Endpoint, Event, StreamEvent, StreamId,
     VarInt, WriteError,
 };
 
 use super::settings::Settings;
+use crate::net::machine::{Machine, NewMachine};
 
 /// Attempts to serve a deadline that lies in the past, as quinn-proto's own may.
 const PAST_DEADLINES_MAX: usize = 16;
@@ -49,6 +52,11 @@ struct Link {
 }
 
 impl Bare {
+    /// What runs in a node for it.
+    pub(super) fn machine(new: NewMachine) -> Box<dyn Machine> {
+        Box::new(Self::new(&new.config, new.credentials, new.seed))
+    }
+
     pub(crate) fn new(config: &Config, credentials: Arc<dyn Credentials>, seed: [u8; 32]) -> Self {
         let settings = Settings::new(config, &*credentials, seed);
         let server = Some(settings.server.clone());
@@ -122,81 +130,6 @@ impl Bare {
     /// Connections, those that are closing included.
     pub(super) fn connections(&self) -> usize {
         self.count
-    }
-
-    // What the network asks
-
-    pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
-        self.now = Some(now);
-        let mut buf = Vec::new();
-        let event = self.endpoint.handle(
-            now,
-            datagram.remote,
-            datagram.local_ip,
-            datagram.ecn,
-            datagram.payload,
-            &mut buf,
-        );
-        match event {
-            None => {}
-            Some(DatagramEvent::ConnectionEvent(handle, event)) => {
-                if let Some(link) = &mut self.links[handle.0] {
-                    link.connection.handle_event(event);
-                    self.settle(now, handle.0);
-                }
-            }
-            Some(DatagramEvent::NewConnection(incoming)) => {
-                let accepted = self.endpoint.accept(incoming, now, &mut buf, None);
-                match accepted {
-                    Ok((handle, connection)) => self.insert(now, handle, connection),
-                    Err(error) => self
-                        .replies
-                        .extend(error.response.map(|reply| (reply, buf))),
-                }
-            }
-            Some(DatagramEvent::Response(transmit)) => self.replies.push_back((transmit, buf)),
-        }
-    }
-
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        self.now = Some(now);
-        while let Some((at, index)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
-            self.deadlines.remove(&(at, index));
-            if let Some(link) = &mut self.links[index] {
-                link.armed = None;
-                link.connection.handle_timeout(now);
-                self.settle(now, index);
-            }
-        }
-    }
-
-    pub(crate) fn poll_timeout(&self) -> Option<Deadline> {
-        if !self.ready.is_empty() || !self.replies.is_empty() {
-            let reason = DeadlineReason::Undrained;
-            return self.now.map(|at| Deadline { at, reason });
-        }
-        let (at, _) = *self.deadlines.first()?;
-        let reason = DeadlineReason::Transport;
-        Some(Deadline { at, reason })
-    }
-
-    pub(crate) fn poll_transmit(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
-        buf.clear();
-        if let Some((transmit, bytes)) = self.replies.pop_front() {
-            buf.extend_from_slice(&bytes);
-            return Some(own(transmit));
-        }
-        while let Some(index) = self.ready.front().copied() {
-            if let Some(link) = &mut self.links[index] {
-                if let Some(transmit) = link.connection.poll_transmit(now, 1, buf) {
-                    return Some(own(transmit));
-                }
-                link.is_ready = false;
-                self.arm(now, index);
-            }
-            self.ready.pop_front();
-        }
-        None
     }
 
     // How it works
@@ -276,6 +209,81 @@ impl Bare {
                 self.deadlines.remove(&(at, index));
             }
         }
+    }
+}
+
+impl Machine for Bare {
+    fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
+        self.now = Some(now);
+        let mut buf = Vec::new();
+        let event = self.endpoint.handle(
+            now,
+            datagram.remote,
+            datagram.local_ip,
+            datagram.ecn,
+            datagram.payload,
+            &mut buf,
+        );
+        match event {
+            None => {}
+            Some(DatagramEvent::ConnectionEvent(handle, event)) => {
+                if let Some(link) = &mut self.links[handle.0] {
+                    link.connection.handle_event(event);
+                    self.settle(now, handle.0);
+                }
+            }
+            Some(DatagramEvent::NewConnection(incoming)) => {
+                let accepted = self.endpoint.accept(incoming, now, &mut buf, None);
+                match accepted {
+                    Ok((handle, connection)) => self.insert(now, handle, connection),
+                    Err(error) => self
+                        .replies
+                        .extend(error.response.map(|reply| (reply, buf))),
+                }
+            }
+            Some(DatagramEvent::Response(transmit)) => self.replies.push_back((transmit, buf)),
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.now = Some(now);
+        while let Some((at, index)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
+            self.deadlines.remove(&(at, index));
+            if let Some(link) = &mut self.links[index] {
+                link.armed = None;
+                link.connection.handle_timeout(now);
+                self.settle(now, index);
+            }
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        if !self.ready.is_empty() || !self.replies.is_empty() {
+            let reason = DeadlineReason::Undrained;
+            return self.now.map(|at| Deadline { at, reason });
+        }
+        let (at, _) = *self.deadlines.first()?;
+        let reason = DeadlineReason::Transport;
+        Some(Deadline { at, reason })
+    }
+
+    fn poll_action(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Action> {
+        buf.clear();
+        if let Some((transmit, bytes)) = self.replies.pop_front() {
+            buf.extend_from_slice(&bytes);
+            return Some(Action::Transmit(own(transmit)));
+        }
+        while let Some(index) = self.ready.front().copied() {
+            if let Some(link) = &mut self.links[index] {
+                if let Some(transmit) = link.connection.poll_transmit(now, 1, buf) {
+                    return Some(Action::Transmit(own(transmit)));
+                }
+                link.is_ready = false;
+                self.arm(now, index);
+            }
+            self.ready.pop_front();
+        }
+        None
     }
 }
 

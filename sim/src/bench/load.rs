@@ -6,7 +6,7 @@ use bytes::Bytes;
 use quicpool_core::Config;
 use quinn_proto::ConnectionHandle;
 
-use super::{Stack, Subject};
+use super::{Stack, Subject, bare::Bare};
 use crate::{Delay, Net, NodeId, Order, ms, secs};
 
 /// One way.
@@ -93,7 +93,7 @@ impl Pair {
         }
         self.net.advance(HANDSHAKE);
         let connected = match self.stack {
-            Stack::Bare => self.net.bare(self.a).is_confirmed(self.handle),
+            Stack::Bare => self.net.machine_as::<Bare>(self.a).is_confirmed(self.handle),
             Stack::Plain | Stack::Sealed => self.net.are_connected(self.a, self.b),
         };
         assert!(connected, "the handshake is not done in time");
@@ -105,13 +105,13 @@ impl Pair {
         match self.stack {
             Stack::Bare => self
                 .net
-                .with_bare(self.a, |bare, now| bare.close(now, handle)),
+                .with_machine_as(self.a, |bare: &mut Bare, now| bare.close(now, handle)),
             Stack::Plain | Stack::Sealed => self.net.disconnect(self.a, self.b),
         }
         self.net.advance(DRAIN);
         for node in [self.a, self.b] {
             let connections = match self.stack {
-                Stack::Bare => self.net.bare(node).connections(),
+                Stack::Bare => self.net.machine_as::<Bare>(node).connections(),
                 Stack::Plain | Stack::Sealed => {
                     let held = self.net.occupancy(node);
                     held.map_or(0, |held| held.connections)
@@ -125,7 +125,7 @@ impl Pair {
     fn offer(&mut self, chunk: &Bytes, bytes_max: u64) -> u64 {
         let (peer, handle) = (self.net.peer_id(self.b), self.handle);
         match self.stack {
-            Stack::Bare => self.net.with_bare(self.a, |bare, now| {
+            Stack::Bare => self.net.with_machine_as(self.a, |bare: &mut Bare, now| {
                 bare.write(now, handle, chunk, bytes_max)
             }),
             Stack::Plain | Stack::Sealed => self.net.with(self.a, |machine, now| {
@@ -140,7 +140,7 @@ impl Pair {
     /// Bytes of messages that have arrived since this was last asked.
     fn take(&mut self) -> u64 {
         match self.stack {
-            Stack::Bare => self.net.with_bare(self.b, |bare, _| bare.take_received()),
+            Stack::Bare => self.net.with_machine_as(self.b, |bare: &mut Bare, _| bare.take_received()),
             Stack::Plain | Stack::Sealed => self.net.received(self.b).len() as u64 * MESSAGE_LEN,
         }
     }
@@ -243,7 +243,7 @@ impl Idle {
     fn assert_connected(&self) {
         for node in self.net.ids() {
             let connected = match self.stack {
-                Stack::Bare => self.net.bare(node).connections(),
+                Stack::Bare => self.net.machine_as::<Bare>(node).connections(),
                 Stack::Plain | Stack::Sealed => {
                     let metrics = self.net.metrics(node);
                     metrics.map_or(0, |metrics| metrics.connections)
@@ -273,14 +273,14 @@ fn network(subject: Subject) -> Net {
 
 fn add(net: &mut Net, stack: Stack, config: Config) -> NodeId {
     match stack {
-        Stack::Bare => net.bare_node(config),
+        Stack::Bare => net.node_running(config, Bare::machine),
         Stack::Plain | Stack::Sealed => net.node(config),
     }
 }
 
 fn dial(net: &mut Net, from: NodeId, to: NodeId) -> ConnectionHandle {
     let (peer, address) = (net.peer_id(to), net.addr(to));
-    net.with_bare(from, |bare, now| bare.connect(now, peer, address))
+    net.with_machine_as(from, |bare: &mut Bare, now| bare.connect(now, peer, address))
 }
 
 #[cfg(test)]

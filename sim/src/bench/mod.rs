@@ -18,7 +18,6 @@ mod bare;
 mod load;
 mod settings;
 
-pub(crate) use bare::Bare;
 pub use load::{Idle, Weather, handshakes, messages};
 use quicpool_core::{Config, Sealing};
 
