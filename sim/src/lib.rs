@@ -10,7 +10,6 @@
 //!   handshakes matter: it costs ten times as much, and repeats as exactly (feature `tls`).
 //! - [`app`] runs an application of your own on simulated nodes, over many seeds, each with its own
 //!   faults: begin there to test what you have built on quicpool.
-//! - [`swarm`] draws whole worlds from seeds and plays them; the program `qsim` runs thousands.
 //! - [`trace`] keeps a record of a run, to look at in a browser or a terminal.
 //! - [`Net`] is a network of machines in discrete time, with links that lose, duplicate, delay and
 //!   damage datagrams as the seed decides, and nodes that crash and restart.
@@ -40,19 +39,30 @@
 
 mod agenda;
 pub mod app;
-pub mod bench;
 mod checksum;
 mod clock;
 mod crypto;
 mod dice;
-mod duration;
+#[doc(hidden)]
+pub mod duration;
 mod hash;
 mod link;
 mod net;
-pub mod swarm;
 #[cfg(feature = "tls")]
 mod tls;
 pub mod trace;
+
+/// What `quicpool-lab`, in the same repository, needs and no user does. It changes with it.
+#[doc(hidden)]
+pub mod lab {
+    pub use crate::{
+        dice::{Dice, Domain},
+        duration,
+        hash::Hasher,
+        link::Kinds,
+        net::{machine, watch},
+    };
+}
 
 pub use checksum::{Checksum, Flights, HandshakeData};
 pub use clock::WallClock;

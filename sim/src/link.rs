@@ -23,17 +23,17 @@ use std::{mem, time::Duration};
 
 pub use self::{
     faults::{BlackHole, Burst, Delay, Faults, FirstLost, Order, Queue, Rate},
+    kind::Kinds,
     path::Path,
     stage::StageCounts,
-};
-pub(crate) use self::{
-    kind::Kinds,
-    row::{Deed, Note},
-    stage::Parcel,
 };
 use self::{
     row::Row,
     stage::{Context, LinkDice},
+};
+pub(crate) use self::{
+    row::{Deed, Note},
+    stage::Parcel,
 };
 use crate::dice::Dice;
 

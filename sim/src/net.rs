@@ -6,7 +6,7 @@
 
 mod credentials;
 mod faults;
-pub(crate) mod machine;
+pub mod machine;
 mod node;
 mod observe;
 mod other;
@@ -15,7 +15,7 @@ mod process;
 mod record;
 mod trail;
 mod verbs;
-pub(crate) mod watch;
+pub mod watch;
 mod wire;
 
 use std::{
@@ -210,7 +210,8 @@ impl Net {
 
     /// The same network, which panics after this many steps: datagrams that move on links, and calls
     /// of machines at their deadlines.
-    pub(crate) const fn steps_max(mut self, steps: u64) -> Self {
+    #[doc(hidden)]
+    pub const fn steps_max(mut self, steps: u64) -> Self {
         self.steps_left = steps;
         self
     }
@@ -430,7 +431,8 @@ impl Due {
 }
 
 impl NodeId {
-    pub(crate) fn index(self) -> usize {
+    #[doc(hidden)]
+    pub fn index(self) -> usize {
         self.0.into()
     }
 

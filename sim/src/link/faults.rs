@@ -104,7 +104,6 @@ pub enum Queue {
 /// How long datagrams travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-#[non_exhaustive]
 pub enum Delay {
     /// All for this long.
     Constant(#[serde(with = "duration")] Duration),

@@ -27,13 +27,7 @@ pub trait Machine: Any {
     }
 
     /// Takes messages, as [`Manager::receive`] does.
-    fn receive(
-        &mut self,
-        now: Instant,
-        peer: PeerId,
-        max: usize,
-        out: &mut Vec<Message>,
-    ) -> usize {
+    fn receive(&mut self, now: Instant, peer: PeerId, max: usize, out: &mut Vec<Message>) -> usize {
         let _ = (now, peer, max, out);
         0
     }
@@ -100,13 +94,7 @@ impl Machine for Manager {
         Self::poll_event(self, now)
     }
 
-    fn receive(
-        &mut self,
-        now: Instant,
-        peer: PeerId,
-        max: usize,
-        out: &mut Vec<Message>,
-    ) -> usize {
+    fn receive(&mut self, now: Instant, peer: PeerId, max: usize, out: &mut Vec<Message>) -> usize {
         Self::receive(self, now, peer, max, out)
     }
 

@@ -30,10 +30,13 @@ const RECEIVE_MAX: usize = 256;
 /// Calls into a machine at one instant. One that needs more has deadlines that never move.
 const CALLS_AT_ONE_INSTANT_MAX: usize = 100_000;
 /// A datagram that has left a machine.
-pub(crate) struct Departure {
-    pub(crate) destination: SocketAddr,
-    pub(crate) ecn: Option<EcnCodepoint>,
-    pub(crate) payload: BytesMut,
+pub struct Departure {
+    /// The receiver.
+    pub destination: SocketAddr,
+    /// Its congestion mark.
+    pub ecn: Option<EcnCodepoint>,
+    /// Its bytes.
+    pub payload: BytesMut,
 }
 
 /// What the application does when messages wait.

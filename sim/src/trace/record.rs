@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use quicpool_core::{EcnCodepoint, Event, PeerId};
 
 use super::packets::PacketRecord;
-use crate::{NodeId, swarm::Violation};
+use crate::NodeId;
 
 /// What a run looked like.
 #[derive(Debug, Clone, Default)]
@@ -323,16 +323,6 @@ impl FaultRecord {
 }
 
 impl Recording {
-    /// Marks what did not hold.
-    pub fn mark(&mut self, violations: &[Violation]) {
-        let alerts = violations.iter().map(|violation| Alert {
-            at: violation.at,
-            property: format!("{:?}", violation.property),
-            what: violation.what.clone(),
-        });
-        self.alerts.extend(alerts);
-    }
-
     /// The node with this identity; of several, the first.
     pub(super) fn who(&self, peer: PeerId) -> Option<NodeId> {
         let node = self.nodes.iter().find(|node| node.peer == peer)?;
