@@ -72,6 +72,7 @@ impl Family {
 
     /// Its name, for counts.
     #[must_use]
+    #[doc(hidden)]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Loss => "loss",
@@ -236,6 +237,7 @@ impl Plan {
     /// The plan of a seed for so many nodes, with faults of these families only. What one family
     /// does is the same whichever others there are.
     #[must_use]
+    #[doc(hidden)]
     pub fn draw(seed: u64, nodes: usize, storm: Duration, families: &BTreeSet<Family>) -> Self {
         let latency = Draw::new(seed, LATENCY).between(LATENCY_MS);
         let mut plan = Self::calm(ms(latency), storm);
@@ -284,6 +286,7 @@ impl Plan {
 impl Trouble {
     /// Which family it belongs to.
     #[must_use]
+    #[doc(hidden)]
     pub const fn family(self) -> Family {
         match self {
             Self::Links(weather) => weather.family(),

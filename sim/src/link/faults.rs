@@ -159,6 +159,7 @@ impl Default for Faults {
 impl Faults {
     /// Ends all that loses, copies, damages or reorders. What the path is like stays: MTU, rate and
     /// delay.
+    #[doc(hidden)]
     pub fn calm(&mut self) {
         *self = Self {
             mtu: self.mtu,

@@ -14,18 +14,25 @@ pub struct Recording {
     /// What the page and the chart are headed with, such as `seed 17`.
     pub title: String,
     /// All nodes, in the order they were added.
+    #[doc(hidden)]
     pub nodes: Vec<NodeRecord>,
     /// All datagrams, copies included, in the order in which they left.
+    #[doc(hidden)]
     pub datagrams: Vec<DatagramRecord>,
     /// What the nodes said and did, in order.
+    #[doc(hidden)]
     pub moments: Vec<Moment>,
     /// What went wrong around them, in the order in which it began.
+    #[doc(hidden)]
     pub faults: Vec<FaultRecord>,
     /// What did not hold.
+    #[doc(hidden)]
     pub alerts: Vec<Alert>,
     /// When the recording ends.
+    #[doc(hidden)]
     pub ended: Duration,
     /// Datagrams beyond those that a recording holds.
+    #[doc(hidden)]
     pub unrecorded: u64,
 }
 
