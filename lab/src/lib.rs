@@ -11,9 +11,8 @@ pub mod swarm;
 
 // What the laboratory takes from the simulator; `lab` is what users of it do not see.
 pub(crate) use quicpool_sim::{
-    BlackHole, Burst, Crypto, Delay, Difference, Faults, FirstLost, Net, NodeId, Order, Path,
-    Queue, Rate, Trail,
-    lab::{Dice, Domain, Hasher, Kinds, duration, machine, watch},
+    Crypto, Delay, Difference, Faults, LinkFault, Net, NodeId, Order, Path, Trail,
+    lab::{Dice, Domain, Draw, Hasher, Kinds, duration, machine, watch},
     ms, secs,
     trace::Recorder,
 };

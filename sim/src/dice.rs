@@ -65,6 +65,43 @@ impl Dice {
     }
 }
 
+/// Numbers drawn one after the other by one entity in one domain.
+#[derive(Debug, Clone)]
+pub struct Draw {
+    dice: Dice,
+    domain: Domain,
+    entity: u64,
+    drawn: u64,
+}
+
+impl Draw {
+    /// The draws of a seed under this name.
+    pub const fn new(seed: u64, domain: Domain, entity: u64) -> Self {
+        Self {
+            dice: Dice::new(seed),
+            domain,
+            entity,
+            drawn: 0,
+        }
+    }
+
+    /// A number from 0 up to, but not including, `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.drawn += 1;
+        self.dice.roll(self.domain, self.entity, self.drawn) % bound
+    }
+
+    /// A number from the least to the most, both included.
+    pub fn between(&mut self, (least, most): (u64, u64)) -> u64 {
+        least + self.below(most - least + 1)
+    }
+
+    /// A whole number of hundredths.
+    pub fn percent(&mut self, range: (u64, u64)) -> f64 {
+        self.between(range) as f64 / 100.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

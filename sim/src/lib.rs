@@ -56,7 +56,7 @@ pub mod trace;
 #[doc(hidden)]
 pub mod lab {
     pub use crate::{
-        dice::{Dice, Domain},
+        dice::{Dice, Domain, Draw},
         duration,
         hash::Hasher,
         link::Kinds,
@@ -65,7 +65,7 @@ pub mod lab {
 }
 
 pub use crypto::Crypto;
-pub use link::{BlackHole, Burst, Delay, Faults, FirstLost, Order, Path, Queue, Rate};
+pub use link::{BlackHole, Burst, Delay, Faults, FirstLost, LinkFault, Order, Path, Queue, Rate};
 pub use net::{Net, NodeId, ms, secs};
 // For tests and benchmarks of this repository.
 #[cfg(feature = "tls")]
@@ -76,6 +76,6 @@ pub use {
     checksum::{Checksum, Flights, HandshakeData},
     clock::WallClock,
     crypto::ParseCryptoError,
-    link::{LinkCounts, StageCounts},
+    link::{LinkCounts, OutOfRange, StageCounts},
     net::{Astray, Difference, NewProcess, Sent, Trail},
 };

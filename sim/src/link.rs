@@ -5,6 +5,7 @@ mod clog;
 mod corrupt;
 mod delay;
 mod duplicate;
+mod fault;
 mod faults;
 mod first;
 mod gate;
@@ -22,6 +23,7 @@ mod testing;
 use std::{mem, time::Duration};
 
 pub use self::{
+    fault::{LinkFault, OutOfRange},
     faults::{BlackHole, Burst, Delay, Faults, FirstLost, Order, Queue, Rate},
     kind::Kinds,
     path::Path,

@@ -3,10 +3,9 @@
 use std::{collections::BTreeSet, fmt, ops::RangeInclusive, time::Duration};
 
 use quicpool_core::ConfigError;
+use quicpool_sim::OutOfRange;
 
-use super::{
-    Condition, LinkFault, LinkProfile, Operation, Scenario, Step, limits::MESSAGE_BYTES_MAX,
-};
+use super::{Condition, LinkProfile, Operation, Scenario, Step, limits::MESSAGE_BYTES_MAX};
 use crate::{Delay, duration::text, secs};
 
 const NODES: RangeInclusive<usize> = 2..=64;
@@ -15,10 +14,6 @@ const STEPS: RangeInclusive<usize> = 0..=10_000;
 const MESSAGES: RangeInclusive<usize> = 0..=10_000;
 const MESSAGE_BYTES: RangeInclusive<usize> = 0..=MESSAGE_BYTES_MAX;
 const PROBABILITY: RangeInclusive<f64> = 0.0..=1.0;
-/// Below this not one datagram a second leaves.
-const BYTES_PER_SECOND: RangeInclusive<u64> = 1_500..=1_000_000_000_000;
-/// What fits into a UDP datagram.
-const DATAGRAM_BYTES: RangeInclusive<usize> = 1..=65_527;
 /// Pauses, and faults that last.
 const TIME: RangeInclusive<Duration> = secs(0)..=secs(3_600);
 /// How far a clock can be ahead: a year.
@@ -146,7 +141,9 @@ fn check_operation(field: &str, operation: &Operation) -> Result<(), ScenarioErr
             let mut lengths = lengths.iter();
             lengths.try_for_each(|len| within(&format!("a length in {field}"), *len, MESSAGE_BYTES))
         }
-        Operation::Link { fault, .. } => check_fault(field, *fault),
+        Operation::Link { fault, .. } => fault
+            .check()
+            .map_err(|OutOfRange { value, allowed }| error(field, value, allowed)),
         Operation::Clog { time: lasts, .. }
         | Operation::Freeze { time: lasts, .. }
         | Operation::BlockSocket { time: lasts, .. } => time(field, *lasts, TIME),
@@ -167,23 +164,6 @@ fn check_operation(field: &str, operation: &Operation) -> Result<(), ScenarioErr
         | Operation::Restart(_)
         | Operation::PauseReader(_)
         | Operation::ResumeReader(_) => Ok(()),
-    }
-}
-
-fn check_fault(field: &str, fault: LinkFault) -> Result<(), ScenarioError> {
-    match fault {
-        LinkFault::None | LinkFault::First { .. } => Ok(()),
-        LinkFault::Loss(probability)
-        | LinkFault::Burst(probability)
-        | LinkFault::Duplicate(probability)
-        | LinkFault::Reorder(probability)
-        | LinkFault::Corrupt(probability) => within(field, probability, PROBABILITY),
-        LinkFault::Rate(bytes) | LinkFault::Mark(bytes) => within(field, bytes, BYTES_PER_SECOND),
-        LinkFault::Mtu(bytes) => within(field, bytes, DATAGRAM_BYTES),
-        LinkFault::BlackHole { bytes, time: lasts } => {
-            within(field, bytes, DATAGRAM_BYTES)?;
-            time(field, lasts, TIME)
-        }
     }
 }
 

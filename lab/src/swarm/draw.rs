@@ -4,7 +4,10 @@
 //! each other. Worlds that leave out half of them, each another half, find more (Groce and others,
 //! "Swarm Testing", 2012).
 
-use std::time::Duration;
+use std::{
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
 
 use quicpool_core::{Flush, OnPeerRestart, Sealing};
 
@@ -12,7 +15,7 @@ use super::{
     Condition, Limits, LinkFault, LinkProfile, Operation, Outsider, OwnLimits, Scenario, Step,
     Where,
 };
-use crate::{Crypto, Delay, Dice, Domain, ms, secs};
+use crate::{Crypto, Delay, Domain, Draw, ms, secs};
 
 /// Operations in a world, at least and at most.
 const STEPS: (u64, u64) = (10, 70);
@@ -22,34 +25,34 @@ const NODES: [usize; 12] = [2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 6];
 
 /// What can go wrong, in families that are on or off together.
 const FAULTS: [Draft; 19] = [
-    Draw::cut,
-    Draw::cut_one_way,
-    Draw::loss,
-    Draw::burst,
-    Draw::first,
-    Draw::duplicate,
-    Draw::reorder,
-    Draw::corrupt,
-    Draw::rate,
-    Draw::mark,
-    Draw::mtu,
-    Draw::black_hole,
-    Draw::clog,
-    Draw::rebind,
-    Draw::roam,
-    Draw::freeze,
-    Draw::block_socket,
-    Draw::crash,
-    Draw::step_clock,
+    WorldDraw::cut,
+    WorldDraw::cut_one_way,
+    WorldDraw::loss,
+    WorldDraw::burst,
+    WorldDraw::first,
+    WorldDraw::duplicate,
+    WorldDraw::reorder,
+    WorldDraw::corrupt,
+    WorldDraw::rate,
+    WorldDraw::mark,
+    WorldDraw::mtu,
+    WorldDraw::black_hole,
+    WorldDraw::clog,
+    WorldDraw::rebind,
+    WorldDraw::roam,
+    WorldDraw::freeze,
+    WorldDraw::block_socket,
+    WorldDraw::crash,
+    WorldDraw::step_clock,
 ];
 
 /// What applications do, in families as well.
 const USES: [Draft; 5] = [
-    Draw::slow_reader,
-    Draw::disconnect,
-    Draw::connect_both,
-    Draw::partial_reader,
-    Draw::flush,
+    WorldDraw::slow_reader,
+    WorldDraw::disconnect,
+    WorldDraw::connect_both,
+    WorldDraw::partial_reader,
+    WorldDraw::flush,
 ];
 
 /// In one world of so many nothing goes wrong: what only faults may cause must not come of what
@@ -60,7 +63,7 @@ const CALM: u64 = 16;
 const WITH_DATAGRAMS: u64 = 3;
 
 /// Draws an operation of a family.
-type Draft = fn(&mut Draw) -> Operation;
+type Draft = fn(&mut WorldDraw) -> Operation;
 
 /// Each part of a world has draws of its own, so that one part more leaves the others as they were.
 #[derive(Clone, Copy)]
@@ -98,7 +101,7 @@ impl Scenario {
     /// The world of a seed.
     #[must_use]
     pub fn draw(seed: u64) -> Self {
-        let part = |part, nodes| Draw::new(seed, part, nodes);
+        let part = |part, nodes| WorldDraw::new(seed, part, nodes);
         let nodes = NODES[part(Part::Nodes, 0).below(NODES.len() as u64) as usize];
         let mut toss = part(Part::Families, nodes);
         let mut faults: Vec<Draft> = FAULTS.into_iter().filter(|_| toss.happens()).collect();
@@ -108,7 +111,7 @@ impl Scenario {
             families.append(&mut faults);
         }
         if part(Part::Datagrams, nodes).below(WITH_DATAGRAMS) == 0 {
-            families.push(Draw::datagrams);
+            families.push(WorldDraw::datagrams);
         }
         let limits = part(Part::Limits, nodes).limits();
         let own_limits = part(Part::OwnLimits, nodes).own_limits();
@@ -137,41 +140,38 @@ impl Scenario {
     }
 }
 
-/// Draws one after the other, for one part of a world.
-struct Draw {
-    dice: Dice,
-    entity: u64,
-    drawn: u64,
+/// The draws of one part of a world.
+struct WorldDraw {
+    draw: Draw,
     nodes: u64,
 }
 
-impl Draw {
+impl Deref for WorldDraw {
+    type Target = Draw;
+
+    fn deref(&self) -> &Draw {
+        &self.draw
+    }
+}
+
+impl DerefMut for WorldDraw {
+    fn deref_mut(&mut self) -> &mut Draw {
+        &mut self.draw
+    }
+}
+
+impl WorldDraw {
     fn new(seed: u64, part: Part, nodes: usize) -> Self {
         Self {
-            dice: Dice::new(seed),
-            entity: part.entity(),
-            drawn: 0,
+            draw: Draw::new(seed, Domain::Scenario, part.entity()),
             nodes: nodes as u64,
         }
     }
 
     // Numbers
 
-    fn below(&mut self, bound: u64) -> u64 {
-        self.drawn += 1;
-        self.dice.roll(Domain::Scenario, self.entity, self.drawn) % bound
-    }
-
-    fn between(&mut self, (least, most): (u64, u64)) -> u64 {
-        least + self.below(most - least + 1)
-    }
-
     fn happens(&mut self) -> bool {
         self.below(2) == 0
-    }
-
-    fn percent(&mut self, most: u64) -> f64 {
-        self.below(most + 1) as f64 / 100.0
     }
 
     fn pick<T: Copy, const N: usize>(&mut self, choices: [T; N]) -> T {
@@ -193,19 +193,19 @@ impl Draw {
     // Nodes and links
 
     fn node(&mut self) -> usize {
-        self.below(self.nodes) as usize
+        self.draw.below(self.nodes) as usize
     }
 
     /// Two nodes: nobody deals with itself.
     fn pair(&mut self) -> (usize, usize) {
-        let a = self.below(self.nodes);
-        let b = (a + self.between((1, self.nodes - 1))) % self.nodes;
+        let a = self.draw.below(self.nodes);
+        let b = (a + self.draw.between((1, self.nodes - 1))) % self.nodes;
         (a as usize, b as usize)
     }
 
     fn links(&mut self) -> LinkProfile {
         let mean = self.millis((1, 120));
-        let spread = mean.mul_f64(self.percent(50));
+        let spread = mean.mul_f64(self.percent((0, 50)));
         match self.below(12) {
             0..=3 => LinkProfile::Delay(Delay::Constant(mean)),
             4 => LinkProfile::Delay(Delay::Uniform {
@@ -308,11 +308,11 @@ impl Draw {
     /// Nobody in one world of two; in the others some, and at least two are well.
     fn outsiders(&mut self) -> Vec<Outsider> {
         let all_are_well = self.happens();
-        let count = self.between((0, self.nodes - 2));
+        let count = self.draw.between((0, self.nodes - 2));
         if all_are_well {
             return Vec::new();
         }
-        let first = self.below(self.nodes);
+        let first = self.draw.below(self.nodes);
         let outsider = |n| Outsider {
             node: ((first + n) % self.nodes) as usize,
             condition: self.condition(),
@@ -328,7 +328,7 @@ impl Draw {
             3 => Condition::CutOff,
             4 => Condition::Deaf,
             5 => Condition::Mute,
-            _ => Condition::Lossy(self.percent(90)),
+            _ => Condition::Lossy(self.percent((0, 90))),
         }
     }
 
@@ -409,12 +409,12 @@ impl Draw {
     }
 
     fn loss(&mut self) -> Operation {
-        let fault = LinkFault::Loss(self.percent(30));
+        let fault = LinkFault::Loss(self.percent((0, 30)));
         self.link(fault)
     }
 
     fn burst(&mut self) -> Operation {
-        let fault = LinkFault::Burst(self.percent(5));
+        let fault = LinkFault::Burst(self.percent((0, 5)));
         self.link(fault)
     }
 
@@ -428,17 +428,17 @@ impl Draw {
     }
 
     fn duplicate(&mut self) -> Operation {
-        let fault = LinkFault::Duplicate(self.percent(10));
+        let fault = LinkFault::Duplicate(self.percent((0, 10)));
         self.link(fault)
     }
 
     fn reorder(&mut self) -> Operation {
-        let fault = LinkFault::Reorder(self.percent(30));
+        let fault = LinkFault::Reorder(self.percent((0, 30)));
         self.link(fault)
     }
 
     fn corrupt(&mut self) -> Operation {
-        let fault = LinkFault::Corrupt(self.percent(5));
+        let fault = LinkFault::Corrupt(self.percent((0, 5)));
         self.link(fault)
     }
 

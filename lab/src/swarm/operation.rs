@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::duration;
+use crate::{LinkFault, duration};
 
 /// What can happen in a world. Nodes are named by their place, from 0.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -106,49 +106,6 @@ pub enum Operation {
     ResumeReader(usize),
 }
 
-/// What links can do to datagrams. Probabilities are from 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-#[non_exhaustive]
-pub enum LinkFault {
-    /// Nothing but what they did in the beginning.
-    None,
-    /// This part is lost.
-    Loss(f64),
-    /// They are lost in bursts: this is how often a link turns bad.
-    Burst(f64),
-    /// The next ones are lost.
-    First {
-        /// How many with an Initial packet.
-        initial: u32,
-        /// How many with a Handshake packet.
-        handshake: u32,
-        /// How many with a 1-RTT packet.
-        one_rtt: u32,
-    },
-    /// This part arrives more than once.
-    Duplicate(f64),
-    /// This part is overtaken by others.
-    Reorder(f64),
-    /// This part arrives damaged.
-    Corrupt(f64),
-    /// This many bytes pass per second, with a queue of a tenth of a second.
-    Rate(u64),
-    /// The same, and when more than a tenth of the queue waits, datagrams are marked for
-    /// congestion (ECN).
-    Mark(u64),
-    /// Those of more bytes are lost.
-    Mtu(usize),
-    /// Those of more bytes are lost for a time.
-    BlackHole {
-        /// The longest that passes.
-        bytes: usize,
-        /// How long it lasts.
-        #[serde(with = "duration")]
-        time: Duration,
-    },
-}
-
 /// Which links something happens to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -218,24 +175,6 @@ impl Operation {
             | Self::ReadUpTo { node, .. }
             | Self::StepClock { node, .. } => vec![node],
             Self::Heal => vec![],
-        }
-    }
-}
-
-impl LinkFault {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::None => "calm",
-            Self::Loss(_) => "loss",
-            Self::Burst(_) => "burst",
-            Self::First { .. } => "first",
-            Self::Duplicate(_) => "duplicate",
-            Self::Reorder(_) => "reorder",
-            Self::Corrupt(_) => "corrupt",
-            Self::Rate(_) => "rate",
-            Self::Mark(_) => "mark",
-            Self::Mtu(_) => "mtu",
-            Self::BlackHole { .. } => "black_hole",
         }
     }
 }

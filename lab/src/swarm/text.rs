@@ -97,7 +97,11 @@ impl Display for Operation {
             Self::Cut(a, b) => write!(f, "n{a} and n{b} are cut off from each other"),
             Self::CutOneWay(a, b) => write!(f, "the way from n{a} to n{b} is cut"),
             Self::Heal => f.write_str("all cuts end"),
-            Self::Link { on, fault } => write!(f, "{on} {fault}"),
+            Self::Link {
+                on,
+                fault: LinkFault::None,
+            } => write!(f, "{on} as in the beginning"),
+            Self::Link { on, fault } => write!(f, "{on} with {fault}"),
             Self::Clog { from, to, time } => {
                 write!(
                     f,
@@ -132,34 +136,6 @@ impl Display for Where {
         match self {
             Self::Everywhere => f.write_str("all links"),
             Self::Link(from, to) => write!(f, "the link from n{from} to n{to}"),
-        }
-    }
-}
-
-/// What comes behind "all links", or "the link".
-impl Display for LinkFault {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::None => f.write_str("as in the beginning"),
-            Self::Loss(part) => write!(f, "with {} loss", percent(part)),
-            Self::Burst(part) => write!(f, "with bursts of loss, {} of the time", percent(part)),
-            Self::First {
-                initial,
-                handshake,
-                one_rtt,
-            } => write!(
-                f,
-                "with loss of the next {initial} Initial, {handshake} Handshake, {one_rtt} 1-RTT"
-            ),
-            Self::Duplicate(part) => write!(f, "with {} duplicates", percent(part)),
-            Self::Reorder(part) => write!(f, "with {} overtaken", percent(part)),
-            Self::Corrupt(part) => write!(f, "with {} damaged", percent(part)),
-            Self::Rate(bytes) => write!(f, "with {bytes} B/s"),
-            Self::Mark(bytes) => write!(f, "with {bytes} B/s, marking"),
-            Self::Mtu(bytes) => write!(f, "with at most {bytes} B in a datagram"),
-            Self::BlackHole { bytes, time } => {
-                write!(f, "with at most {bytes} B in a datagram for {}", text(time))
-            }
         }
     }
 }

@@ -212,7 +212,7 @@ impl Explored {
         self.simulated += sim.now();
         self.inputs += sim.track.inputs;
         for fault in sim.storm.begun() {
-            *self.faults.entry(fault.what.family().name()).or_default() += 1;
+            *self.faults.entry(fault.what.name()).or_default() += 1;
         }
         let hash = sim.hash();
         let (high, low) = ((hash >> 64) as u64, hash as u64);

@@ -111,6 +111,6 @@ pub use environment::EnvironmentError;
 pub use explore::{Explored, explore};
 pub use failure::Failure;
 pub use options::Options;
-pub use plan::{Family, Fault, Plan, Trouble, Weather};
+pub use plan::{Family, Fault, Plan, Trouble};
 pub use run::check;
 pub use sim::Sim;

@@ -4,9 +4,8 @@ use std::{panic::catch_unwind, time::Duration};
 
 use quicpool_core::PeerId;
 use quicpool_sim::{
-    app::{
-        App, Context, Failure, Fault, Input, Options, Plan, Sim, Trouble, Weather, check, explore,
-    },
+    LinkFault,
+    app::{App, Context, Failure, Fault, Input, Options, Plan, Sim, Trouble, check, explore},
     ms, secs,
 };
 
@@ -89,16 +88,16 @@ fn options_that_cannot_be_run_are_named() {
             "the storm of the plan",
         ),
         (
-            plan(Trouble::Links(Weather::Loss(f64::NAN))),
-            "a probability from 0 to 1",
+            plan(Trouble::Links(LinkFault::Loss(f64::NAN))),
+            "allowed is 0.0..=1.0",
         ),
         (
-            plan(Trouble::Links(Weather::Burst(1e308))),
-            "a probability from 0 to 1",
+            plan(Trouble::Links(LinkFault::Burst(1e308))),
+            "allowed is 0.0..=1.0",
         ),
         (
-            plan(Trouble::Links(Weather::Rate(0))),
-            "1500 bytes/s or more",
+            plan(Trouble::Links(LinkFault::Rate(0))),
+            "allowed is 1500..=",
         ),
         (plan(Trouble::Cut { a: 1, b: 1 }), "two different nodes"),
     ] {

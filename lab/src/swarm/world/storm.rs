@@ -6,12 +6,9 @@ use quicpool_core::OpenBatch;
 
 use super::{Effect, HEADER_LEN, World};
 use crate::{
-    BlackHole, Burst, Faults, FirstLost, Queue, Rate, ms,
+    Faults,
     swarm::{LinkFault, Operation, Step, Where, audit::FILLING},
 };
-
-/// How much longer a datagram travels that is overtaken.
-const REORDER_EXTRA: Duration = ms(80);
 
 impl World<'_> {
     pub(super) fn storm(&mut self, steps: &[Step]) {
@@ -244,53 +241,8 @@ impl World<'_> {
 
 /// Lets a link do one thing more, or makes it again what it was in the beginning.
 fn change(faults: &mut Faults, now: Duration, fault: LinkFault, profile: Faults) {
-    match fault {
-        LinkFault::None => *faults = profile,
-        LinkFault::Loss(probability) => faults.loss = probability,
-        LinkFault::Burst(to_bad) => faults.burst = burst(to_bad),
-        LinkFault::First {
-            initial,
-            handshake,
-            one_rtt,
-        } => {
-            faults.first = FirstLost {
-                initial,
-                handshake,
-                one_rtt,
-            };
-        }
-        LinkFault::Duplicate(probability) => faults.duplicate = probability,
-        LinkFault::Reorder(probability) => {
-            faults.reorder = probability;
-            faults.reorder_extra = REORDER_EXTRA;
-        }
-        LinkFault::Corrupt(probability) => faults.corrupt = probability,
-        LinkFault::Rate(bytes) => faults.rate = rate(bytes, None),
-        LinkFault::Mark(bytes) => faults.rate = rate(bytes, Some(bytes / 100)),
-        LinkFault::Mtu(bytes) => faults.mtu = bytes,
-        LinkFault::BlackHole { bytes, time } => {
-            faults.black_hole = Some(BlackHole {
-                mtu: bytes,
-                from: now,
-                until: now.saturating_add(time),
-            });
-        }
+    match fault == LinkFault::None {
+        true => *faults = profile,
+        false => fault.impose(now, faults),
     }
-}
-
-/// A third of what meets a bad link is lost, and it is bad for ten datagrams.
-fn burst(to_bad: f64) -> Option<Burst> {
-    Some(Burst {
-        to_bad,
-        to_good: 0.1,
-        loss: 0.33,
-    })
-}
-
-fn rate(bytes_per_second: u64, mark_above: Option<u64>) -> Option<Rate> {
-    Some(Rate {
-        bytes_per_second,
-        queue: Queue::Bytes(bytes_per_second / 10),
-        mark_above,
-    })
 }
