@@ -17,7 +17,7 @@ use crate::{
     stdout::to_stdout,
 };
 
-/// Failures that are printed whole.
+/// Failures of which the whole network is printed.
 const SHOWN_MAX: usize = 3;
 
 /// The sum of all worlds.
@@ -160,15 +160,20 @@ impl Report {
     }
 
     fn summarise(&self, out: &mut impl Write) -> io::Result<()> {
-        for (seed, failure) in self.failures.iter().take(SHOWN_MAX) {
-            writeln!(out, "seed {seed}: {}", failure.story())?;
-            match &failure.file {
-                Some(file) => {
-                    let file = file.display();
-                    writeln!(out, "written to {file}\nagain: qsim replay {file}\n")?;
-                }
-                None => writeln!(out, "again: qsim replay {seed} --crypto {}\n", self.crypto)?,
+        for (n, (seed, failure)) in self.failures.iter().enumerate() {
+            match n < SHOWN_MAX {
+                true => writeln!(out, "seed {seed}: {}", failure.story())?,
+                false => writeln!(out, "seed {seed}: {}", failure.failure)?,
             }
+            let world = match &failure.file {
+                Some(file) => {
+                    writeln!(out, "written to {}", file.display())?;
+                    file.display().to_string()
+                }
+                None => format!("{seed} --crypto {}", self.crypto),
+            };
+            writeln!(out, "again: qsim replay {world}")?;
+            writeln!(out, "smaller: qsim shrink {world}\n")?;
         }
         self.name_missed(out)?;
         let injected: Vec<String> = self
