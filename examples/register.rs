@@ -23,7 +23,7 @@ impl App for Register {
         match input {
             Input::Message(Message { payload, .. }) => self.merge(Self::read(payload), cx),
             Input::Started | Input::Timer("gossip") => {
-                for peer in cx.peers() {
+                for peer in &cx.host.peers {
                     cx.send(*peer, self.bytes());
                 }
                 cx.set_timer("gossip", ms(500));
@@ -35,7 +35,7 @@ impl App for Register {
 
 impl Register {
     fn restore(host: &Host) -> Self {
-        host.saved().map(Self::read).unwrap_or_default()
+        host.saved.as_deref().map(Self::read).unwrap_or_default()
     }
 
     fn write(&mut self, value: u64, cx: &mut Context<'_>) -> Self {

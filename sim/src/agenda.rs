@@ -58,10 +58,6 @@ impl<T> Agenda<T> {
         Some((entry.at, &self.slots[entry.slot]))
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.heap.len()
-    }
-
     pub(crate) fn take_first(&mut self) -> Option<T> {
         let Reverse(entry) = self.heap.pop()?;
         Some(self.slots.remove(entry.slot))

@@ -7,7 +7,8 @@ use crate::hash::Hasher;
 
 /// What a draw decides. Two domains never share a draw.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Domain {
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Domain {
     Identity,
     MachineSeed,
     Incarnation,
@@ -32,26 +33,28 @@ pub(crate) enum Domain {
 
 /// All draws of one seed.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Dice {
+pub struct Dice {
     seed: u64,
 }
 
 impl Dice {
-    pub(crate) const fn new(seed: u64) -> Self {
+    /// The draws of a seed.
+    pub const fn new(seed: u64) -> Self {
         Self { seed }
     }
 
     /// The `n`-th draw that an entity makes in a domain.
-    pub(crate) fn roll(self, domain: Domain, entity: u64, n: u64) -> u64 {
+    pub fn roll(self, domain: Domain, entity: u64, n: u64) -> u64 {
         self.draw(domain, entity, n).finish() as u64
     }
 
-    pub(crate) fn bytes<const N: usize>(self, domain: Domain, entity: u64, n: u64) -> [u8; N] {
+    /// Bytes of a draw.
+    pub fn bytes<const N: usize>(self, domain: Domain, entity: u64, n: u64) -> [u8; N] {
         self.draw(domain, entity, n).array()
     }
 
     /// A draw from 0 up to, but not including, 1.
-    pub(crate) fn fraction(self, domain: Domain, entity: u64, n: u64) -> f64 {
+    pub fn fraction(self, domain: Domain, entity: u64, n: u64) -> f64 {
         // The upper 53 bits are what a double holds exactly.
         (self.roll(domain, entity, n) >> 11) as f64 / (1u64 << 53) as f64
     }
@@ -59,6 +62,43 @@ impl Dice {
     fn draw(self, domain: Domain, entity: u64, n: u64) -> Hasher {
         let hash = Hasher::new(self.seed.into()).word(domain as u64);
         hash.word(entity).word(n)
+    }
+}
+
+/// Numbers drawn one after the other by one entity in one domain.
+#[derive(Debug, Clone)]
+pub struct Draw {
+    dice: Dice,
+    domain: Domain,
+    entity: u64,
+    drawn: u64,
+}
+
+impl Draw {
+    /// The draws of a seed under this name.
+    pub const fn new(seed: u64, domain: Domain, entity: u64) -> Self {
+        Self {
+            dice: Dice::new(seed),
+            domain,
+            entity,
+            drawn: 0,
+        }
+    }
+
+    /// A number from 0 up to, but not including, `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.drawn += 1;
+        self.dice.roll(self.domain, self.entity, self.drawn) % bound
+    }
+
+    /// A number from the least to the most, both included.
+    pub fn between(&mut self, (least, most): (u64, u64)) -> u64 {
+        least + self.below(most - least + 1)
+    }
+
+    /// A whole number of hundredths.
+    pub fn percent(&mut self, range: (u64, u64)) -> f64 {
+        self.between(range) as f64 / 100.0
     }
 }
 

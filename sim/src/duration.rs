@@ -13,7 +13,7 @@ const UNITS: [(&str, u64); 4] = [
 ];
 
 /// In the largest unit of which it is a whole number.
-pub(crate) fn text(duration: Duration) -> String {
+pub fn text(duration: Duration) -> String {
     let nanos = duration.as_nanos();
     let unit = UNITS
         .iter()
@@ -23,7 +23,7 @@ pub(crate) fn text(duration: Duration) -> String {
 }
 
 /// Reads what [`text`] writes.
-pub(crate) fn parse(text: &str) -> Option<Duration> {
+pub fn parse(text: &str) -> Option<Duration> {
     let end = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, name) = text.split_at(end);
     let (_, len) = UNITS.iter().find(|(unit, _)| *unit == name)?;
@@ -31,35 +31,30 @@ pub(crate) fn parse(text: &str) -> Option<Duration> {
     Some(Duration::from_nanos(nanos))
 }
 
-pub(crate) fn serialize<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
+pub fn serialize<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(&text(*duration))
 }
 
-pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(from)?;
     let allowed = || Error::custom(format!("{text:?} is no time: allowed are 250ms, 8s, 40us"));
     parse(&text).ok_or_else(allowed)
 }
 
 /// A duration that may be left out.
-pub(crate) mod option {
+pub mod option {
     use std::time::Duration;
 
     use serde::{Deserializer, Serializer};
 
-    pub(crate) fn serialize<S: Serializer>(
-        duration: &Option<Duration>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub fn serialize<S: Serializer>(duration: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
         match duration {
             Some(duration) => super::serialize(duration, to),
             None => to.serialize_none(),
         }
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<Duration>, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
         super::deserialize(from).map(Some)
     }
 }

@@ -5,7 +5,7 @@
 /// Each step is a bijection of the state, so damage within one word is always found, and any
 /// other with odds of 2^-64 or so of being missed.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Hasher {
+pub struct Hasher {
     even: u64,
     odd: u64,
 }
@@ -18,20 +18,22 @@ const WORD: u64 = 0x57;
 const LENGTH: u64 = 0x4c;
 
 impl Hasher {
-    pub(crate) fn new(key: u128) -> Self {
+    /// A hash of nothing under a key.
+    pub fn new(key: u128) -> Self {
         Self {
             even: key as u64,
             odd: (key >> 64) as u64,
         }
     }
 
-    pub(crate) fn word(mut self, word: u64) -> Self {
+    /// Absorbs a word.
+    pub fn word(mut self, word: u64) -> Self {
         self.absorb(word, WORD);
         self
     }
 
     /// Absorbs a length and then the bytes, so that neighbours cannot lend each other bytes.
-    pub(crate) fn bytes(mut self, bytes: &[u8]) -> Self {
+    pub fn bytes(mut self, bytes: &[u8]) -> Self {
         self.absorb(bytes.len() as u64, LENGTH);
         let (blocks, tail) = bytes.as_chunks();
         blocks.iter().for_each(|block| self.absorb_block(block));
@@ -43,14 +45,15 @@ impl Hasher {
         self
     }
 
-    pub(crate) fn finish(self) -> u128 {
+    /// Returns the hash.
+    pub fn finish(self) -> u128 {
         let low = avalanche(self.even.wrapping_add(self.odd.rotate_left(32)));
         let high = avalanche(self.odd ^ low);
         u128::from(high) << 64 | u128::from(low)
     }
 
     /// Fills `out` with as much of the hash as it holds.
-    pub(crate) fn fill(self, out: &mut [u8]) {
+    pub fn fill(self, out: &mut [u8]) {
         for (n, block) in out.chunks_mut(16).enumerate() {
             let bytes = self.word(n as u64).finish().to_le_bytes();
             block.copy_from_slice(&bytes[..block.len()]);
@@ -58,7 +61,7 @@ impl Hasher {
     }
 
     /// The first bytes of the hash.
-    pub(crate) fn array<const N: usize>(self) -> [u8; N] {
+    pub fn array<const N: usize>(self) -> [u8; N] {
         let mut out = [0; N];
         self.fill(&mut out);
         out

@@ -1,19 +1,18 @@
-//! A deterministic simulator for quicpool: whole networks of peers in one thread.
+//! Simulates whole networks of quicpool nodes in one thread, in virtual time, deterministically.
 //!
-//! The machine in `quicpool-core` is pure, so a run of many machines is pure too once the network
-//! between them, the clock and the cryptography are. This crate supplies those three:
+//! The machine in `quicpool-core` is pure: time and facts go in, actions come out. This crate supplies
+//! the rest, so that a run follows from a seed: the network between machines, the clock and the
+//! cryptography. The same seed gives the same run, byte for byte.
 //!
-//! - [`Checksum`] is an implementation of [`quicpool_core::Credentials`] with the flights and the
-//!   sizes of TLS 1.3, and keyed checksums in place of encryption. The same seed gives the same
-//!   bytes, and a handshake costs microseconds.
-//! - `SeededTls` is the TLS 1.3 of production, with randomness from the seed, for whom real
-//!   handshakes matter: it costs ten times as much, and repeats as exactly (feature `tls`).
-//! - [`app`] runs an application of your own on simulated nodes, over many seeds, each with its own
-//!   faults: begin there to test what you have built on quicpool.
-//! - [`swarm`] draws whole worlds from seeds and plays them; the program `qsim` runs thousands.
-//! - [`trace`] keeps a record of a run, to look at in a browser or a terminal.
-//! - [`Net`] is a network of machines in discrete time, with links that lose, duplicate, delay and
-//!   damage datagrams as the seed decides, and nodes that crash and restart.
+//! - [`app`] runs your own application on simulated nodes, over many seeds, each with its own faults.
+//!   Begin there to test what you have built on quicpool.
+//! - [`Net`] is a network of nodes. Its links lose, duplicate, delay, reorder and damage datagrams as
+//!   [`Faults`] say, or behave like a known [`Path`]; its nodes crash, restart, pause and move.
+//!   [`Net::machine`] and [`Net::with`] reach everything in a node's machine for which there is no
+//!   shorthand.
+//! - [`trace`] records a run, to look at in a browser or a terminal.
+//! - [`Crypto`] selects keyed checksums, with which a handshake costs microseconds, or the TLS 1.3 of
+//!   production with randomness from the seed (feature `tls`), ten times as expensive.
 //!
 //! ```
 //! use quicpool_core::{Config, ConnectionStatus::Connected};
@@ -36,30 +35,47 @@
 //!
 //! A test that fails prints the network: how each node sees the others, and its last events.
 //!
-//! Nothing here protects anything: whoever reads the wire reads the messages.
+//! Nothing here protects anything: randomness is known, and checksums hide nothing.
 
 mod agenda;
 pub mod app;
-pub mod bench;
 mod checksum;
 mod clock;
 mod crypto;
 mod dice;
-mod duration;
+#[doc(hidden)]
+pub mod duration;
 mod hash;
 mod link;
 mod net;
-pub mod swarm;
 #[cfg(feature = "tls")]
 mod tls;
 pub mod trace;
 
-pub use checksum::{Checksum, Flights, HandshakeData};
-pub use clock::WallClock;
-pub use crypto::{Crypto, ParseCryptoError};
-pub use link::{
-    BlackHole, Burst, Delay, Faults, FirstLost, LinkCounts, Order, Path, Queue, Rate, StageCounts,
-};
-pub use net::{Astray, Difference, Net, NewProcess, NodeId, Sent, Trail, ms, secs};
+/// What `quicpool-lab`, in the same repository, needs and no user does. It changes with it.
+#[doc(hidden)]
+pub mod lab {
+    pub use crate::{
+        dice::{Dice, Domain, Draw},
+        duration,
+        hash::Hasher,
+        link::Kinds,
+        net::{machine, watch},
+    };
+}
+
+pub use crypto::Crypto;
+pub use link::{BlackHole, Burst, Delay, Faults, FirstLost, LinkFault, Order, Path, Queue, Rate};
+pub use net::{Net, NodeId, ms, secs};
+// For tests and benchmarks of this repository.
 #[cfg(feature = "tls")]
+#[doc(hidden)]
 pub use tls::{Handshake, HandshakeKind, HandshakeLog, SeededTls};
+#[doc(hidden)]
+pub use {
+    checksum::{Checksum, Flights, HandshakeData},
+    clock::WallClock,
+    crypto::ParseCryptoError,
+    link::{LinkCounts, OutOfRange, StageCounts},
+    net::{Astray, Difference, NewProcess, Sent, Trail},
+};

@@ -5,6 +5,7 @@ mod clog;
 mod corrupt;
 mod delay;
 mod duplicate;
+mod fault;
 mod faults;
 mod first;
 mod gate;
@@ -22,18 +23,19 @@ mod testing;
 use std::{mem, time::Duration};
 
 pub use self::{
+    fault::{LinkFault, OutOfRange},
     faults::{BlackHole, Burst, Delay, Faults, FirstLost, Order, Queue, Rate},
+    kind::Kinds,
     path::Path,
     stage::StageCounts,
-};
-pub(crate) use self::{
-    kind::Kinds,
-    row::{Deed, Note},
-    stage::Parcel,
 };
 use self::{
     row::Row,
     stage::{Context, LinkDice},
+};
+pub(crate) use self::{
+    row::{Deed, Note},
+    stage::Parcel,
 };
 use crate::dice::Dice;
 

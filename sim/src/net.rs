@@ -4,18 +4,18 @@
 //! deadline of a machine, exactly. It never ticks, so a machine that forgets to ask for a call is
 //! not called, and the test sees it hang.
 
-mod bare;
 mod credentials;
 mod faults;
-mod machine;
+pub mod machine;
 mod node;
 mod observe;
+mod other;
 mod outside;
 mod process;
 mod record;
 mod trail;
 mod verbs;
-pub(crate) mod watch;
+pub mod watch;
 mod wire;
 
 use std::{
@@ -203,6 +203,7 @@ impl Net {
     /// different nodes and on different links. Without it they happen in the order in which they
     /// came to be due, which is as good as any, and the same for every seed.
     #[must_use]
+    #[doc(hidden)]
     pub fn draw_ties(mut self) -> Self {
         self.ties = Ties::Drawn;
         self
@@ -210,7 +211,8 @@ impl Net {
 
     /// The same network, which panics after this many steps: datagrams that move on links, and calls
     /// of machines at their deadlines.
-    pub(crate) const fn steps_max(mut self, steps: u64) -> Self {
+    #[doc(hidden)]
+    pub const fn steps_max(mut self, steps: u64) -> Self {
         self.steps_left = steps;
         self
     }
@@ -227,6 +229,7 @@ impl Net {
 
     /// Adds a node whose processes have credentials that the test makes: of its own public key
     /// infrastructure, for instance. All of one node must have the same identity.
+    #[doc(hidden)]
     pub fn node_as(
         &mut self,
         config: Config,
@@ -246,6 +249,7 @@ impl Net {
     /// # Panics
     ///
     /// If the network has another cryptography than [`Crypto::Checksum`].
+    #[doc(hidden)]
     pub fn node_with(
         &mut self,
         config: Config,
@@ -262,6 +266,7 @@ impl Net {
 
     /// Adds a node with the identity, the credentials and the configuration of another, and an
     /// address of its own: what a copied key file makes.
+    #[doc(hidden)]
     pub fn twin(&mut self, of: NodeId) -> NodeId {
         let id = self.next_id();
         let twin = self.nodes[of.index()].twin(id.0.into(), id.addr());
@@ -331,6 +336,7 @@ impl Net {
     }
 
     /// Lets time pass until a condition holds, for at most `limit`; says whether it does.
+    #[doc(hidden)]
     pub fn comes_to(&mut self, limit: Duration, mut condition: impl FnMut(&Self) -> bool) -> bool {
         let end = self.clock.now() + limit;
         loop {
@@ -430,7 +436,8 @@ impl Due {
 }
 
 impl NodeId {
-    pub(crate) fn index(self) -> usize {
+    #[doc(hidden)]
+    pub fn index(self) -> usize {
         self.0.into()
     }
 

@@ -9,7 +9,7 @@
 //!
 //! ```
 //! use quicpool_core::Config;
-//! use quicpool_sim::{Net, ms, secs, trace::{Fate, Recorder}};
+//! use quicpool_sim::{Net, ms, secs, trace::Recorder};
 //!
 //! let recorder = Recorder::new();
 //! let mut net = Net::new(7).latency(ms(40));
@@ -19,11 +19,10 @@
 //! net.send(a, b, b"through the rain");
 //! net.advance(secs(1));
 //!
-//! let recording = recorder.take();
-//! let first = &recording.datagrams[0];
-//! let end = first.end.expect("it is not under way any more");
-//! assert_eq!((first.at, end.at, end.fate), (ms(0), ms(40), Fate::Delivered));
-//! recording.write_text(&mut std::io::stdout())?;
+//! let mut lines = Vec::new();
+//! recorder.take().write_jsonl(&mut lines)?;
+//! let lines = String::from_utf8_lossy(&lines);
+//! assert!(lines.contains("delivered"), "{lines}");
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
@@ -48,11 +47,13 @@ pub(crate) use self::{
     record::Verb,
     state::{Leaving, Parcelled, Reception},
 };
+pub use self::{record::Recording, recorder::Recorder};
+// For tests of this repository and its laboratory.
+#[doc(hidden)]
 pub use self::{
     packets::{PacketKind, PacketRecord},
     record::{
-        Alert, DatagramRecord, End, Fate, FaultRecord, Flags, Moment, NodeRecord, Place, Recording,
-        Scope, What,
+        Alert, DatagramRecord, End, Fate, FaultRecord, Flags, Moment, NodeRecord, Place, Scope,
+        What,
     },
-    recorder::Recorder,
 };

@@ -134,9 +134,14 @@ const ACTIONS_MAX: usize = 1_000_000;
 
 /// The present of an application, and the way out for all that it wants.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Context<'a> {
-    host: &'a Host,
-    now: Duration,
+    /// The node that the application runs on, with its peers and its random numbers.
+    pub host: &'a Host,
+    /// How long the simulation has lasted, to the nanosecond.
+    ///
+    /// An application that reckons with `Instant` keeps one for the beginning, and adds this.
+    pub now: Duration,
     actions: Vec<Action>,
 }
 
@@ -149,38 +154,6 @@ impl<'a> Context<'a> {
             now,
             actions: Vec::new(),
         }
-    }
-
-    /// How long the simulation has lasted, to the nanosecond.
-    ///
-    /// An application that reckons with `Instant` keeps one for the beginning, and adds this.
-    #[must_use]
-    pub const fn now(&self) -> Duration {
-        self.now
-    }
-
-    /// The node that the application runs on.
-    #[must_use]
-    pub const fn host(&self) -> &'a Host {
-        self.host
-    }
-
-    /// Its own identity.
-    #[must_use]
-    pub const fn id(&self) -> PeerId {
-        self.host.id
-    }
-
-    /// All other nodes, in the order of their places. Their addresses are known.
-    #[must_use]
-    pub fn peers(&self) -> &'a [PeerId] {
-        &self.host.peers
-    }
-
-    /// See [`Host::random`].
-    #[must_use]
-    pub fn random(&self) -> u64 {
-        self.host.random()
     }
 
     /// Sends a message, and dials if there is no connection. See [`quicpool_core::Manager::send`].
@@ -258,17 +231,24 @@ impl<'a> Context<'a> {
 /// use quicpool_core::PeerId;
 /// use quicpool_sim::app::Host;
 ///
-/// let host = Host::new(PeerId::from_bytes([1; 32]), vec![]).with_saved(vec![7]);
-/// let votes = host.saved().map_or(0, |saved| saved[0]);
-/// assert_eq!((votes, host.life()), (7, 0));
+/// let mut host = Host::new(PeerId::from_bytes([1; 32]), vec![]);
+/// host.saved = Some(vec![7].into());
+/// let votes = host.saved.as_ref().map_or(0, |saved| saved[0]);
+/// assert_eq!((votes, host.life), (7, 0));
 /// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Host {
-    pub(super) id: PeerId,
-    pub(super) place: usize,
-    pub(super) peers: Vec<PeerId>,
-    pub(super) life: u32,
-    pub(super) saved: Option<Bytes>,
+    /// The node's identity, the same in all its lives.
+    pub id: PeerId,
+    /// Its place among the nodes, from 0. A test may give each place another role.
+    pub place: usize,
+    /// All other nodes, in the order of their places. Their addresses are known.
+    pub peers: Vec<PeerId>,
+    /// How often the node's process has been started before.
+    pub life: u32,
+    /// What an earlier process has [saved](Context::save) last.
+    pub saved: Option<Bytes>,
     pub(super) dice: Dice,
     pub(super) drawn: Cell<u64>,
 }
@@ -289,47 +269,10 @@ impl Host {
         }
     }
 
-    /// The same node, with state that an earlier process has saved.
-    #[must_use]
-    pub fn with_saved(mut self, state: impl Into<Bytes>) -> Self {
-        self.saved = Some(state.into());
-        self
-    }
-
     /// Its process is started again: other random numbers, the same saved state.
     pub(super) fn begin_next_life(&mut self) {
         self.life += 1;
         self.drawn = Cell::new(0);
-    }
-
-    /// The node's identity, the same in all its lives.
-    #[must_use]
-    pub const fn id(&self) -> PeerId {
-        self.id
-    }
-
-    /// Its place among the nodes, from 0. A test may give each place another role.
-    #[must_use]
-    pub const fn place(&self) -> usize {
-        self.place
-    }
-
-    /// All other nodes, in the order of their places.
-    #[must_use]
-    pub fn peers(&self) -> &[PeerId] {
-        &self.peers
-    }
-
-    /// How often the node's process has been started before.
-    #[must_use]
-    pub const fn life(&self) -> u32 {
-        self.life
-    }
-
-    /// What an earlier process has [saved](Context::save) last.
-    #[must_use]
-    pub fn saved(&self) -> Option<&[u8]> {
-        self.saved.as_deref()
     }
 
     /// The next of a row of random numbers, which follows from the seed, the place and the life.

@@ -28,12 +28,6 @@ pub struct EnvironmentError {
 }
 
 impl EnvironmentError {
-    /// The name of the variable.
-    #[must_use]
-    pub const fn variable(&self) -> &'static str {
-        self.variable
-    }
-
     fn new(variable: &'static str, value: &str, allowed: &str) -> Self {
         Self {
             variable,
@@ -150,7 +144,7 @@ mod tests {
             ("SIM_TIME", "", "such as 30s"),
         ] {
             let error = read(&[(name, value)]).unwrap_err();
-            assert_eq!(error.variable(), name);
+            assert_eq!(error.variable, name);
             let text = error.to_string();
             let begin = format!("{name} is {value:?}; allowed is ");
             assert!(text.starts_with(&begin) && text.contains(allowed), "{text}");
@@ -160,10 +154,10 @@ mod tests {
     #[test]
     fn what_contradicts_itself_is_an_error() {
         let error = read(&[("SIM_SEED", "1"), ("SIM_SEEDS", "5")]).unwrap_err();
-        assert_eq!(error.variable(), "SIM_SEEDS");
+        assert_eq!(error.variable, "SIM_SEEDS");
         for (name, value) in [("SIM_SEED", "1"), ("SIM_SEEDS", "5"), ("SIM_TIME", "5s")] {
             let error = read(&[("SIM_REPRO", "file"), (name, value)]).unwrap_err();
-            assert_eq!(error.variable(), name);
+            assert_eq!(error.variable, name);
         }
     }
 

@@ -65,14 +65,14 @@ pub struct Explored {
 ///     }
 /// }
 ///
-/// let options = Options::nodes(1).seeds(17..18).without_faults();
+/// let options = Options::nodes(1).seeds(17..18).only([]);
 /// let failure = explore("clocks", &options, |_| Clock(0), |sim| {
 ///     sim.always("no clock strikes thirteen", |sim| sim.apps().all(|clock| clock.0 < 13));
 ///     sim.advance(secs(10));
 /// });
 /// let failure = failure.unwrap_err();
-/// assert_eq!(failure.property(), "no clock strikes thirteen");
-/// assert_eq!((failure.seed(), failure.at()), (17, ms(1_200)));
+/// assert_eq!(failure.property, "no clock strikes thirteen");
+/// assert_eq!((failure.seed, failure.at), (17, ms(1_200)));
 /// ```
 pub fn explore<A: App>(
     name: &str,
@@ -127,7 +127,7 @@ fn failure<A: App>(seed: u64, sim: &Sim<A>, payload: Box<dyn Any + Send>) -> Fai
         seed,
         at: sim.now(),
         what,
-        on: sim.storm.on().collect(),
+        faults: sim.storm.on().collect(),
         over: sim.storm.over().collect(),
         plan: sim.storm.plan().clone(),
         nodes: sim.len(),
@@ -212,7 +212,7 @@ impl Explored {
         self.simulated += sim.now();
         self.inputs += sim.track.inputs;
         for fault in sim.storm.begun() {
-            *self.faults.entry(fault.what.family().name()).or_default() += 1;
+            *self.faults.entry(fault.what.name()).or_default() += 1;
         }
         let hash = sim.hash();
         let (high, low) = ((hash >> 64) as u64, hash as u64);

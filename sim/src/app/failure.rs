@@ -12,66 +12,30 @@ const NODES_SHOWN: usize = 16;
 
 /// A run in which something did not hold. [`Display`](fmt::Display) tells all of it.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Failure {
     pub(super) name: String,
-    pub(super) property: String,
-    pub(super) seed: u64,
-    pub(super) at: Duration,
-    pub(super) what: String,
-    pub(super) on: Vec<Fault>,
+    /// What did not hold: the name that the test has given it, or whose code has panicked.
+    pub property: String,
+    /// The seed of the run.
+    pub seed: u64,
+    /// When it was noticed, in simulated time since the run began.
+    pub at: Duration,
+    /// What was seen.
+    pub what: String,
+    /// The faults that were on.
+    pub faults: Vec<Fault>,
     /// Those that were over, the last one last.
     pub(super) over: Vec<Fault>,
-    pub(super) plan: Plan,
+    /// Everything that was to go wrong in this run.
+    pub plan: Plan,
     pub(super) nodes: usize,
     /// Some lines for each node.
     pub(super) pictures: Vec<Vec<String>>,
-    pub(super) hash: u128,
+    /// The hash of the run up to this.
+    pub hash: u128,
     pub(super) commands: Vec<String>,
     pub(super) note: Option<String>,
-}
-
-impl Failure {
-    /// What did not hold: the name that the test has given it, or who has panicked.
-    #[must_use]
-    pub fn property(&self) -> &str {
-        &self.property
-    }
-
-    /// The seed of the run.
-    #[must_use]
-    pub const fn seed(&self) -> u64 {
-        self.seed
-    }
-
-    /// When it was noticed, in simulated time since the run began.
-    #[must_use]
-    pub const fn at(&self) -> Duration {
-        self.at
-    }
-
-    /// What was seen.
-    #[must_use]
-    pub fn what(&self) -> &str {
-        &self.what
-    }
-
-    /// The faults that were on.
-    #[must_use]
-    pub fn faults(&self) -> &[Fault] {
-        &self.on
-    }
-
-    /// Everything that was to go wrong in this run.
-    #[must_use]
-    pub const fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
-    /// The hash of the run up to this: see [`Sim::hash`](super::Sim::hash).
-    #[must_use]
-    pub const fn hash(&self) -> u128 {
-        self.hash
-    }
 }
 
 impl fmt::Display for Failure {
@@ -91,10 +55,10 @@ impl fmt::Display for Failure {
         writeln!(
             f,
             "  faults  {} on, {} over",
-            self.on.len(),
+            self.faults.len(),
             self.over.len()
         )?;
-        for fault in &self.on {
+        for fault in &self.faults {
             writeln!(f, "          {fault}: on")?;
         }
         for fault in self.over.iter().rev().take(OVER_SHOWN) {

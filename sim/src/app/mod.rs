@@ -21,7 +21,7 @@
 //!                 self.0 = self.0.max(number.unwrap_or(0));
 //!             }
 //!             Input::Started | Input::Timer("gossip") => {
-//!                 for peer in cx.peers() {
+//!                 for peer in &cx.host.peers {
 //!                     cx.send(*peer, self.0.to_be_bytes().to_vec());
 //!                 }
 //!                 cx.set_timer("gossip", ms(500));
@@ -33,7 +33,7 @@
 //!
 //! // The body of a test:
 //! let options = Options::nodes(3).seeds(0..4);
-//! check("the_greatest_is_known", options, |host| Greatest(host.place() as u64), |sim| {
+//! check("the_greatest_is_known", options, |host| Greatest(host.place as u64), |sim| {
 //!     sim.always("none is invented", |sim| sim.apps().all(|app| app.0 < 3));
 //!     sim.eventually("all know it", secs(60), |sim| sim.apps().all(|app| app.0 == 2));
 //! });
@@ -111,6 +111,6 @@ pub use environment::EnvironmentError;
 pub use explore::{Explored, explore};
 pub use failure::Failure;
 pub use options::Options;
-pub use plan::{Family, Fault, Plan, Trouble, Weather};
+pub use plan::{Family, Fault, Plan, Trouble};
 pub use run::check;
 pub use sim::Sim;

@@ -79,15 +79,10 @@ impl Options {
         self
     }
 
-    /// Leaves out all families of faults but these.
+    /// Leaves out all families of faults but these: `only([])` leaves no faults but the test's own.
     pub fn only(mut self, families: impl IntoIterator<Item = Family>) -> Self {
         self.families = families.into_iter().collect();
         self
-    }
-
-    /// No faults but those that the test makes by itself.
-    pub fn without_faults(self) -> Self {
-        self.only([])
     }
 
     /// The configuration of every node.
@@ -137,6 +132,7 @@ impl Options {
 
     /// What goes wrong in the run of a seed.
     #[must_use]
+    #[doc(hidden)]
     pub fn plan_of(&self, seed: u64) -> Plan {
         let draw = || Plan::draw(seed, self.nodes, self.storm, &self.families);
         self.plan.clone().unwrap_or_else(draw)

@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    dice::{Dice, Domain},
+    LinkFault,
+    dice::{Domain, Draw},
     duration, ms, secs,
 };
 
@@ -13,8 +14,6 @@ use crate::{
 pub(super) const STORM_MAX: Duration = secs(86_400);
 /// No planet is so large.
 const LATENCY_MAX: Duration = secs(10);
-/// In bytes per second: below this hardly a datagram leaves.
-const RATE_MIN: u64 = 1_500;
 /// One fault for each so much of a storm, at most, in each family that is on.
 const STORM_PER_FAULT: Duration = ms(5_000);
 /// How long a datagram travels, at least and at most, in milliseconds.
@@ -69,26 +68,6 @@ impl Family {
         Self::BlockSocket,
         Self::Crash,
     ];
-
-    /// Its name, for counts.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Loss => "loss",
-            Self::Burst => "burst",
-            Self::Duplicate => "duplicate",
-            Self::Reorder => "reorder",
-            Self::Corrupt => "corrupt",
-            Self::Rate => "rate",
-            Self::Cut => "cut",
-            Self::CutOneWay => "cut_one_way",
-            Self::Clog => "clog",
-            Self::Rebind => "rebind",
-            Self::Freeze => "freeze",
-            Self::BlockSocket => "block_socket",
-            Self::Crash => "crash",
-        }
-    }
 
     /// How long one of them lasts, in milliseconds, at least and at most.
     const fn lasts_ms(self) -> (u64, u64) {
@@ -158,7 +137,7 @@ pub struct Fault {
 #[non_exhaustive]
 pub enum Trouble {
     /// All links are worse.
-    Links(Weather),
+    Links(LinkFault),
     /// Nothing passes between two nodes.
     Cut {
         /// The one.
@@ -203,25 +182,6 @@ pub enum Trouble {
     },
 }
 
-/// How links are worse. Probabilities are from 0 to 1, and for each datagram.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-#[non_exhaustive]
-pub enum Weather {
-    /// How often a datagram is lost.
-    Loss(f64),
-    /// How often a link turns bad, and loses a third of what it meets, for ten datagrams on average.
-    Burst(f64),
-    /// How often a datagram arrives twice.
-    Duplicate(f64),
-    /// How often a datagram takes up to 80 ms longer.
-    Reorder(f64),
-    /// How often a datagram arrives damaged.
-    Corrupt(f64),
-    /// Bytes per second each way, with a queue of a tenth of a second.
-    Rate(u64),
-}
-
 impl Plan {
     /// A plan in which nothing goes wrong.
     #[must_use]
@@ -236,8 +196,9 @@ impl Plan {
     /// The plan of a seed for so many nodes, with faults of these families only. What one family
     /// does is the same whichever others there are.
     #[must_use]
+    #[doc(hidden)]
     pub fn draw(seed: u64, nodes: usize, storm: Duration, families: &BTreeSet<Family>) -> Self {
-        let latency = Draw::new(seed, LATENCY).between(LATENCY_MS);
+        let latency = Draw::new(seed, Domain::Plan, LATENCY).between(LATENCY_MS);
         let mut plan = Self::calm(ms(latency), storm);
         for family in families {
             plan.draw_family(seed, nodes, *family);
@@ -262,7 +223,7 @@ impl Plan {
     }
 
     fn draw_family(&mut self, seed: u64, nodes: usize, family: Family) {
-        let mut draw = Draw::new(seed, family as u64);
+        let mut draw = Draw::new(seed, Domain::Plan, family as u64);
         let is_on = draw.below(2) == 1;
         if !is_on || nodes == 0 || (family.concerns_a_pair() && nodes < 2) {
             return;
@@ -275,53 +236,46 @@ impl Plan {
             self.faults.push(Fault {
                 from: ms(from),
                 until: ms(until.min(storm)),
-                what: draw.trouble(family, nodes as u64),
+                what: trouble(&mut draw, family, nodes as u64),
             });
         }
     }
 }
 
 impl Trouble {
-    /// Which family it belongs to.
-    #[must_use]
-    pub const fn family(self) -> Family {
+    /// Its name, for counts.
+    pub(super) const fn name(self) -> &'static str {
         match self {
-            Self::Links(weather) => weather.family(),
-            Self::Cut { .. } => Family::Cut,
-            Self::CutOneWay { .. } => Family::CutOneWay,
-            Self::Clog { .. } => Family::Clog,
-            Self::Rebind { .. } => Family::Rebind,
-            Self::Freeze { .. } => Family::Freeze,
-            Self::BlockSocket { .. } => Family::BlockSocket,
-            Self::Crash { .. } => Family::Crash,
+            Self::Links(fault) => fault.name(),
+            Self::Cut { .. } => "cut",
+            Self::CutOneWay { .. } => "cut_one_way",
+            Self::Clog { .. } => "clog",
+            Self::Rebind { .. } => "rebind",
+            Self::Freeze { .. } => "freeze",
+            Self::BlockSocket { .. } => "block_socket",
+            Self::Crash { .. } => "crash",
         }
     }
 
     /// Or else what is allowed.
     fn check(self) -> Result<(), String> {
-        let (holds, allowed) = match self {
-            Self::Links(Weather::Rate(bytes)) => {
-                (bytes >= RATE_MIN, format!("{RATE_MIN} bytes/s or more"))
-            }
-            Self::Links(
-                Weather::Loss(part)
-                | Weather::Burst(part)
-                | Weather::Duplicate(part)
-                | Weather::Reorder(part)
-                | Weather::Corrupt(part),
-            ) => (
-                (0.0..=1.0).contains(&part),
-                "a probability from 0 to 1".to_owned(),
-            ),
+        match self {
+            Self::Links(fault) => fault.check().map_err(|error| error.allowed),
             Self::Cut { a: from, b: to }
             | Self::CutOneWay { from, to }
-            | Self::Clog { from, to } => (from != to, "two different nodes".to_owned()),
-            Self::Rebind { .. }
+            | Self::Clog { from, to }
+                if from == to =>
+            {
+                Err("two different nodes".to_owned())
+            }
+            Self::Cut { .. }
+            | Self::CutOneWay { .. }
+            | Self::Clog { .. }
+            | Self::Rebind { .. }
             | Self::Freeze { .. }
             | Self::BlockSocket { .. }
-            | Self::Crash { .. } => return Ok(()),
-        };
-        holds.then_some(()).ok_or(allowed)
+            | Self::Crash { .. } => Ok(()),
+        }
     }
 
     /// The last place that it names.
@@ -338,72 +292,29 @@ impl Trouble {
     }
 }
 
-impl Weather {
-    const fn family(self) -> Family {
-        match self {
-            Self::Loss(_) => Family::Loss,
-            Self::Burst(_) => Family::Burst,
-            Self::Duplicate(_) => Family::Duplicate,
-            Self::Reorder(_) => Family::Reorder,
-            Self::Corrupt(_) => Family::Corrupt,
-            Self::Rate(_) => Family::Rate,
-        }
-    }
-}
-
 /// The entity that draws the latency; families draw under their own numbers.
 const LATENCY: u64 = 1_000;
 
-/// Draws one after the other.
-struct Draw {
-    dice: Dice,
-    entity: u64,
-    drawn: u64,
-}
-
-impl Draw {
-    const fn new(seed: u64, entity: u64) -> Self {
-        Self {
-            dice: Dice::new(seed),
-            entity,
-            drawn: 0,
-        }
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.drawn += 1;
-        self.dice.roll(Domain::Plan, self.entity, self.drawn) % bound
-    }
-
-    fn between(&mut self, (least, most): (u64, u64)) -> u64 {
-        least + self.below(most - least + 1)
-    }
-
-    fn percent(&mut self, range: (u64, u64)) -> f64 {
-        self.between(range) as f64 / 100.0
-    }
-
-    fn trouble(&mut self, family: Family, nodes: u64) -> Trouble {
-        let first = self.below(nodes);
-        // Another one, if there is one.
-        let second = (first + 1 + self.below((nodes - 1).max(1))) % nodes;
-        let (from, to) = (first as usize, second as usize);
-        let node = from;
-        match family {
-            Family::Loss => Trouble::Links(Weather::Loss(self.percent((1, 30)))),
-            Family::Burst => Trouble::Links(Weather::Burst(self.percent((1, 5)))),
-            Family::Duplicate => Trouble::Links(Weather::Duplicate(self.percent((1, 20)))),
-            Family::Reorder => Trouble::Links(Weather::Reorder(self.percent((1, 30)))),
-            Family::Corrupt => Trouble::Links(Weather::Corrupt(self.percent((1, 5)))),
-            Family::Rate => Trouble::Links(Weather::Rate(self.between((20_000, 1_000_000)))),
-            Family::Cut => Trouble::Cut { a: from, b: to },
-            Family::CutOneWay => Trouble::CutOneWay { from, to },
-            Family::Clog => Trouble::Clog { from, to },
-            Family::Rebind => Trouble::Rebind { node },
-            Family::Freeze => Trouble::Freeze { node },
-            Family::BlockSocket => Trouble::BlockSocket { node },
-            Family::Crash => Trouble::Crash { node },
-        }
+fn trouble(draw: &mut Draw, family: Family, nodes: u64) -> Trouble {
+    let first = draw.below(nodes);
+    // Another one, if there is one.
+    let second = (first + 1 + draw.below((nodes - 1).max(1))) % nodes;
+    let (from, to) = (first as usize, second as usize);
+    let node = from;
+    match family {
+        Family::Loss => Trouble::Links(LinkFault::Loss(draw.percent((1, 30)))),
+        Family::Burst => Trouble::Links(LinkFault::Burst(draw.percent((1, 5)))),
+        Family::Duplicate => Trouble::Links(LinkFault::Duplicate(draw.percent((1, 20)))),
+        Family::Reorder => Trouble::Links(LinkFault::Reorder(draw.percent((1, 30)))),
+        Family::Corrupt => Trouble::Links(LinkFault::Corrupt(draw.percent((1, 5)))),
+        Family::Rate => Trouble::Links(LinkFault::Rate(draw.between((20_000, 1_000_000)))),
+        Family::Cut => Trouble::Cut { a: from, b: to },
+        Family::CutOneWay => Trouble::CutOneWay { from, to },
+        Family::Clog => Trouble::Clog { from, to },
+        Family::Rebind => Trouble::Rebind { node },
+        Family::Freeze => Trouble::Freeze { node },
+        Family::BlockSocket => Trouble::BlockSocket { node },
+        Family::Crash => Trouble::Crash { node },
     }
 }
 
@@ -421,7 +332,7 @@ impl fmt::Display for Fault {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Links(weather) => weather.fmt(f),
+            Self::Links(fault) => fault.fmt(f),
             Self::Cut { a, b } => write!(f, "cut between node {a} and node {b}"),
             Self::CutOneWay { from, to } => write!(f, "cut from node {from} to node {to}"),
             Self::Clog { from, to } => write!(f, "clog from node {from} to node {to}"),
@@ -429,19 +340,6 @@ impl fmt::Display for Trouble {
             Self::Freeze { node } => write!(f, "freeze of node {node}"),
             Self::BlockSocket { node } => write!(f, "blocked socket of node {node}"),
             Self::Crash { node } => write!(f, "crash of node {node}"),
-        }
-    }
-}
-
-impl fmt::Display for Weather {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Loss(part) => write!(f, "loss of {part}"),
-            Self::Burst(part) => write!(f, "bursts of loss after {part}"),
-            Self::Duplicate(part) => write!(f, "{part} duplicated"),
-            Self::Reorder(part) => write!(f, "{part} overtaken"),
-            Self::Corrupt(part) => write!(f, "{part} damaged"),
-            Self::Rate(bytes) => write!(f, "{bytes} bytes/s"),
         }
     }
 }
@@ -462,7 +360,8 @@ mod tests {
                 plans.len()
             );
             for fault in plans.iter().flat_map(|plan| &plan.faults) {
-                assert_eq!(fault.what.family(), family);
+                let name = fault.what.name().replace('_', "");
+                assert_eq!(name, format!("{family:?}").to_lowercase());
                 assert!(
                     fault.from <= fault.until && fault.until <= secs(30),
                     "{fault}"
@@ -479,8 +378,7 @@ mod tests {
         fewer.remove(&Family::Cut);
         for seed in 0..100 {
             let mut plan = Plan::draw(seed, 4, secs(60), &all);
-            plan.faults
-                .retain(|fault| fault.what.family() != Family::Cut);
+            plan.faults.retain(|fault| fault.what.name() != "cut");
             assert_eq!(plan, Plan::draw(seed, 4, secs(60), &fewer));
         }
     }

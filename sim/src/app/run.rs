@@ -125,7 +125,7 @@ mod tests {
         let path = path_in(&failure);
         let env = [("SIM_REPRO", path.as_str())];
         // As if this crate had come to draw other faults.
-        let again = failed(&env, Options::nodes(2).seeds(1..2).without_faults());
+        let again = failed(&env, Options::nodes(2).seeds(1..2).only([]));
         assert_eq!(
             (again.hash, again.at, again.seed),
             (failure.hash, failure.at, 7)
@@ -209,10 +209,10 @@ mod tests {
     impl App for Noisy {
         fn handle(&mut self, input: Input<'_>, cx: &mut Context<'_>) {
             if matches!(input, Input::Started | Input::Timer(_)) {
-                for peer in cx.peers() {
+                for peer in &cx.host.peers {
                     cx.send(*peer, "noise");
                 }
-                cx.set_timer("more", ms(1 + cx.random() % 300));
+                cx.set_timer("more", ms(1 + cx.host.random() % 300));
             }
         }
     }

@@ -29,7 +29,7 @@ use crate::{
 /// impl App for Greeter {
 ///     fn handle(&mut self, input: Input<'_>, cx: &mut Context<'_>) {
 ///         match input {
-///             Input::Started => cx.peers().iter().for_each(|peer| cx.connect(*peer)),
+///             Input::Started => cx.host.peers.iter().for_each(|peer| cx.connect(*peer)),
 ///             Input::Event(Event::StatusChanged { to: Connected, .. }) => self.0 += 1,
 ///             _ => {}
 ///         }
@@ -37,7 +37,7 @@ use crate::{
 /// }
 ///
 /// // Faults of the test's own.
-/// let options = Options::nodes(2).seeds(0..1).without_faults();
+/// let options = Options::nodes(2).seeds(0..1).only([]);
 /// explore("greeters", &options, |_| Greeter(0), |sim| {
 ///     assert!(sim.run_until(secs(5), |sim| sim.apps().all(|greeter| greeter.0 == 1)));
 ///     let (a, b) = (sim.node(0), sim.node(1));
@@ -174,7 +174,7 @@ impl<A: App> Sim<A> {
     /// # }
     /// # explore("call", &Options::nodes(2), |_| Quiet, |sim| {
     /// sim.call(0, |_app, cx| {
-    ///     let peer = cx.peers()[0];
+    ///     let peer = cx.host.peers[0];
     ///     cx.send(peer, "hello");
     /// });
     /// # }).unwrap();
@@ -236,11 +236,13 @@ impl<A: App> Sim<A> {
     }
 
     /// How many nodes there are.
+    #[doc(hidden)]
     pub fn len(&self) -> usize {
         self.nodes.len()
     }
 
     /// Whether there are no nodes at all.
+    #[doc(hidden)]
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
@@ -256,19 +258,21 @@ impl<A: App> Sim<A> {
     }
 
     /// Whether a node is up, and not frozen.
+    #[doc(hidden)]
     pub fn is_running(&self, place: usize) -> bool {
         let node = &self.nodes[place];
         node.app.is_some() && !self.net.is_paused(node.id)
     }
 
     /// A node's identity.
+    #[doc(hidden)]
     pub fn id(&self, place: usize) -> PeerId {
         self.nodes[place].host.id
     }
 
     /// What a node has [saved](Context::save) last.
     pub fn saved(&self, place: usize) -> Option<&[u8]> {
-        self.nodes[place].host.saved()
+        self.nodes[place].host.saved.as_deref()
     }
 
     /// The name of a node in the network below.
@@ -283,7 +287,7 @@ impl<A: App> Sim<A> {
 
     /// The network below, for faults of the test's own. Those of the storm come on top, and mend
     /// cuts and change links as they go, so a test that does this has
-    /// [no others](super::Options::without_faults). Processes are ended and started by
+    /// no others: [`Options::only`](super::Options::only). Processes are ended and started by
     /// [`crash`](Self::crash) and [`restart`](Self::restart) of this type.
     pub const fn net_mut(&mut self) -> &mut Net {
         &mut self.net
@@ -297,6 +301,7 @@ impl<A: App> Sim<A> {
 
     /// A hash of all datagrams and of all inputs of applications so far. Two runs that agree on it
     /// have gone the same way.
+    #[doc(hidden)]
     pub fn hash(&self) -> u128 {
         self.track.hash(self.net.hash())
     }

@@ -2,11 +2,8 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{App, Fault, Plan, Sim, Trouble, Weather};
-use crate::{Burst, Faults, Path, Queue, Rate, ms};
-
-/// How much longer a datagram travels that is overtaken.
-const REORDER_EXTRA: Duration = ms(80);
+use super::{App, Fault, Plan, Sim, Trouble};
+use crate::Path;
 
 /// The plan, and how far it has come.
 #[derive(Debug)]
@@ -96,9 +93,9 @@ impl Storm {
     fn weather(&self) -> Path {
         let mut path = self.calm.clone();
         for fault in self.on() {
-            if let Trouble::Links(weather) = fault.what {
-                worsen(&mut path.up, weather);
-                worsen(&mut path.down, weather);
+            if let Trouble::Links(worse) = fault.what {
+                worse.worsen(fault.from, &mut path.up);
+                worse.worsen(fault.from, &mut path.down);
             }
         }
         path
@@ -184,42 +181,5 @@ impl<A: App> Sim<A> {
                 self.net.introduce_one_way(node, other);
             }
         }
-    }
-}
-
-/// Makes a link worse, if it is not so bad already.
-fn worsen(faults: &mut Faults, weather: Weather) {
-    match weather {
-        Weather::Loss(part) => faults.loss = faults.loss.max(part),
-        Weather::Burst(part) => faults.burst = Some(burst(part)),
-        Weather::Duplicate(part) => faults.duplicate = faults.duplicate.max(part),
-        Weather::Corrupt(part) => faults.corrupt = faults.corrupt.max(part),
-        Weather::Reorder(part) => {
-            faults.reorder = faults.reorder.max(part);
-            faults.reorder_extra = REORDER_EXTRA;
-        }
-        Weather::Rate(bytes) => {
-            let usual = faults.rate.map_or(u64::MAX, |rate| rate.bytes_per_second);
-            if bytes < usual {
-                faults.rate = Some(rate(bytes));
-            }
-        }
-    }
-}
-
-/// A third of what meets a bad link is lost, and it is bad for ten datagrams.
-const fn burst(to_bad: f64) -> Burst {
-    Burst {
-        to_bad,
-        to_good: 0.1,
-        loss: 0.33,
-    }
-}
-
-const fn rate(bytes_per_second: u64) -> Rate {
-    Rate {
-        bytes_per_second,
-        queue: Queue::Bytes(bytes_per_second / 10),
-        mark_above: None,
     }
 }

@@ -2,13 +2,12 @@
 
 use super::{
     Burst,
-    stage::{Context, LinkDice, Next, Parcel, Stage, StageCounts},
+    stage::{Context, LinkDice, Parcel, Stage, Verdict},
 };
 use crate::dice::Domain;
 
 #[derive(Debug, Default)]
 pub(super) struct Bursts {
-    counts: StageCounts,
     weather: Weather,
     /// How many datagrams have been offered to the link when the weather was last told.
     told: u64,
@@ -53,18 +52,8 @@ impl Stage for Bursts {
         "burst"
     }
 
-    fn enter(&mut self, context: &Context<'_>, parcel: Parcel, next: Next<'_>) {
-        self.counts.entered += 1;
-        if self.loses(context, &parcel) {
-            self.counts.dropped += 1;
-            return;
-        }
-        self.counts.left += 1;
-        next(parcel);
-    }
-
-    fn counts(&self) -> StageCounts {
-        self.counts
+    fn judge(&mut self, context: &Context<'_>, parcel: &mut Parcel) -> Verdict {
+        Verdict::lost_if(self.loses(context, parcel))
     }
 }
 

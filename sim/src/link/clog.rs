@@ -2,11 +2,10 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::stage::{Context, Next, Parcel, Stage, StageCounts};
+use super::stage::{Context, Parcel, Stage, Verdict};
 
 #[derive(Debug, Default)]
 pub(super) struct Clog {
-    counts: StageCounts,
     stuck: VecDeque<Parcel>,
 }
 
@@ -15,16 +14,16 @@ impl Stage for Clog {
         "clog"
     }
 
-    fn enter(&mut self, context: &Context<'_>, parcel: Parcel, next: Next<'_>) {
-        self.counts.entered += 1;
-        // Who comes when the clog has just ended waits behind those that are stuck still.
-        if context.now < context.clogged_until || !self.stuck.is_empty() {
-            self.counts.touched += 1;
-            self.stuck.push_back(parcel);
-            return;
+    fn judge(&mut self, context: &Context<'_>, _parcel: &mut Parcel) -> Verdict {
+        // What comes when the clog has just ended waits behind what is stuck still.
+        match context.now < context.clogged_until || !self.stuck.is_empty() {
+            true => Verdict::KeptTouched,
+            false => Verdict::Pass,
         }
-        self.counts.left += 1;
-        next(parcel);
+    }
+
+    fn keep(&mut self, _context: &Context<'_>, parcel: Parcel) {
+        self.stuck.push_back(parcel);
     }
 
     fn due(&self, context: &Context<'_>) -> Option<Duration> {
@@ -32,16 +31,7 @@ impl Stage for Clog {
     }
 
     fn release(&mut self, _context: &Context<'_>) -> Option<Parcel> {
-        let parcel = self.stuck.pop_front()?;
-        self.counts.left += 1;
-        Some(parcel)
-    }
-
-    fn counts(&self) -> StageCounts {
-        StageCounts {
-            held: self.stuck.len() as u64,
-            ..self.counts
-        }
+        self.stuck.pop_front()
     }
 }
 

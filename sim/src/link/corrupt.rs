@@ -2,32 +2,24 @@
 
 use bytes::BytesMut;
 
-use super::stage::{Context, Next, Parcel, Stage, StageCounts};
+use super::stage::{Context, Parcel, Stage, Verdict};
 use crate::dice::Domain;
 
-#[derive(Debug, Default)]
-pub(super) struct Corrupt {
-    counts: StageCounts,
-}
+#[derive(Debug)]
+pub(super) struct Corrupt;
 
 impl Stage for Corrupt {
     fn name(&self) -> &'static str {
         "corrupt"
     }
 
-    fn enter(&mut self, context: &Context<'_>, mut parcel: Parcel, next: Next<'_>) {
-        self.counts.entered += 1;
-        if context.happens(Domain::Corrupt, &parcel, context.faults.corrupt) {
-            let roll = context.dice.roll(Domain::CorruptHow, parcel.number);
-            corrupt(&mut parcel.payload, roll);
-            self.counts.touched += 1;
+    fn judge(&mut self, context: &Context<'_>, parcel: &mut Parcel) -> Verdict {
+        if !context.happens(Domain::Corrupt, parcel, context.faults.corrupt) {
+            return Verdict::Pass;
         }
-        self.counts.left += 1;
-        next(parcel);
-    }
-
-    fn counts(&self) -> StageCounts {
-        self.counts
+        let roll = context.dice.roll(Domain::CorruptHow, parcel.number);
+        corrupt(&mut parcel.payload, roll);
+        Verdict::Touched
     }
 }
 
@@ -55,7 +47,7 @@ mod tests {
 
     #[test]
     fn damaged_datagrams_differ_and_never_grow() {
-        let mut bench = Bench::new(Corrupt::default(), faults(1.0));
+        let mut bench = Bench::new(Corrupt, faults(1.0));
         let (mut cut, mut flipped) = (0, 0);
         for _ in 0..1_000 {
             bench.offer(&[7; 100]);
@@ -72,7 +64,7 @@ mod tests {
 
     #[test]
     fn an_empty_datagram_has_nothing_to_damage() {
-        let mut bench = Bench::new(Corrupt::default(), faults(1.0));
+        let mut bench = Bench::new(Corrupt, faults(1.0));
         bench.offer(b"");
         assert!(bench.take()[0].payload.is_empty());
     }
@@ -80,7 +72,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_datagram_goes_missing(probability in 0.0..1.0, steps in check::steps()) {
-            check::conserves(Corrupt::default(), faults(probability), steps)?;
+            check::conserves(Corrupt, faults(probability), steps)?;
         }
     }
 

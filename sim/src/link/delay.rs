@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use super::{
     Delay, Order,
-    stage::{Context, LinkDice, Next, Parcel, Stage, StageCounts},
+    stage::{Context, LinkDice, Parcel, Stage, Verdict},
 };
 use crate::{agenda::Agenda, dice::Domain};
 
 #[derive(Debug)]
 pub(super) struct Travel {
-    counts: StageCounts,
     travelling: Agenda<Parcel>,
     /// When the last of those that have entered arrives.
     last_arrival: Duration,
@@ -19,7 +18,6 @@ pub(super) struct Travel {
 impl Travel {
     pub(super) fn new() -> Self {
         Self {
-            counts: StageCounts::default(),
             travelling: Agenda::new(),
             last_arrival: Duration::ZERO,
         }
@@ -31,8 +29,11 @@ impl Stage for Travel {
         "delay"
     }
 
-    fn enter(&mut self, context: &Context<'_>, parcel: Parcel, _next: Next<'_>) {
-        self.counts.entered += 1;
+    fn judge(&mut self, _context: &Context<'_>, _parcel: &mut Parcel) -> Verdict {
+        Verdict::Kept
+    }
+
+    fn keep(&mut self, context: &Context<'_>, parcel: Parcel) {
         let travel = draw(context.dice, context.faults.delay, parcel.number);
         let arrival = context.now + travel;
         let at = match context.faults.order {
@@ -48,16 +49,7 @@ impl Stage for Travel {
     }
 
     fn release(&mut self, _context: &Context<'_>) -> Option<Parcel> {
-        let parcel = self.travelling.take_first()?;
-        self.counts.left += 1;
-        Some(parcel)
-    }
-
-    fn counts(&self) -> StageCounts {
-        StageCounts {
-            held: self.travelling.len() as u64,
-            ..self.counts
-        }
+        self.travelling.take_first()
     }
 }
 

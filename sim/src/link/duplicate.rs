@@ -1,45 +1,25 @@
 //! Makes copies of datagrams.
 
-use super::stage::{Context, Next, Parcel, Stage, StageCounts};
+use super::stage::{Context, Parcel, Stage, Verdict};
 use crate::dice::Domain;
 
-#[derive(Debug, Default)]
-pub(super) struct Duplicate {
-    counts: StageCounts,
-}
-
-/// How many copies are made of a datagram.
-fn copies(context: &Context<'_>, parcel: &Parcel) -> u64 {
-    let faults = context.faults;
-    if faults.duplicate_max == 0 || !context.happens(Domain::Duplicate, parcel, faults.duplicate) {
-        return 0;
-    }
-    let roll = context.dice.roll(Domain::DuplicateCount, parcel.number);
-    1 + roll % u64::from(faults.duplicate_max)
-}
+#[derive(Debug)]
+pub(super) struct Duplicate;
 
 impl Stage for Duplicate {
     fn name(&self) -> &'static str {
         "duplicate"
     }
 
-    fn enter(&mut self, context: &Context<'_>, parcel: Parcel, next: Next<'_>) {
-        let copies = copies(context, &parcel);
-        self.counts.entered += 1;
-        self.counts.copied += copies;
-        self.counts.left += 1 + copies;
-        // Each copy has a number of its own, since each meets its own fate.
-        let of = |n| Parcel {
-            number: parcel.number + n,
-            ..parcel.clone()
-        };
-        let copies: Vec<Parcel> = (1..=copies).map(of).collect();
-        next(parcel);
-        copies.into_iter().for_each(next);
-    }
-
-    fn counts(&self) -> StageCounts {
-        self.counts
+    fn judge(&mut self, context: &Context<'_>, parcel: &mut Parcel) -> Verdict {
+        let faults = context.faults;
+        if faults.duplicate_max == 0
+            || !context.happens(Domain::Duplicate, parcel, faults.duplicate)
+        {
+            return Verdict::Pass;
+        }
+        let roll = context.dice.roll(Domain::DuplicateCount, parcel.number);
+        Verdict::Copied(1 + roll % u64::from(faults.duplicate_max))
     }
 }
 
@@ -57,7 +37,7 @@ mod tests {
 
     #[test]
     fn copies_are_equal_but_for_their_numbers_and_never_too_many() {
-        let mut bench = Bench::new(Duplicate::default(), faults(0.5, 3));
+        let mut bench = Bench::new(Duplicate, faults(0.5, 3));
         let mut seen = BTreeSet::new();
         let mut numbers = BTreeSet::new();
         for _ in 0..1_000 {
@@ -74,7 +54,7 @@ mod tests {
 
     #[test]
     fn the_most_copies_still_have_numbers_of_their_own() {
-        let mut bench = Bench::new(Duplicate::default(), faults(1.0, u8::MAX));
+        let mut bench = Bench::new(Duplicate, faults(1.0, u8::MAX));
         (0..1_000).for_each(|_| bench.offer(b"x"));
         let parcels = bench.take();
         let numbers: BTreeSet<u64> = parcels.iter().map(|parcel| parcel.number).collect();
@@ -88,7 +68,7 @@ mod tests {
             max in any::<u8>(),
             steps in check::steps(),
         ) {
-            check::conserves(Duplicate::default(), faults(probability, max), steps)?;
+            check::conserves(Duplicate, faults(probability, max), steps)?;
         }
     }
 

@@ -104,7 +104,6 @@ pub enum Queue {
 /// How long datagrams travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-#[non_exhaustive]
 pub enum Delay {
     /// All for this long.
     Constant(#[serde(with = "duration")] Duration),
@@ -160,6 +159,7 @@ impl Default for Faults {
 impl Faults {
     /// Ends all that loses, copies, damages or reorders. What the path is like stays: MTU, rate and
     /// delay.
+    #[doc(hidden)]
     pub fn calm(&mut self) {
         *self = Self {
             mtu: self.mtu,

@@ -3,12 +3,11 @@
 use super::{
     FirstLost,
     kind::Kinds,
-    stage::{Context, Next, Parcel, Stage, StageCounts},
+    stage::{Context, Parcel, Stage, Verdict},
 };
 
 #[derive(Debug, Default)]
 pub(super) struct First {
-    counts: StageCounts,
     /// What the counting is for. It begins anew when this changes.
     plan: FirstLost,
     seen: FirstLost,
@@ -43,22 +42,12 @@ impl Stage for First {
         "first"
     }
 
-    fn enter(&mut self, context: &Context<'_>, parcel: Parcel, next: Next<'_>) {
-        self.counts.entered += 1;
+    fn judge(&mut self, context: &Context<'_>, parcel: &mut Parcel) -> Verdict {
         if self.plan != context.faults.first {
             self.plan = context.faults.first;
             self.seen = FirstLost::default();
         }
-        if self.loses(&parcel.payload) {
-            self.counts.dropped += 1;
-            return;
-        }
-        self.counts.left += 1;
-        next(parcel);
-    }
-
-    fn counts(&self) -> StageCounts {
-        self.counts
+        Verdict::lost_if(self.loses(&parcel.payload))
     }
 }
 
@@ -136,7 +125,7 @@ mod tests {
         }
     }
 
-    fn passes(bench: &mut Bench<First>, bytes: &[u8]) -> usize {
+    fn passes(bench: &mut Bench, bytes: &[u8]) -> usize {
         bench.offer(bytes);
         bench.take().len()
     }

@@ -2,10 +2,10 @@
 
 /// The packets of a datagram, as far as their headers are in the clear (RFC 9000, section 17).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Kinds {
+pub struct Kinds {
     pub(super) initial: bool,
     /// Early data.
-    pub(crate) zero_rtt: bool,
+    pub zero_rtt: bool,
     pub(super) handshake: bool,
     pub(super) one_rtt: bool,
 }
@@ -18,7 +18,7 @@ const RETRY: u8 = 3;
 
 impl Kinds {
     /// Walks through the packets of a datagram, and stops at what is none.
-    pub(crate) fn of(mut datagram: &[u8]) -> Self {
+    pub fn of(mut datagram: &[u8]) -> Self {
         let mut kinds = Self::default();
         while let Some(rest) = kinds.take_packet(datagram) {
             datagram = rest;

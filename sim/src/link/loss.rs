@@ -1,30 +1,18 @@
 //! Loses datagrams at random, each for itself.
 
-use super::stage::{Context, Next, Parcel, Stage, StageCounts};
+use super::stage::{Context, Parcel, Stage, Verdict};
 use crate::dice::Domain;
 
-#[derive(Debug, Default)]
-pub(super) struct Loss {
-    counts: StageCounts,
-}
+#[derive(Debug)]
+pub(super) struct Loss;
 
 impl Stage for Loss {
     fn name(&self) -> &'static str {
         "loss"
     }
 
-    fn enter(&mut self, context: &Context<'_>, parcel: Parcel, next: Next<'_>) {
-        self.counts.entered += 1;
-        if context.happens(Domain::Loss, &parcel, context.faults.loss) {
-            self.counts.dropped += 1;
-            return;
-        }
-        self.counts.left += 1;
-        next(parcel);
-    }
-
-    fn counts(&self) -> StageCounts {
-        self.counts
+    fn judge(&mut self, context: &Context<'_>, parcel: &mut Parcel) -> Verdict {
+        Verdict::lost_if(context.happens(Domain::Loss, parcel, context.faults.loss))
     }
 }
 
@@ -41,7 +29,7 @@ mod tests {
     #[test]
     fn as_many_are_lost_as_should_be() {
         for (loss, range) in [(0.0, 0..1), (0.3, 2_800..3_200), (1.0, 10_000..10_001)] {
-            let mut bench = Bench::new(Loss::default(), faults(loss));
+            let mut bench = Bench::new(Loss, faults(loss));
             (0..10_000).for_each(|_| bench.offer(b"x"));
             let lost = bench.stage.counts().dropped;
             assert!(range.contains(&lost), "{lost} lost at {loss}");
@@ -51,7 +39,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_datagram_goes_missing(loss in 0.0..1.0, steps in check::steps()) {
-            check::conserves(Loss::default(), faults(loss), steps)?;
+            check::conserves(Loss, faults(loss), steps)?;
         }
     }
 

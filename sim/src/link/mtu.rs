@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use super::{
     Faults,
-    stage::{Context, Next, Parcel, Stage, StageCounts},
+    stage::{Context, Parcel, Stage, Verdict},
 };
 
-#[derive(Debug, Default)]
-pub(super) struct Mtu {
-    counts: StageCounts,
-}
+#[derive(Debug)]
+pub(super) struct Mtu;
 
 /// The longest datagram that passes at this moment.
 fn limit(faults: &Faults, now: Duration) -> usize {
@@ -25,18 +23,8 @@ impl Stage for Mtu {
         "mtu"
     }
 
-    fn enter(&mut self, context: &Context<'_>, parcel: Parcel, next: Next<'_>) {
-        self.counts.entered += 1;
-        if parcel.payload.len() > limit(context.faults, context.now) {
-            self.counts.dropped += 1;
-            return;
-        }
-        self.counts.left += 1;
-        next(parcel);
-    }
-
-    fn counts(&self) -> StageCounts {
-        self.counts
+    fn judge(&mut self, context: &Context<'_>, parcel: &mut Parcel) -> Verdict {
+        Verdict::lost_if(parcel.payload.len() > limit(context.faults, context.now))
     }
 }
 
@@ -85,20 +73,20 @@ mod tests {
         #[test]
         fn no_datagram_goes_missing(mtu in 0..100usize, steps in check::steps()) {
             let faults = Faults { mtu, ..Faults::default() };
-            check::conserves(Mtu::default(), faults, steps)?;
+            check::conserves(Mtu, faults, steps)?;
         }
     }
 
-    fn bench(mtu: usize, black_hole: Option<BlackHole>) -> Bench<Mtu> {
+    fn bench(mtu: usize, black_hole: Option<BlackHole>) -> Bench {
         let faults = Faults {
             mtu,
             black_hole,
             ..Faults::default()
         };
-        Bench::new(Mtu::default(), faults)
+        Bench::new(Mtu, faults)
     }
 
-    fn passes(bench: &mut Bench<Mtu>, length: usize) -> usize {
+    fn passes(bench: &mut Bench, length: usize) -> usize {
         bench.offer(&vec![0; length]);
         bench.take().len()
     }

@@ -26,6 +26,7 @@ impl Path {
     }
 
     /// Different in each direction.
+    #[doc(hidden)]
     pub fn new(up: Faults, down: Faults) -> Self {
         Self { up, down }
     }

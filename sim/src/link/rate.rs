@@ -6,7 +6,7 @@ use quicpool_core::EcnCodepoint;
 
 use super::{
     Queue, Rate,
-    stage::{Context, Next, Parcel, Stage, StageCounts},
+    stage::{Context, Parcel, Stage, Verdict},
 };
 
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
@@ -15,7 +15,6 @@ const HEADERS: u64 = 20 + 8;
 
 #[derive(Debug, Default)]
 pub(super) struct Shaper {
-    counts: StageCounts,
     /// The datagram that is leaving, and when its last byte has left.
     leaving: Option<(Duration, Parcel)>,
     queue: VecDeque<Parcel>,
@@ -41,19 +40,18 @@ impl Shaper {
         self.leaving = Some((now + Duration::from_nanos(nanos), parcel));
     }
 
-    fn wait(&mut self, rate: &Rate, mut parcel: Parcel) {
-        let (filled, max) = self.filled(rate, &parcel);
+    /// Decides about a datagram that has to wait, and marks it if the queue is long.
+    fn queue_up(&self, rate: &Rate, parcel: &mut Parcel) -> Verdict {
+        let (filled, max) = self.filled(rate, parcel);
         if filled > max {
-            self.counts.dropped += 1;
-            return;
+            return Verdict::Lost;
         }
         let is_long = rate.mark_above.is_some_and(|limit| filled > limit);
-        if is_long && parcel.ecn.is_some() {
-            parcel.ecn = Some(EcnCodepoint::Ce);
-            self.counts.touched += 1;
+        if !is_long || parcel.ecn.is_none() {
+            return Verdict::Kept;
         }
-        self.queue_bytes += size(&parcel);
-        self.queue.push_back(parcel);
+        parcel.ecn = Some(EcnCodepoint::Ce);
+        Verdict::KeptTouched
     }
 
     fn take_waiting(&mut self) -> Option<Parcel> {
@@ -72,20 +70,22 @@ impl Stage for Shaper {
         "rate"
     }
 
-    fn enter(&mut self, context: &Context<'_>, parcel: Parcel, next: Next<'_>) {
-        self.counts.entered += 1;
+    fn judge(&mut self, context: &Context<'_>, parcel: &mut Parcel) -> Verdict {
+        match (&context.faults.rate, &self.leaving) {
+            (Some(rate), Some(_)) => self.queue_up(rate, parcel),
+            (None, None) => Verdict::Pass,
+            // The first, or one after the limit is gone: what is inside leaves first.
+            (Some(_), None) | (None, Some(_)) => Verdict::Kept,
+        }
+    }
+
+    fn keep(&mut self, context: &Context<'_>, parcel: Parcel) {
         match (&context.faults.rate, &self.leaving) {
             (Some(rate), None) => {
                 self.carry = 0;
                 self.send(context.now, rate, parcel);
             }
-            (Some(rate), Some(_)) => self.wait(rate, parcel),
-            (None, None) => {
-                self.counts.left += 1;
-                next(parcel);
-            }
-            // The limit is gone; whoever is inside leaves first.
-            (None, Some(_)) => {
+            (Some(_), Some(_)) | (None, _) => {
                 self.queue_bytes += size(&parcel);
                 self.queue.push_back(parcel);
             }
@@ -99,7 +99,6 @@ impl Stage for Shaper {
 
     fn release(&mut self, context: &Context<'_>) -> Option<Parcel> {
         let (_, parcel) = self.leaving.take()?;
-        self.counts.left += 1;
         if let Some(waiting) = self.take_waiting() {
             match &context.faults.rate {
                 Some(rate) => self.send(context.now, rate, waiting),
@@ -107,13 +106,6 @@ impl Stage for Shaper {
             }
         }
         Some(parcel)
-    }
-
-    fn counts(&self) -> StageCounts {
-        StageCounts {
-            held: (usize::from(self.leaving.is_some()) + self.queue.len()) as u64,
-            ..self.counts
-        }
     }
 }
 
@@ -209,7 +201,7 @@ mod tests {
         }
     }
 
-    fn bench(bytes_per_second: u64, queue: Queue, mark_above: Option<u64>) -> Bench<Shaper> {
+    fn bench(bytes_per_second: u64, queue: Queue, mark_above: Option<u64>) -> Bench {
         let rate = Rate {
             bytes_per_second,
             queue,

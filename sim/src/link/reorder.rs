@@ -2,19 +2,17 @@
 
 use std::time::Duration;
 
-use super::stage::{Context, Next, Parcel, Stage, StageCounts};
+use super::stage::{Context, Parcel, Stage, Verdict};
 use crate::{agenda::Agenda, dice::Domain};
 
 #[derive(Debug)]
 pub(super) struct Reorder {
-    counts: StageCounts,
     late: Agenda<Parcel>,
 }
 
 impl Reorder {
     pub(super) fn new() -> Self {
         Self {
-            counts: StageCounts::default(),
             late: Agenda::new(),
         }
     }
@@ -25,16 +23,16 @@ impl Stage for Reorder {
         "reorder"
     }
 
-    fn enter(&mut self, context: &Context<'_>, parcel: Parcel, next: Next<'_>) {
-        self.counts.entered += 1;
-        if !context.happens(Domain::Reorder, &parcel, context.faults.reorder) {
-            self.counts.left += 1;
-            next(parcel);
-            return;
+    fn judge(&mut self, context: &Context<'_>, parcel: &mut Parcel) -> Verdict {
+        match context.happens(Domain::Reorder, parcel, context.faults.reorder) {
+            true => Verdict::KeptTouched,
+            false => Verdict::Pass,
         }
+    }
+
+    fn keep(&mut self, context: &Context<'_>, parcel: Parcel) {
         let part = context.dice.fraction(Domain::ReorderBy, parcel.number);
         let extra = context.faults.reorder_extra.mul_f64(part);
-        self.counts.touched += 1;
         self.late.insert(context.now + extra, parcel);
     }
 
@@ -43,16 +41,7 @@ impl Stage for Reorder {
     }
 
     fn release(&mut self, _context: &Context<'_>) -> Option<Parcel> {
-        let parcel = self.late.take_first()?;
-        self.counts.left += 1;
-        Some(parcel)
-    }
-
-    fn counts(&self) -> StageCounts {
-        StageCounts {
-            held: self.late.len() as u64,
-            ..self.counts
-        }
+        self.late.take_first()
     }
 }
 

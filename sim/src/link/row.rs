@@ -14,12 +14,12 @@ use super::{
     mtu::Mtu,
     rate::Shaper,
     reorder::Reorder,
-    stage::{Context, Parcel, Stage, StageCounts},
+    stage::{Context, Counted, Parcel, StageCounts},
 };
 
 #[derive(Debug)]
 pub(super) struct Row {
-    stages: Vec<Box<dyn Stage>>,
+    stages: Vec<Counted>,
     /// Which of them hold datagrams. The others are never due, and are not asked.
     holding: Range<usize>,
     /// Those that have come through.
@@ -51,25 +51,25 @@ pub(crate) enum Deed {
 impl Row {
     pub(super) fn new() -> Self {
         // Losses come first, so that none of them depends on what else befalls a datagram.
-        let mut stages: Vec<Box<dyn Stage>> = vec![
-            Box::new(First::default()),
-            Box::new(Loss::default()),
-            Box::new(Bursts::default()),
-            Box::new(Gate::default()),
-            Box::new(Mtu::default()),
-            Box::new(Duplicate::default()),
-            Box::new(Corrupt::default()),
+        let mut stages = vec![
+            Counted::new(First::default()),
+            Counted::new(Loss),
+            Counted::new(Bursts::default()),
+            Counted::new(Gate),
+            Counted::new(Mtu),
+            Counted::new(Duplicate),
+            Counted::new(Corrupt),
         ];
-        let holding: [Box<dyn Stage>; _] = [
-            Box::new(Shaper::default()),
-            Box::new(Travel::new()),
-            Box::new(Reorder::new()),
-            Box::new(Clog::default()),
+        let holding = [
+            Counted::new(Shaper::default()),
+            Counted::new(Travel::new()),
+            Counted::new(Reorder::new()),
+            Counted::new(Clog::default()),
         ];
         let first = stages.len();
         stages.extend(holding);
         let holding = first..stages.len();
-        stages.push(Box::new(Gate::default()));
+        stages.push(Counted::new(Gate));
         Self {
             stages,
             holding,
@@ -100,9 +100,9 @@ impl Row {
                 return Some(parcel);
             }
             // From the end, so that those ahead make way first.
-            let is_due = |stage: &dyn Stage| stage.due(context).is_some_and(|at| at <= context.now);
+            let is_due = |stage: &Counted| stage.due(context).is_some_and(|at| at <= context.now);
             let holding = &self.stages[self.holding.clone()];
-            let last = holding.iter().rposition(|stage| is_due(&**stage))?;
+            let last = holding.iter().rposition(is_due)?;
             let last = self.holding.start + last;
             let (stage, rest) = self.stages[last..].split_first_mut()?;
             if let Some(parcel) = stage.release(context) {
@@ -120,7 +120,7 @@ impl Row {
 
 /// Leads a datagram through stages, for as far as it gets at once.
 fn feed(
-    stages: &mut [Box<dyn Stage>],
+    stages: &mut [Counted],
     context: &Context<'_>,
     parcel: Parcel,
     through: &mut VecDeque<Parcel>,
@@ -130,28 +130,21 @@ fn feed(
         through.push_back(parcel);
         return;
     };
-    let before = notes
-        .as_ref()
-        .map(|notes| (parcel.number, first.counts(), notes.len()));
-    first.enter(context, parcel, &mut |parcel| {
-        feed(rest, context, parcel, through, notes);
-    });
-    if let (Some((number, before, at)), Some(notes)) = (before, notes) {
-        // Before the notes of the stages behind it, which speak of copies that it has made.
-        let note = |deed| Note {
+    let number = parcel.number;
+    let (verdict, parcel) = first.enter(context, parcel);
+    if let (Some(notes), Some(deed)) = (notes.as_mut(), verdict.deed()) {
+        let stage = first.name();
+        notes.push(Note {
             number,
-            stage: first.name(),
+            stage,
             deed,
-        };
-        notes.splice(at..at, deeds(&before, &first.counts()).map(note));
+        });
     }
-}
-
-/// What the counts of a stage tell of the one datagram that has come in between.
-fn deeds(before: &StageCounts, after: &StageCounts) -> impl Iterator<Item = Deed> {
-    let copies = after.copied - before.copied;
-    let dropped = (after.dropped > before.dropped).then_some(Deed::Dropped);
-    let touched = (after.touched > before.touched).then_some(Deed::Touched);
-    let copied = (copies > 0).then_some(Deed::Copied(copies));
-    [dropped, touched, copied].into_iter().flatten()
+    let Some(parcel) = parcel else {
+        return;
+    };
+    let copies = verdict.copies(&parcel);
+    for parcel in [parcel].into_iter().chain(copies) {
+        feed(rest, context, parcel, through, notes);
+    }
 }

@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use bytes::BytesMut;
 use quicpool_core::EcnCodepoint;
 
-use super::Faults;
+use super::{Deed, Faults};
 use crate::dice::{Dice, Domain};
 
 /// A datagram on its way.
@@ -96,18 +96,68 @@ impl StageCounts {
     }
 }
 
-/// Where a datagram goes from a stage.
-pub(super) type Next<'a> = &'a mut dyn FnMut(Parcel);
+/// What a stage decides about a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It passes as it came.
+    Pass,
+    /// It passes, changed by the stage.
+    Touched,
+    /// It passes, followed by this many copies.
+    Copied(u64),
+    Lost,
+    /// The stage keeps it, since it works by keeping everything.
+    Kept,
+    /// The stage keeps it, which is the fault that it is there for, or marks it.
+    KeptTouched,
+}
 
-/// One thing that a link does to datagrams.
+impl Verdict {
+    /// Loses a datagram for which a condition holds.
+    pub(super) const fn lost_if(condition: bool) -> Self {
+        match condition {
+            true => Self::Lost,
+            false => Self::Pass,
+        }
+    }
+
+    /// Makes the copies that follow a datagram. Each has a number of its own, since each meets its
+    /// own fate.
+    pub(super) fn copies(self, parcel: &Parcel) -> Vec<Parcel> {
+        let Self::Copied(copies) = self else {
+            return Vec::new();
+        };
+        let of = |n| Parcel {
+            number: parcel.number + n,
+            ..parcel.clone()
+        };
+        (1..=copies).map(of).collect()
+    }
+
+    /// Returns what is noted of it.
+    pub(super) const fn deed(self) -> Option<Deed> {
+        match self {
+            Self::Pass | Self::Kept => None,
+            Self::Touched | Self::KeptTouched => Some(Deed::Touched),
+            Self::Copied(copies) => Some(Deed::Copied(copies)),
+            Self::Lost => Some(Deed::Dropped),
+        }
+    }
+}
+
+/// One thing that a link does to datagrams: its decision, and what it keeps. Everything else is
+/// [`Counted`].
 pub(super) trait Stage: fmt::Debug {
-    /// Under which name it is counted.
+    /// Returns the name under which it is counted.
     fn name(&self) -> &'static str;
 
-    /// Takes a datagram, and hands on what leaves at once.
-    fn enter(&mut self, context: &Context<'_>, parcel: Parcel, next: Next<'_>);
+    /// Decides about a datagram, which it may change.
+    fn judge(&mut self, context: &Context<'_>, parcel: &mut Parcel) -> Verdict;
 
-    /// When something that is held leaves; a time that has passed means at once.
+    /// Keeps a datagram that it has judged so.
+    fn keep(&mut self, _context: &Context<'_>, _parcel: Parcel) {}
+
+    /// Returns when something that is kept leaves; a time that has passed means at once.
     fn due(&self, _context: &Context<'_>) -> Option<Duration> {
         None
     }
@@ -116,6 +166,70 @@ pub(super) trait Stage: fmt::Debug {
     fn release(&mut self, _context: &Context<'_>) -> Option<Parcel> {
         None
     }
+}
 
-    fn counts(&self) -> StageCounts;
+/// A stage in its place, with its counts.
+#[derive(Debug)]
+pub(super) struct Counted {
+    stage: Box<dyn Stage>,
+    counts: StageCounts,
+}
+
+impl Counted {
+    pub(super) fn new(stage: impl Stage + 'static) -> Self {
+        Self {
+            stage: Box::new(stage),
+            counts: StageCounts::default(),
+        }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        self.stage.name()
+    }
+
+    pub(super) const fn counts(&self) -> StageCounts {
+        self.counts
+    }
+
+    /// Takes a datagram. Gives the verdict, and the datagram unless it is lost or kept.
+    pub(super) fn enter(
+        &mut self,
+        context: &Context<'_>,
+        mut parcel: Parcel,
+    ) -> (Verdict, Option<Parcel>) {
+        let verdict = self.stage.judge(context, &mut parcel);
+        let counts = &mut self.counts;
+        counts.entered += 1;
+        match verdict {
+            Verdict::Pass => {}
+            Verdict::Touched => counts.touched += 1,
+            Verdict::Copied(copies) => counts.copied += copies,
+            Verdict::Lost => counts.dropped += 1,
+            Verdict::Kept => counts.held += 1,
+            Verdict::KeptTouched => {
+                counts.held += 1;
+                counts.touched += 1;
+            }
+        }
+        counts.left = counts.entered + counts.copied - counts.dropped - counts.held;
+        match verdict {
+            Verdict::Pass | Verdict::Touched | Verdict::Copied(_) => (verdict, Some(parcel)),
+            Verdict::Lost => (verdict, None),
+            Verdict::Kept | Verdict::KeptTouched => {
+                self.stage.keep(context, parcel);
+                (verdict, None)
+            }
+        }
+    }
+
+    pub(super) fn due(&self, context: &Context<'_>) -> Option<Duration> {
+        self.stage.due(context)
+    }
+
+    pub(super) fn release(&mut self, context: &Context<'_>) -> Option<Parcel> {
+        let parcel = self.stage.release(context)?;
+        self.counts.held -= 1;
+        self.counts.left += 1;
+        Some(parcel)
+    }
 }

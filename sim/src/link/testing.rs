@@ -7,12 +7,12 @@ use quicpool_core::EcnCodepoint;
 
 use super::{
     Faults,
-    stage::{Context, LinkDice, Parcel, Stage},
+    stage::{Context, Counted, LinkDice, Parcel, Stage},
 };
 use crate::dice::Dice;
 
-pub(super) struct Bench<S> {
-    pub(super) stage: S,
+pub(super) struct Bench {
+    pub(super) stage: Counted,
     pub(super) faults: Faults,
     pub(super) now: Duration,
     pub(super) is_cut: bool,
@@ -22,10 +22,10 @@ pub(super) struct Bench<S> {
     left: Vec<Parcel>,
 }
 
-impl<S: Stage> Bench<S> {
-    pub(super) fn new(stage: S, faults: Faults) -> Self {
+impl Bench {
+    pub(super) fn new(stage: impl Stage + 'static, faults: Faults) -> Self {
         Self {
-            stage,
+            stage: Counted::new(stage),
             faults,
             now: Duration::ZERO,
             is_cut: false,
@@ -40,10 +40,13 @@ impl<S: Stage> Bench<S> {
     pub(super) fn offer(&mut self, bytes: &[u8]) {
         let parcel = parcel(self.offered, self.ecn, bytes);
         self.offered += 1;
-        let left = &mut self.left;
         let context = context(&self.faults, self.now, self.is_cut, self.clogged_until);
-        self.stage
-            .enter(&context, parcel, &mut |parcel| left.push(parcel));
+        let (verdict, parcel) = self.stage.enter(&context, parcel);
+        if let Some(parcel) = parcel {
+            let copies = verdict.copies(&parcel);
+            self.left.push(parcel);
+            self.left.extend(copies);
+        }
     }
 
     /// Offers a datagram that was the n-th on its link, and says whether it passes.
@@ -139,8 +142,8 @@ pub(super) mod check {
     }
 
     /// A stage counts all that came, and what it counts is what was seen to come and go.
-    pub(in crate::link) fn conserves<S: Stage>(
-        stage: S,
+    pub(in crate::link) fn conserves(
+        stage: impl Stage + 'static,
         faults: Faults,
         steps: Vec<Step>,
     ) -> Result<(), TestCaseError> {

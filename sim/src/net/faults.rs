@@ -34,11 +34,13 @@ impl Net {
     }
 
     /// Lets datagrams arrive twice on all links with this probability.
+    #[doc(hidden)]
     pub fn duplicate(&mut self, probability: f64) {
         self.faults(|faults| faults.duplicate = probability);
     }
 
     /// Lets datagrams travel up to `extra` longer on all links with this probability.
+    #[doc(hidden)]
     pub fn reorder(&mut self, probability: f64, extra: Duration) {
         self.faults(|faults| {
             faults.reorder = probability;
@@ -47,6 +49,7 @@ impl Net {
     }
 
     /// Damages datagrams on all links with this probability.
+    #[doc(hidden)]
     pub fn corrupt(&mut self, probability: f64) {
         self.faults(|faults| faults.corrupt = probability);
     }
@@ -64,6 +67,7 @@ impl Net {
     }
 
     /// Cuts a node off from all others.
+    #[doc(hidden)]
     pub fn isolate(&mut self, node: NodeId) {
         for other in self.ids() {
             self.cut(node, other);
@@ -97,6 +101,7 @@ impl Net {
     }
 
     /// Ends all clogs before their time.
+    #[doc(hidden)]
     pub fn unclog_all(&mut self) {
         self.links.values_mut().for_each(Link::unclog);
         self.note_fault(|recorder, now| recorder.all_are_over(now, "clog"));
@@ -104,6 +109,7 @@ impl Net {
     }
 
     /// What has become of the datagrams that one node has sent to another.
+    #[doc(hidden)]
     pub fn link_counts(&self, from: NodeId, to: NodeId) -> LinkCounts {
         let link = self.links.get(&(from, to));
         link.map_or_else(LinkCounts::default, |link| link.counts())
@@ -111,6 +117,7 @@ impl Net {
 
     /// What each stage of the link from one node to another has done, in the order in which
     /// datagrams meet them. There is a `cut` at either end.
+    #[doc(hidden)]
     pub fn stage_counts(&self, from: NodeId, to: NodeId) -> Vec<(&'static str, StageCounts)> {
         let link = self.links.get(&(from, to));
         link.map_or_else(Vec::new, |link| link.stage_counts().collect())
@@ -173,8 +180,8 @@ impl Net {
 
     /// Moves a node to another port, as a NAT does that has forgotten it. The node does not notice:
     /// from this moment on its datagrams come from the new port, and those to the old one are lost,
-    /// those in flight included. [`addr`](Self::addr) is the new one; who is told of it by
-    /// [`introduce_one_way`](Self::introduce_one_way) can dial it.
+    /// those in flight included. A node can dial the new one after
+    /// [`introduce_one_way`](Self::introduce_one_way).
     ///
     /// # Panics
     ///
@@ -193,6 +200,7 @@ impl Net {
     /// Sets what a node's wall clock adds to the time of the run; its next process starts by it.
     ///
     /// A clock that was ahead and is right again has stepped back.
+    #[doc(hidden)]
     pub fn set_wall_clock(&mut self, node: NodeId, ahead: Duration) {
         self.nodes[node.index()].set_wall_clock(ahead);
         let detail = format!("ahead by {ahead:?}");
@@ -225,6 +233,7 @@ impl Net {
     /// net.resume_reader(b);
     /// assert_eq!(net.received(b).len(), 1);
     /// ```
+    #[doc(hidden)]
     pub fn read_up_to(&mut self, node: NodeId, messages: usize) {
         self.nodes[node.index()].read_up_to(messages);
         self.note_fault(|recorder, now| {

@@ -1,134 +1,104 @@
-//! What runs in a node: quicpool's machine, or QUIC alone to compare it with.
+//! What runs in a node: quicpool's machine, unless a benchmark puts something else beside it.
 
-use std::{sync::Arc, time::Instant};
+use std::{any::Any, sync::Arc, time::Instant};
 
 use quicpool_core::{
     Action, Config, Credentials, Datagram, Deadline, Event, Incarnation, Manager, Message, PeerId,
 };
 
-use crate::bench::Bare;
+/// What a network asks of a machine. All kinds are treated alike.
+pub trait Machine: Any {
+    /// Takes a datagram that has arrived.
+    fn handle_datagram(&mut self, now: Instant, datagram: Datagram);
 
-/// Which of the two a node starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// As all do outside of benchmarks.
-    Manager,
-    Bare,
+    /// Does what is due.
+    fn handle_timeout(&mut self, now: Instant);
+
+    /// Returns when there is something to do.
+    fn poll_timeout(&self) -> Option<Deadline>;
+
+    /// Takes the next action; a datagram is left in `buf`.
+    fn poll_action(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Action>;
+
+    /// Takes the next event, while nothing can be sent.
+    fn poll_event(&mut self, now: Instant) -> Option<Event> {
+        let _ = now;
+        None
+    }
+
+    /// Takes messages, as [`Manager::receive`] does.
+    fn receive(&mut self, now: Instant, peer: PeerId, max: usize, out: &mut Vec<Message>) -> usize {
+        let _ = (now, peer, max, out);
+        0
+    }
+
+    /// Takes all datagrams of a peer, as [`Manager::receive_datagrams`] does.
+    fn receive_datagrams(&mut self, now: Instant, peer: PeerId, out: &mut Vec<Message>) {
+        let _ = (now, peer, out);
+    }
 }
 
-/// A machine of either kind. The network treats both alike.
-pub(super) enum Machine {
-    Manager(Box<Manager>),
-    Bare(Box<Bare>),
+/// What a machine is made from as its process starts.
+#[non_exhaustive]
+pub struct NewMachine {
+    /// The configuration of its node.
+    pub config: Config,
+    /// Proofs of the node's identity.
+    pub credentials: Arc<dyn Credentials>,
+    /// The name of this process among all of the node.
+    pub incarnation: Incarnation,
+    /// All its randomness.
+    pub seed: [u8; 32],
+    /// When it starts.
+    pub now: Instant,
 }
 
-impl Machine {
-    /// # Panics
-    ///
-    /// If the configuration is not valid.
-    pub(super) fn new(
-        kind: Kind,
-        config: Config,
-        credentials: Arc<dyn Credentials>,
-        incarnation: Incarnation,
-        seed: [u8; 32],
-        now: Instant,
-    ) -> Self {
-        match kind {
-            Kind::Manager => {
-                let manager = Manager::new(config, credentials, incarnation, seed, now);
-                let manager = manager.expect("the configuration of a node is valid");
-                Self::Manager(Box::new(manager))
-            }
-            Kind::Bare => Self::Bare(Box::new(Bare::new(&config, credentials, seed))),
-        }
+/// Makes the machine of a new process.
+pub(super) type MakeMachine = fn(NewMachine) -> Box<dyn Machine>;
+
+/// Makes quicpool's machine.
+///
+/// # Panics
+///
+/// If the configuration is not valid.
+pub(super) fn manager(new: NewMachine) -> Box<dyn Machine> {
+    let NewMachine {
+        config,
+        credentials,
+        incarnation,
+        seed,
+        now,
+    } = new;
+    let manager = Manager::new(config, credentials, incarnation, seed, now);
+    Box::new(manager.expect("the configuration of a node is valid"))
+}
+
+impl Machine for Manager {
+    fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
+        Self::handle_datagram(self, now, datagram);
     }
 
-    pub(super) fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
-        match self {
-            Self::Manager(manager) => manager.handle_datagram(now, datagram),
-            Self::Bare(bare) => bare.handle_datagram(now, datagram),
-        }
+    fn handle_timeout(&mut self, now: Instant) {
+        Self::handle_timeout(self, now);
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
-        match self {
-            Self::Manager(manager) => manager.handle_timeout(now),
-            Self::Bare(bare) => bare.handle_timeout(now),
-        }
+    fn poll_timeout(&self) -> Option<Deadline> {
+        Self::poll_timeout(self)
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<Deadline> {
-        match self {
-            Self::Manager(manager) => manager.poll_timeout(),
-            Self::Bare(bare) => bare.poll_timeout(),
-        }
+    fn poll_action(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Action> {
+        Self::poll_action(self, now, buf)
     }
 
-    /// QUIC alone has no events.
-    pub(super) fn poll_event(&mut self, now: Instant) -> Option<Event> {
-        match self {
-            Self::Manager(manager) => manager.poll_event(now),
-            Self::Bare(_) => None,
-        }
+    fn poll_event(&mut self, now: Instant) -> Option<Event> {
+        Self::poll_event(self, now)
     }
 
-    pub(super) fn poll_action(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Action> {
-        match self {
-            Self::Manager(manager) => manager.poll_action(now, buf),
-            Self::Bare(bare) => bare.poll_transmit(now, buf).map(Action::Transmit),
-        }
+    fn receive(&mut self, now: Instant, peer: PeerId, max: usize, out: &mut Vec<Message>) -> usize {
+        Self::receive(self, now, peer, max, out)
     }
 
-    /// Takes messages, as [`Manager::receive`] does. QUIC alone has none.
-    pub(super) fn receive(
-        &mut self,
-        now: Instant,
-        peer: PeerId,
-        max: usize,
-        out: &mut Vec<Message>,
-    ) -> usize {
-        match self {
-            Self::Manager(manager) => manager.receive(now, peer, max, out),
-            Self::Bare(_) => 0,
-        }
-    }
-
-    /// Takes all datagrams of a peer, as [`Manager::receive_datagrams`] does. QUIC alone has none.
-    pub(super) fn receive_datagrams(&mut self, now: Instant, peer: PeerId, out: &mut Vec<Message>) {
-        match self {
-            Self::Manager(manager) => {
-                manager.receive_datagrams(now, peer, usize::MAX, out);
-            }
-            Self::Bare(_) => {}
-        }
-    }
-
-    pub(super) fn manager(&self) -> Option<&Manager> {
-        match self {
-            Self::Manager(manager) => Some(manager),
-            Self::Bare(_) => None,
-        }
-    }
-
-    pub(super) fn manager_mut(&mut self) -> Option<&mut Manager> {
-        match self {
-            Self::Manager(manager) => Some(manager),
-            Self::Bare(_) => None,
-        }
-    }
-
-    pub(super) fn bare(&self) -> Option<&Bare> {
-        match self {
-            Self::Bare(bare) => Some(bare),
-            Self::Manager(_) => None,
-        }
-    }
-
-    pub(super) fn bare_mut(&mut self) -> Option<&mut Bare> {
-        match self {
-            Self::Bare(bare) => Some(bare),
-            Self::Manager(_) => None,
-        }
+    fn receive_datagrams(&mut self, now: Instant, peer: PeerId, out: &mut Vec<Message>) {
+        Self::receive_datagrams(self, now, peer, usize::MAX, out);
     }
 }

@@ -1,6 +1,7 @@
 //! One process: a machine, the application above it, and the contract between them.
 
 use std::{
+    any::Any,
     collections::BTreeSet,
     mem,
     net::SocketAddr,
@@ -15,11 +16,10 @@ use quicpool_core::{
 
 use super::{
     credentials::{Making, NewProcess},
-    machine::{Kind, Machine},
+    machine::{self, Machine, MakeMachine, NewMachine},
     process::{Pace, Socket},
 };
 use crate::{
-    bench::Bare,
     clock::Clock,
     dice::{Dice, Domain},
     trace::Reception,
@@ -30,10 +30,13 @@ const RECEIVE_MAX: usize = 256;
 /// Calls into a machine at one instant. One that needs more has deadlines that never move.
 const CALLS_AT_ONE_INSTANT_MAX: usize = 100_000;
 /// A datagram that has left a machine.
-pub(crate) struct Departure {
-    pub(crate) destination: SocketAddr,
-    pub(crate) ecn: Option<EcnCodepoint>,
-    pub(crate) payload: BytesMut,
+pub struct Departure {
+    /// The receiver.
+    pub destination: SocketAddr,
+    /// Its congestion mark.
+    pub ecn: Option<EcnCodepoint>,
+    /// Its bytes.
+    pub payload: BytesMut,
 }
 
 /// What the application does when messages wait.
@@ -79,8 +82,8 @@ pub(super) struct Node {
     number: u64,
     config: Config,
     credentials: Making,
-    kind: Kind,
-    machine: Option<Machine>,
+    make_machine: MakeMachine,
+    machine: Option<Box<dyn Machine>>,
     /// How often the process has been started.
     starts: u64,
     /// What its wall clock adds to the time of the run.
@@ -108,7 +111,7 @@ impl Node {
             number,
             config,
             credentials,
-            kind: Kind::Manager,
+            make_machine: machine::manager,
             machine: None,
             starts: 0,
             clock_ahead: Duration::ZERO,
@@ -131,10 +134,12 @@ impl Node {
         Self::new(number, peer, self.config.clone(), self.credentials.clone())
     }
 
-    /// The same node with QUIC alone in it.
-    pub(super) fn bare(self) -> Self {
-        let kind = Kind::Bare;
-        Self { kind, ..self }
+    /// The same node with other machines in it.
+    pub(super) fn running(self, make_machine: MakeMachine) -> Self {
+        Self {
+            make_machine,
+            ..self
+        }
     }
 
     pub(super) fn set_wall_clock(&mut self, ahead: Duration) {
@@ -155,8 +160,13 @@ impl Node {
             wall_clock,
         });
         let seed = dice.bytes(Domain::MachineSeed, node, start);
-        let (config, now) = (self.config.clone(), clock.instant());
-        let machine = Machine::new(self.kind, config, credentials, incarnation, seed, now);
+        let machine = (self.make_machine)(NewMachine {
+            config: self.config.clone(),
+            credentials,
+            incarnation,
+            seed,
+            now: clock.instant(),
+        });
         self.crash();
         self.machine = Some(machine);
     }
@@ -202,19 +212,21 @@ impl Node {
     }
 
     pub(super) fn machine(&self) -> Option<&Manager> {
-        self.machine.as_ref().and_then(Machine::manager)
+        self.machine_as()
     }
 
     pub(super) fn machine_mut(&mut self) -> Option<&mut Manager> {
-        self.machine.as_mut().and_then(Machine::manager_mut)
+        self.machine_as_mut()
     }
 
-    pub(super) fn bare_machine(&self) -> Option<&Bare> {
-        self.machine.as_ref().and_then(Machine::bare)
+    pub(super) fn machine_as<M: Machine>(&self) -> Option<&M> {
+        let machine: &dyn Any = self.machine.as_deref()?;
+        machine.downcast_ref()
     }
 
-    pub(super) fn bare_machine_mut(&mut self) -> Option<&mut Bare> {
-        self.machine.as_mut().and_then(Machine::bare_mut)
+    pub(super) fn machine_as_mut<M: Machine>(&mut self) -> Option<&mut M> {
+        let machine: &mut dyn Any = self.machine.as_deref_mut()?;
+        machine.downcast_mut()
     }
 
     pub(super) fn read_up_to(&mut self, messages: usize) {
@@ -305,7 +317,7 @@ impl Node {
             }
             self.fire(clock, &mut departures);
         }
-        let deadline = self.machine.as_ref().and_then(Machine::poll_timeout);
+        let deadline = self.machine.as_ref().and_then(|m| m.poll_timeout());
         panic!(
             "livelock: n{} has work without end, {deadline:?}",
             self.number

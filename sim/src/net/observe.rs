@@ -25,6 +25,7 @@ impl Net {
     }
 
     /// The present as the machines see it.
+    #[doc(hidden)]
     pub fn instant(&self) -> Instant {
         self.clock.instant()
     }
@@ -41,11 +42,13 @@ impl Net {
     }
 
     /// Where a node is.
+    #[doc(hidden)]
     pub fn addr(&self, node: NodeId) -> SocketAddr {
         self.nodes[node.index()].peer.addr
     }
 
     /// The node with this identity.
+    #[doc(hidden)]
     pub fn who(&self, peer: PeerId) -> Option<NodeId> {
         self.ids().find(|node| self.peer_id(*node) == peer)
     }
@@ -56,6 +59,7 @@ impl Net {
     }
 
     /// Whether a node's process stands still: see [`pause`](Self::pause).
+    #[doc(hidden)]
     pub fn is_paused(&self, node: NodeId) -> bool {
         self.nodes[node.index()].is_paused()
     }
@@ -66,28 +70,33 @@ impl Net {
     }
 
     /// How well a node can reach another; `None` while it is not connected to it, or is down.
+    #[doc(hidden)]
     pub fn health(&self, node: NodeId, of: NodeId) -> Option<Health> {
         self.machine(node)?.health(self.peer_id(of))
     }
 
     /// Whether both nodes see a connection to the other.
+    #[doc(hidden)]
     pub fn are_connected(&self, a: NodeId, b: NodeId) -> bool {
         let connected = Some(ConnectionStatus::Connected);
         self.status(a, b) == connected && self.status(b, a) == connected
     }
 
     /// A node in numbers; `None` while it is down.
+    #[doc(hidden)]
     pub fn metrics(&self, node: NodeId) -> Option<NetworkMetrics> {
         let machine = self.machine(node)?;
         Some(machine.metrics(self.clock.instant()))
     }
 
     /// What a node counts for one peer; `None` if it does not know it, or is down.
+    #[doc(hidden)]
     pub fn peer_metrics(&self, node: NodeId, of: NodeId) -> Option<PeerMetrics> {
         self.machine(node)?.peer_metrics(self.peer_id(of))
     }
 
     /// How much a node's machine holds; `None` while it is down.
+    #[doc(hidden)]
     pub fn occupancy(&self, node: NodeId) -> Option<Occupancy> {
         self.machine(node).map(Manager::occupancy)
     }
@@ -105,6 +114,7 @@ impl Net {
     }
 
     /// All events of a node so far, and when they came.
+    #[doc(hidden)]
     pub fn history(&self, node: NodeId) -> &[(Duration, Event)] {
         self.nodes[node.index()].history()
     }
@@ -127,6 +137,7 @@ impl Net {
     }
 
     /// Datagrams sent to addresses where no node is.
+    #[doc(hidden)]
     pub fn astray(&self) -> u64 {
         self.astray
     }
@@ -135,6 +146,7 @@ impl Net {
 impl Net {
     /// What has gone wrong so far, by family, and how often: datagrams for what links do to them,
     /// and events for what happens to nodes. Only families that have struck are named.
+    #[doc(hidden)]
     pub fn faults_injected(&self) -> BTreeMap<&'static str, u64> {
         let mut injected = self.node_faults.clone();
         let links = self.links.values().flat_map(Link::stage_counts);

@@ -27,6 +27,7 @@ pub struct Astray {
 impl Net {
     /// A datagram from anywhere arrives at a node at this instant. With
     /// [`take_astray`](Self::take_astray) a test can be a peer that no machine would be.
+    #[doc(hidden)]
     pub fn inject(&mut self, to: NodeId, from: SocketAddr, payload: &[u8]) {
         let parcel = Parcel {
             number: 0,
@@ -48,6 +49,7 @@ impl Net {
     }
 
     /// The datagrams that have left for addresses where no node is, since this was last asked.
+    #[doc(hidden)]
     pub fn take_astray(&mut self) -> Vec<Astray> {
         std::mem::take(&mut self.outside)
     }

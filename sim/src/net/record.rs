@@ -62,6 +62,7 @@ impl Net {
     }
 
     /// Ends the record.
+    #[doc(hidden)]
     pub fn stop_recording(&mut self) {
         self.recorder = None;
         self.links.values_mut().for_each(Link::leave_notes);

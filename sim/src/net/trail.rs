@@ -67,11 +67,13 @@ impl Trail {
 
 impl Net {
     /// Keeps the trail of this run from now on, some 100 bytes for each datagram.
+    #[doc(hidden)]
     pub fn keep_trail(&mut self) {
         self.trail.get_or_insert_default();
     }
 
     /// The trail since it was asked to be kept; empty if it was not.
+    #[doc(hidden)]
     pub fn take_trail(&mut self) -> Trail {
         self.trail.take().unwrap_or_default()
     }

@@ -41,7 +41,7 @@ impl Net {
     ///
     /// # Panics
     ///
-    /// If the machine refuses at once; [`try_connect`](Self::try_connect) says why instead.
+    /// If the machine refuses at once. [`Manager::connect`], by [`with`](Self::with), returns the error.
     pub fn connect(&mut self, node: NodeId, to: NodeId) {
         let result = self.try_connect(node, to);
         result.unwrap_or_else(|error| panic!("{node} cannot connect to {to}: {error}"));
@@ -52,6 +52,7 @@ impl Net {
     /// # Errors
     ///
     /// See [`Manager::connect`].
+    #[doc(hidden)]
     pub fn try_connect(&mut self, node: NodeId, to: NodeId) -> Result<(), PeerError> {
         let peer = self.peer_id(to);
         let result = self.call(node, |machine, now| machine.connect(now, peer));
@@ -65,7 +66,7 @@ impl Net {
     ///
     /// # Panics
     ///
-    /// If the machine refuses it; [`try_send`](Self::try_send) says why instead.
+    /// If the machine refuses it. [`Manager::send`], by [`with`](Self::with), returns the error.
     pub fn send(&mut self, node: NodeId, to: NodeId, message: &[u8]) {
         let result = self.try_send(node, to, message);
         result.unwrap_or_else(|error| panic!("{node} cannot send to {to}: {error}"));
@@ -76,6 +77,7 @@ impl Net {
     /// # Errors
     ///
     /// See [`Manager::send`].
+    #[doc(hidden)]
     pub fn try_send(&mut self, node: NodeId, to: NodeId, message: &[u8]) -> Result<(), SendError> {
         let peer = self.peer_id(to);
         let result = self.call(node, |machine, now| machine.send(now, peer, message));
@@ -90,7 +92,8 @@ impl Net {
     ///
     /// # Panics
     ///
-    /// If the machine refuses it; [`try_send_datagram`](Self::try_send_datagram) says why instead.
+    /// If the machine refuses it. [`Manager::send_datagram`], by [`with`](Self::with), returns the
+    /// error.
     pub fn send_datagram(&mut self, node: NodeId, to: NodeId, payload: &[u8]) {
         let result = self.try_send_datagram(node, to, payload);
         result.unwrap_or_else(|error| panic!("{node} cannot send to {to}: {error}"));
@@ -101,6 +104,7 @@ impl Net {
     /// # Errors
     ///
     /// See [`Manager::send_datagram`].
+    #[doc(hidden)]
     pub fn try_send_datagram(
         &mut self,
         node: NodeId,
@@ -122,6 +126,7 @@ impl Net {
     /// # Panics
     ///
     /// If the machine refuses.
+    #[doc(hidden)]
     pub fn flush(&mut self, node: NodeId, to: NodeId, token: u64) {
         let peer = self.peer_id(to);
         let verb = Verb::Other("flush");
@@ -141,6 +146,7 @@ impl Net {
     }
 
     /// Ends a session and forgets the peer.
+    #[doc(hidden)]
     pub fn forget(&mut self, node: NodeId, whom: NodeId) {
         let peer = self.peer_id(whom);
         let verb = Verb::Other("forget");
@@ -150,6 +156,7 @@ impl Net {
     }
 
     /// Ends a session and refuses the peer from this moment on.
+    #[doc(hidden)]
     pub fn block(&mut self, node: NodeId, whom: NodeId) {
         let peer = self.peer_id(whom);
         let verb = Verb::Other("block");
@@ -159,6 +166,7 @@ impl Net {
     }
 
     /// Accepts a blocked peer again.
+    #[doc(hidden)]
     pub fn unblock(&mut self, node: NodeId, whom: NodeId) {
         let peer = self.peer_id(whom);
         let verb = Verb::Other("unblock");
@@ -166,6 +174,7 @@ impl Net {
     }
 
     /// Flushes, says goodbye and ends. The process stays up and does no more.
+    #[doc(hidden)]
     pub fn close(&mut self, node: NodeId) {
         self.ask(node, None, Verb::Other("close"), |machine, now| {
             machine.close(now)
@@ -173,6 +182,7 @@ impl Net {
     }
 
     /// Says goodbye and ends, without flushing.
+    #[doc(hidden)]
     pub fn abort(&mut self, node: NodeId) {
         self.ask(node, None, Verb::Other("abort"), |machine, now| {
             machine.abort(now)

@@ -6,12 +6,12 @@ use std::{
 
 use quicpool_core::{Datagram, Event, Manager, PeerError, SendDatagramError, SendError};
 
-pub(crate) use super::node::Departure;
+pub use super::node::Departure;
 use super::{Net, NodeId, node::Node};
 use crate::link::Link;
 
 /// Somebody who watches a whole network.
-pub(crate) trait Watch {
+pub trait Watch {
     /// An application has asked its machine for something, and the machine has not acted on it.
     fn asked(&mut self, scene: &Scene<'_>, to: NodeId, asked: &Asked<'_>);
     /// A process is given a datagram.
@@ -21,7 +21,7 @@ pub(crate) trait Watch {
 }
 
 /// What an application asks for, and what the machine says to it.
-pub(crate) enum Asked<'a> {
+pub enum Asked<'a> {
     /// To send a message.
     Send(&'a [u8], &'a Result<(), SendError>),
     /// To send a datagram.
@@ -31,17 +31,19 @@ pub(crate) enum Asked<'a> {
 }
 
 /// A node at an instant.
-pub(crate) struct Scene<'a> {
-    pub(crate) at: Duration,
+pub struct Scene<'a> {
+    /// The time since the run began.
+    pub at: Duration,
     /// The same as the machine sees it.
-    pub(crate) now: Instant,
-    pub(crate) node: NodeId,
+    pub now: Instant,
+    /// Which node.
+    pub node: NodeId,
     /// How often it has been started.
-    pub(crate) life: u64,
+    pub life: u64,
     /// `None` while it is down.
-    pub(crate) machine: Option<&'a Manager>,
+    pub machine: Option<&'a Manager>,
     /// Whether it cannot act: it is paused, or its socket would block.
-    pub(crate) is_held_up: bool,
+    pub is_held_up: bool,
     nodes: &'a [Node],
     links: &'a BTreeMap<(NodeId, NodeId), Link>,
     addresses: &'a BTreeMap<SocketAddr, NodeId>,
@@ -49,18 +51,18 @@ pub(crate) struct Scene<'a> {
 
 impl Scene<'_> {
     /// Where a node is.
-    pub(crate) fn addr_of(&self, node: NodeId) -> SocketAddr {
+    pub fn addr_of(&self, node: NodeId) -> SocketAddr {
         self.nodes[node.index()].peer.addr
     }
 
     /// Who is at an address, or was there before it moved.
-    pub(crate) fn who_is_at(&self, addr: SocketAddr) -> Option<NodeId> {
+    pub fn who_is_at(&self, addr: SocketAddr) -> Option<NodeId> {
         self.addresses.get(&addr).copied()
     }
 
     /// How often anything has befallen datagrams between two nodes, in either direction. Each move
     /// of a node counts, since what is sent to where it was is lost.
-    pub(crate) fn faults_between(&self, a: NodeId, b: NodeId) -> u64 {
+    pub fn faults_between(&self, a: NodeId, b: NodeId) -> u64 {
         let links = [(a, b), (b, a)];
         let links = links.iter().filter_map(|ends| self.links.get(ends));
         let counts = links.flat_map(Link::stage_counts);
@@ -70,14 +72,15 @@ impl Scene<'_> {
     }
 }
 
+#[doc(hidden)]
 impl Net {
     /// Lets somebody watch from this moment on, in place of who did before.
-    pub(crate) fn watch(&mut self, watch: Rc<RefCell<dyn Watch>>) {
+    pub fn watch(&mut self, watch: Rc<RefCell<dyn Watch>>) {
         self.watch = Some(watch);
     }
 
     /// Lets nobody watch.
-    pub(crate) fn unwatch(&mut self) {
+    pub fn unwatch(&mut self) {
         self.watch = None;
     }
 

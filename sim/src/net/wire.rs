@@ -119,7 +119,9 @@ impl Net {
         self.links.entry((from, to)).or_insert_with(make)
     }
 
-    pub(crate) fn make_link(&mut self, from: NodeId, to: NodeId) {
+    /// Makes a link before it is used. It must not matter.
+    #[doc(hidden)]
+    pub fn make_link(&mut self, from: NodeId, to: NodeId) {
         self.link(from, to);
     }
 

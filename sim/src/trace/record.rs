@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use quicpool_core::{EcnCodepoint, Event, PeerId};
 
 use super::packets::PacketRecord;
-use crate::{NodeId, swarm::Violation};
+use crate::NodeId;
 
 /// What a run looked like.
 #[derive(Debug, Clone, Default)]
@@ -14,18 +14,25 @@ pub struct Recording {
     /// What the page and the chart are headed with, such as `seed 17`.
     pub title: String,
     /// All nodes, in the order they were added.
+    #[doc(hidden)]
     pub nodes: Vec<NodeRecord>,
     /// All datagrams, copies included, in the order in which they left.
+    #[doc(hidden)]
     pub datagrams: Vec<DatagramRecord>,
     /// What the nodes said and did, in order.
+    #[doc(hidden)]
     pub moments: Vec<Moment>,
     /// What went wrong around them, in the order in which it began.
+    #[doc(hidden)]
     pub faults: Vec<FaultRecord>,
     /// What did not hold.
+    #[doc(hidden)]
     pub alerts: Vec<Alert>,
     /// When the recording ends.
+    #[doc(hidden)]
     pub ended: Duration,
     /// Datagrams beyond those that a recording holds.
+    #[doc(hidden)]
     pub unrecorded: u64,
 }
 
@@ -323,16 +330,6 @@ impl FaultRecord {
 }
 
 impl Recording {
-    /// Marks what did not hold.
-    pub fn mark(&mut self, violations: &[Violation]) {
-        let alerts = violations.iter().map(|violation| Alert {
-            at: violation.at,
-            property: format!("{:?}", violation.property),
-            what: violation.what.clone(),
-        });
-        self.alerts.extend(alerts);
-    }
-
     /// The node with this identity; of several, the first.
     pub(super) fn who(&self, peer: PeerId) -> Option<NodeId> {
         let node = self.nodes.iter().find(|node| node.peer == peer)?;

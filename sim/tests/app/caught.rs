@@ -31,13 +31,13 @@ fn every_flaw_is_found_within_the_usual_seeds() {
     for flaw in [Flaw::ForgetsToSave, Flaw::SendsOnce, Flaw::IgnoresTies] {
         let explored = explore("replicas", &options(), Replica::maker(flaw), body);
         let failure = explored.expect_err("it is wrong");
-        assert_eq!(failure.property(), AGREE, "{flaw:?}: {failure}");
+        assert_eq!(failure.property, AGREE, "{flaw:?}: {failure}");
     }
 }
 
 #[test]
 fn a_flaw_that_faults_bring_out_needs_them() {
-    let options = options().without_faults();
+    let options = options().only([]);
     let explored = explore(
         "replicas",
         &options,
@@ -60,7 +60,7 @@ fn a_report_names_property_seed_time_faults_and_command() {
     let panic = catch_unwind(move || check("replicas", options(), make, body));
     let panic = panic.expect_err("it forgets to save");
     let report = panic.downcast::<String>().expect("a report is text");
-    let (seed, at) = (failure.seed(), failure.at().as_secs_f64());
+    let (seed, at) = (failure.seed, failure.at.as_secs_f64());
     // Cargo names the package; whoever starts this program by hand need not.
     let package = env::var("CARGO_PKG_NAME").map_or_else(|_| String::new(), |p| format!(" -p {p}"));
     for part in [
@@ -81,12 +81,9 @@ fn a_report_names_property_seed_time_faults_and_command() {
 fn a_panic_is_reported_like_a_property() {
     let explored = explore("panic", &bombs(), |_| Bomb, |sim| sim.advance(secs(60)));
     let failure = explored.expect_err("it panics");
-    assert_eq!(
-        failure.property(),
-        "the application of node 1 does not panic"
-    );
-    assert_eq!(failure.what(), "panic: boom");
-    assert_eq!((failure.seed(), failure.at()), (5, ms(1_500)));
+    assert_eq!(failure.property, "the application of node 1 does not panic");
+    assert_eq!(failure.what, "panic: boom");
+    assert_eq!((failure.seed, failure.at), (5, ms(1_500)));
 }
 
 #[test]
@@ -101,9 +98,9 @@ fn a_panic_of_the_test_is_reported_like_a_property() {
         },
     );
     let failure = explored.expect_err("there are two");
-    assert_eq!(failure.property(), "the test does not panic");
-    assert!(failure.what().contains("there are three"));
-    assert_eq!(failure.at(), secs(1));
+    assert_eq!(failure.property, "the test does not panic");
+    assert!(failure.what.contains("there are three"));
+    assert_eq!(failure.at, secs(1));
 }
 
 #[test]
@@ -116,20 +113,20 @@ fn a_panic_of_a_condition_is_its_property() {
         sim.advance(secs(2));
     };
     let failure = explore("panic", &bombs(), |_| Tick, body).expect_err("it gets late");
-    let seen = (failure.property(), failure.what());
+    let seen = (failure.property.as_str(), failure.what.as_str());
     assert_eq!(seen, ("all is well", "panic: it is late"));
-    assert_eq!(failure.at(), ms(1_200), "nobody hears anything before");
+    assert_eq!(failure.at, ms(1_200), "nobody hears anything before");
 }
 
 #[test]
 fn an_application_that_never_waits_is_stopped() {
     let explored = explore("spin", &bombs(), |_| Spin, |sim| sim.advance(ms(1)));
     let failure = explored.expect_err("it spins");
-    assert_eq!(failure.property(), "time goes on");
+    assert_eq!(failure.property, "time goes on");
 }
 
 fn bombs() -> Options {
-    Options::nodes(2).seeds(5..6).without_faults()
+    Options::nodes(2).seeds(5..6).only([])
 }
 
 /// Panics after a while.
@@ -139,7 +136,7 @@ struct Bomb;
 impl App for Bomb {
     fn handle(&mut self, input: Input<'_>, cx: &mut Context<'_>) {
         match input {
-            Input::Started if cx.host().place() == 1 => cx.set_timer("fuse", ms(1_500)),
+            Input::Started if cx.host.place == 1 => cx.set_timer("fuse", ms(1_500)),
             Input::Timer(_) => panic!("boom"),
             _ => {}
         }

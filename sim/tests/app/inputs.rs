@@ -48,7 +48,7 @@ fn timers_end_with_their_process() {
     explore_one(
         plan,
         |host| Diary {
-            life: host.life(),
+            life: host.life,
             ..Diary::default()
         },
         |sim| {
@@ -70,7 +70,7 @@ fn timers_end_with_their_process() {
 #[test]
 fn state_that_was_saved_survives_and_nothing_else_does() {
     let make = |host: &Host| Diary {
-        life: host.saved().map_or(0, |saved| saved[0].into()),
+        life: host.saved.as_deref().map_or(0, |saved| saved[0].into()),
         ..Diary::default()
     };
     explore_one(Plan::calm(ms(7), secs(10)), make, |sim| {
@@ -124,13 +124,13 @@ fn flushes_and_ends_are_told() {
         |_| Diary::default(),
         |sim| {
             sim.call(0, |_, cx| {
-                let peer = cx.peers()[0];
+                let peer = cx.host.peers[0];
                 cx.connect(peer);
                 cx.send_express(peer, "hello");
                 cx.flush(peer, 5);
             });
             sim.advance(secs(2));
-            sim.call(0, |_, cx| cx.disconnect(cx.peers()[0]));
+            sim.call(0, |_, cx| cx.disconnect(cx.host.peers[0]));
             sim.advance(secs(2));
             let diary = sim.app(0).expect("it is up");
             let is_flushed = |entry: &Entry| {
@@ -156,7 +156,7 @@ fn random_numbers_follow_from_the_seed_and_the_life() {
         Plan::calm(ms(40), secs(10)),
         |_| Diary::default(),
         |sim| {
-            let draw = |_: &mut Diary, cx: &mut Context<'_>| [cx.random(), cx.random()];
+            let draw = |_: &mut Diary, cx: &mut Context<'_>| [cx.host.random(), cx.host.random()];
             let first = sim.call(0, draw).expect("it is up");
             sim.crash(0);
             sim.restart(0);
@@ -199,12 +199,12 @@ impl App for Diary {
             _ => Entry::Other,
         };
         if entry == Entry::Started && self.greets.is_some() {
-            for peer in cx.peers() {
+            for peer in &cx.host.peers {
                 cx.send(*peer, "one");
                 cx.send(*peer, "two");
             }
         }
-        self.entries.push((cx.now(), entry));
+        self.entries.push((cx.now, entry));
     }
 }
 

@@ -40,7 +40,7 @@ fn what_is_refused_can_be_sent_later_and_nothing_is_overtaken() {
 
 #[test]
 fn what_cannot_be_done_is_refused_with_the_reason() {
-    let options = Options::nodes(2).seeds(0..1).without_faults();
+    let options = Options::nodes(2).seeds(0..1).only([]);
     let explored = explore(
         "refusals",
         &options,
@@ -51,7 +51,7 @@ fn what_cannot_be_done_is_refused_with_the_reason() {
                 cx.send(stranger, "hello");
                 cx.connect(stranger);
                 cx.flush(stranger, 1);
-                cx.send(cx.id(), "me");
+                cx.send(cx.host.id, "me");
             });
             let flood = sim.app(0).expect("it is up");
             let unknown = || SendError::Peer(PeerError::NoAddress(stranger));
@@ -86,7 +86,7 @@ impl App for Flood {
     fn handle(&mut self, input: Input<'_>, cx: &mut Context<'_>) {
         match input {
             Input::Started if !self.is_idle => {
-                for peer in cx.peers() {
+                for peer in &cx.host.peers {
                     (0..MESSAGES).for_each(|n| cx.send(*peer, message(n)));
                 }
             }
@@ -129,7 +129,7 @@ fn message(n: u32) -> Vec<u8> {
 
 #[test]
 fn room_is_announced_at_the_moment_when_it_is_there() {
-    let options = Options::nodes(2).seeds(0..1).without_faults();
+    let options = Options::nodes(2).seeds(0..1).only([]);
     let explored = explore(
         "room",
         &options,

@@ -45,7 +45,7 @@ impl App for Replica {
 impl Replica {
     pub(crate) fn maker(flaw: Flaw) -> impl Fn(&Host) -> Self + 'static {
         move |host| {
-            let (stamp, value) = host.saved().map(read).unwrap_or_default();
+            let (stamp, value) = host.saved.as_deref().map(read).unwrap_or_default();
             Self { flaw, stamp, value }
         }
     }
@@ -74,7 +74,7 @@ impl Replica {
     }
 
     fn tell_all(&self, cx: &mut Context<'_>) {
-        for peer in cx.peers() {
+        for peer in &cx.host.peers {
             cx.send(*peer, self.bytes());
         }
     }

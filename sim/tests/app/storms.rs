@@ -98,7 +98,7 @@ fn a_path_is_what_is_left_after_the_storm() {
 
 #[test]
 fn the_end_of_the_storm_mends_what_the_test_has_broken() {
-    let options = Options::nodes(2).seeds(0..1).without_faults();
+    let options = Options::nodes(2).seeds(0..1).only([]);
     let body = |sim: &mut Sim<Tally>| {
         sim.crash(0);
         let (a, b) = (sim.node(0), sim.node(1));
@@ -114,7 +114,7 @@ fn the_end_of_the_storm_mends_what_the_test_has_broken() {
 
 #[test]
 fn the_hash_tells_apart_what_applications_were_told() {
-    let options = Options::nodes(1).seeds(0..1).without_faults();
+    let options = Options::nodes(1).seeds(0..1).only([]);
     let hash = |name: &'static str| {
         let body = |sim: &mut Sim<Tally>| {
             sim.call(0, |_, cx| cx.set_timer(name, ms(5)));
@@ -151,9 +151,9 @@ impl App for Tally {
     fn handle(&mut self, input: Input<'_>, cx: &mut Context<'_>) {
         match input {
             Input::Started | Input::Timer("tick") if !self.is_over => {
-                for peer in cx.peers() {
+                for peer in &cx.host.peers {
                     *self.sent.entry(*peer).or_default() += 1;
-                    cx.send(*peer, (cx.now().as_nanos() as u64).to_be_bytes().to_vec());
+                    cx.send(*peer, (cx.now.as_nanos() as u64).to_be_bytes().to_vec());
                 }
                 cx.set_timer("tick", ms(500));
             }
@@ -163,7 +163,7 @@ impl App for Tally {
                     .map(u64::from_be_bytes)
                     .expect("eight bytes");
                 self.trips
-                    .push(cx.now() - std::time::Duration::from_nanos(left));
+                    .push(cx.now - std::time::Duration::from_nanos(left));
                 self.received += 1;
             }
             Input::Refused(..) => self.given_up += 1,

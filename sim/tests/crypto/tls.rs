@@ -8,40 +8,17 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    thread,
     time::Duration,
 };
 
 use quicpool_core::{Config, Event, Identity, PeerAddr, Reason, TlsSources};
-use quicpool_sim::{Crypto, Net, NodeId, SeededTls, ms, secs, swarm::Scenario};
+use quicpool_sim::{Crypto, Net, NodeId, SeededTls, ms, secs};
 use rustls::{pki_types::UnixTime, time_provider::TimeProvider};
 
 use crate::{
     pair::{Hours, tls},
     sessions::{relay, sessions},
 };
-
-/// Worlds with faults of all kinds.
-fn world(seed: u64) -> u128 {
-    let outcome = Scenario::draw(seed).crypto(Crypto::Tls).run();
-    assert!(outcome.violations.is_empty(), "seed {seed}: {outcome:?}");
-    outcome.hash
-}
-
-#[test]
-fn the_same_world_tells_the_same_story_byte_for_byte_on_any_thread() {
-    let seeds = 0..100;
-    let stories: Vec<u128> = seeds.clone().map(world).collect();
-    assert_eq!(BTreeSet::from_iter(&stories).len(), stories.len());
-    // Two threads at once, which take different seeds in opposite order.
-    thread::scope(|scope| {
-        let forwards = scope.spawn(|| seeds.clone().map(world).collect::<Vec<_>>());
-        let backwards = scope.spawn(|| seeds.clone().rev().map(world).collect::<Vec<_>>());
-        assert_eq!(forwards.join().expect("no world panics"), stories);
-        let backwards = backwards.join().expect("no world panics");
-        assert!(backwards.iter().rev().eq(&stories));
-    });
-}
 
 #[test]
 fn networks_that_take_turns_on_one_thread_do_not_disturb_each_other() {

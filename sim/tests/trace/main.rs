@@ -3,8 +3,6 @@
 mod account;
 mod forms;
 mod page;
-#[cfg(feature = "qsim")]
-mod program;
 mod storm;
 #[cfg(feature = "tls")]
 mod tls;

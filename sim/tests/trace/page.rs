@@ -6,10 +6,11 @@ use std::{env, fs, path::PathBuf, time::Duration};
 use quicpool_core::Config;
 use quicpool_sim::{
     Faults, Net, NodeId, Queue, Rate, ms, secs,
-    swarm::Scenario,
     trace::{Alert, DatagramRecord, Fate, Recorder, Recording},
 };
 use serde_json::Value;
+
+use crate::storm;
 
 /// All that goes wrong in [`a_failing_world`], and from when until when, in milliseconds.
 const FAULTS: [(&str, u64, Option<u64>); 11] = [
@@ -116,7 +117,7 @@ fn the_data_of_a_page_are_those_of_the_recording() {
 fn the_bars_of_one_peer_follow_each_other() {
     for seed in 0..40 {
         let recorder = Recorder::new();
-        let _ = Scenario::draw(seed).run_recorded(&recorder);
+        storm::play(seed, Some(&recorder));
         let recording = recorder.take();
         let data = data_of(&page_of(&recording));
         for bar in list(&data["bars"]) {

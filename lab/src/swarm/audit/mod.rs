@@ -1,0 +1,572 @@
+//! What watches all nodes of a world, at every instant at which anything happens to them.
+//!
+//! Each auditor looks at one thing, is fed with plain records, and shares nothing with the machine:
+//!
+//! - [`lifecycle`]: a status moves along the edges of the lifecycle.
+//! - [`health`]: what is said of the health of peers is so, and in time.
+//! - [`bounds`]: slots and queues never exceed their limits.
+//! - [`expiry`]: no connection expires before its time to live, and none is used after it.
+//! - [`agreement`]: both ends of a pair share one connection.
+//! - [`calm`]: no connection is lost where nothing happens to it.
+//! - [`datagrams`]: each is counted, and queues of them are bounded.
+//! - [`progress`]: senders hear of what is taken.
+//! - [`punctual`]: batches leave in time.
+//! - [`backoff`]: dials after failures keep their distance, and come; [`visits`]: so do those of
+//!   processes that nobody can dial.
+//! - [`records`]: nothing that is sealed is legible on the wire, no nonce is used twice, and what
+//!   was accepted is in records; [`wire`] and [`quic`] find them.
+//! - [`early`]: no early data is sent.
+//! - [`tally`]: counters say what was seen to happen.
+
+mod agreement;
+mod backoff;
+mod bounds;
+mod calm;
+mod datagrams;
+mod early;
+mod expiry;
+mod health;
+mod lifecycle;
+mod progress;
+mod punctual;
+mod quic;
+mod records;
+mod sample;
+mod tally;
+mod visits;
+mod wire;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use quicpool_core::{Config, Datagram, Event, PeerId, Reason, SendError};
+
+pub(super) use self::records::FILLING;
+use self::{
+    agreement::Agreement,
+    backoff::Backoff,
+    calm::{Calm, KeptAlive},
+    datagrams::Datagrams,
+    expiry::Expiry,
+    health::HealthTold,
+    lifecycle::Lifecycle,
+    progress::{Progress, Seen, Tie},
+    punctual::{Path, Punctual},
+    records::{Records, body_max},
+    sample::Sample,
+    tally::Tally,
+    visits::Visits,
+    wire::{Leaving, Wire},
+};
+use super::{
+    Violation,
+    marks::{Log, sometimes},
+};
+use crate::{
+    NodeId,
+    watch::{Asked, Departure, Scene, Watch},
+};
+
+/// All auditors of one world, whose nodes are its first ones.
+pub(super) struct Audit {
+    log: Log,
+    peers: Vec<PeerId>,
+    nodes: Vec<NodeId>,
+    processes: Vec<Process>,
+    /// Whether each node was up and has acted whenever it wanted to, so far.
+    steady: Vec<bool>,
+    /// See [`between`].
+    between: Vec<Between>,
+    /// Whom nobody has an address of.
+    hidden: Vec<usize>,
+    packets: Packets,
+    wire: Wire,
+    records: Records,
+}
+
+/// Whether auditors can look into packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Packets {
+    Legible,
+    /// They are encrypted.
+    Opaque,
+}
+
+/// What is known of the process that runs on a node.
+#[derive(Default)]
+struct Process {
+    life: u64,
+    config: Config,
+    sample: Sample,
+    lifecycle: Lifecycle,
+    tally: Tally,
+    datagrams: Datagrams,
+    /// Connections that the node had begun before this process.
+    dials_before: u64,
+    /// Dials that it had counted when it last had nothing more to do.
+    dialled: u64,
+    /// By place.
+    pairs: Vec<Pair>,
+    company: Company,
+    /// When it was last seen held up.
+    is_held_up: bool,
+}
+
+impl Process {
+    /// Nodes count how often they were started.
+    const fn is_up(&self) -> bool {
+        self.life > 0
+    }
+}
+
+/// One process and one of its peers.
+#[derive(Default)]
+struct Pair {
+    backoff: Backoff,
+    expiry: Expiry,
+    health: HealthTold,
+    kept_alive: KeptAlive,
+    punctual: Punctual,
+    visits: Visits,
+}
+
+/// Two nodes, and what is between them.
+#[derive(Default)]
+struct Between {
+    agreement: Agreement,
+    calm: Calm,
+    /// By the sender's end.
+    progress: [Progress; 2],
+}
+
+/// The place of two nodes among all pairs, and which end the first of them is.
+fn between(place: usize, peer: usize) -> (usize, usize) {
+    let (least, most) = (place.min(peer), place.max(peer));
+    (most * (most - 1) / 2 + least, usize::from(place > peer))
+}
+
+/// Whether a datagram has reached a process since it last had nothing more to do.
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Company {
+    #[default]
+    Alone,
+    Reached,
+}
+
+impl Audit {
+    /// Auditors of these nodes, in the order in which they were added.
+    pub(super) fn new(nodes: &[(NodeId, PeerId)], hidden: &[usize], packets: Packets) -> Self {
+        Self {
+            log: Log::new(),
+            peers: nodes.iter().map(|(_, peer)| *peer).collect(),
+            nodes: nodes.iter().map(|(node, _)| *node).collect(),
+            processes: nodes.iter().map(|_| Process::default()).collect(),
+            steady: vec![true; nodes.len()],
+            between: (1..nodes.len())
+                .flat_map(|count| 0..count)
+                .map(|_| Between::default())
+                .collect(),
+            hidden: hidden.to_vec(),
+            packets,
+            wire: Wire::default(),
+            records: Records::new(nodes.len()),
+        }
+    }
+
+    /// The application of a node was given messages.
+    pub(super) fn take(&mut self, node: NodeId, messages: u64) {
+        self.processes[node.index()].tally.take(messages);
+    }
+
+    /// The application of a node is about to end its session with another.
+    pub(super) fn end_session(&mut self, node: usize, with: usize) {
+        if let Some(pair) = self.processes[node].pairs.get_mut(with) {
+            pair.visits.end();
+        }
+    }
+
+    /// It was given datagrams.
+    pub(super) fn take_datagrams(&mut self, node: NodeId, datagrams: u64) {
+        self.processes[node.index()].datagrams.take(datagrams);
+    }
+
+    /// Time has passed without anything that happened.
+    pub(super) fn pass(&mut self, at: Duration) {
+        self.log.at = at;
+        for (node, process) in self.nodes.iter().zip(&mut self.processes) {
+            self.log.node = Some(*node);
+            for pair in &mut process.pairs {
+                pair.backoff.pass(&mut self.log, &process.config);
+                if process.sample.waiting_dials == 0 {
+                    pair.visits.pass(&mut self.log, &process.config);
+                }
+            }
+            process.tally.look(&mut self.log);
+        }
+    }
+
+    /// What did not hold since this was last asked.
+    pub(super) fn take_violations(&mut self) -> Vec<Violation> {
+        self.log.take_violations()
+    }
+
+    /// How often each mark was hit.
+    pub(super) fn marks(&self) -> BTreeMap<&'static str, u64> {
+        self.log.marks()
+    }
+
+    /// Whether two nodes do not share one connection, or none, at this moment.
+    pub(super) fn are_apart(&self, a: usize, b: usize) -> bool {
+        self.between[between(a, b).0].agreement.is_apart()
+    }
+
+    /// The place of a node that takes part.
+    fn place(&self, node: NodeId) -> Option<usize> {
+        self.nodes.iter().position(|other| *other == node)
+    }
+
+    /// Another process runs on a node, or none any more.
+    fn begin(&mut self, scene: &Scene<'_>, place: usize) {
+        for peer in self.others(place) {
+            let (pair, end) = between(place, peer);
+            self.between[pair].agreement.lose(end);
+            self.between[pair].calm.disturb(&self.log);
+        }
+        let Some(machine) = scene.machine else {
+            self.processes[place] = Process::default();
+            self.steady[place] = false;
+            return;
+        };
+        self.records.restart(place);
+        self.processes[place] = Process {
+            life: scene.life,
+            config: machine.config().clone(),
+            dials_before: self.wire.dials(place),
+            pairs: self.peers.iter().map(|_| Pair::default()).collect(),
+            ..Process::default()
+        };
+    }
+
+    fn leave(&mut self, scene: &Scene<'_>, from: usize, departure: &Departure) {
+        let to = scene.who_is_at(departure.destination);
+        let Some(to) = to.and_then(|node| self.place(node)) else {
+            return;
+        };
+        let leaving = Leaving {
+            from,
+            to,
+            destination: departure.destination,
+            payload: &departure.payload,
+            accepts: body_max(&self.processes[to].config),
+        };
+        let (log, process) = (&mut self.log, &mut self.processes[from]);
+        if scene.addr_of(self.nodes[to]) != departure.destination
+            && let Some(pair) = process.pairs.get_mut(to)
+        {
+            pair.punctual.stray();
+        }
+        early::look(log, &departure.payload);
+        Records::look(log, &process.config, &leaving);
+        if self.packets == Packets::Opaque {
+            return;
+        }
+        let starts = self
+            .wire
+            .leave(log, &process.config, &mut self.records, &leaving);
+        for start in starts {
+            let path = || path(scene, self.nodes[start.to]);
+            process.pairs[start.to].punctual.leave(log, start, path);
+        }
+    }
+
+    fn others(&self, place: usize) -> impl Iterator<Item = usize> + use<> {
+        (0..self.nodes.len()).filter(move |peer| *peer != place)
+    }
+
+    fn hear(&mut self, scene: &Scene<'_>, place: usize, event: &Event) {
+        let (log, process) = (&mut self.log, &mut self.processes[place]);
+        process.lifecycle.hear(log, event);
+        bounds::hear(log, &process.config, &process.lifecycle);
+        process.tally.hear(log, event);
+        sometimes!(
+            log,
+            matches!(event, Event::Writable { .. }),
+            "an outbox had room again"
+        );
+        let peer = event.peer();
+        let Some(peer) = self.peers.iter().position(|other| Some(*other) == peer) else {
+            return;
+        };
+        self.hear_of_health(place, peer, event);
+        let Event::StatusChanged { reason, .. } = event else {
+            return;
+        };
+        self.hear_of_connection(scene, place, peer, event);
+        let (log, process) = (&mut self.log, &mut self.processes[place]);
+        let is_busy = process.sample.peers.get(peer).copied().unwrap_or_default();
+        sometimes!(
+            log,
+            *reason == Reason::Evicted && is_busy.outbox_bytes > 0,
+            "a busy peer gave up its slot for another"
+        );
+        let pair = &mut process.pairs[peer];
+        if self.hidden.contains(&place) {
+            pair.visits.hear(log, event);
+        }
+        pair.backoff.hear(log, &process.config, event);
+        pair.expiry.hear(log, event);
+    }
+
+    fn hear_of_health(&mut self, place: usize, peer: usize, event: &Event) {
+        let theirs = Some(&self.processes[peer]).filter(|process| process.is_up());
+        let theirs = theirs.map_or(Duration::ZERO, |process| process.config.liveness_timeout);
+        let process = &mut self.processes[place];
+        let health = &mut process.pairs[peer].health;
+        health.hear(&mut self.log, &process.config, theirs, event);
+    }
+
+    fn hear_of_connection(&mut self, scene: &Scene<'_>, place: usize, peer: usize, event: &Event) {
+        let (at, end) = between(place, peer);
+        let between = &mut self.between[at];
+        let log = &mut self.log;
+        if [place, peer]
+            .iter()
+            .any(|at| self.processes[*at].is_held_up)
+        {
+            between.calm.disturb(log);
+        }
+        let faults = scene.faults_between(scene.node, self.nodes[peer]);
+        let calm_since = between.calm.look(log.at, faults);
+        between.agreement.hear(log, end, self.peers[place], event);
+        let process = &mut self.processes[place];
+        let kept_alive = &mut process.pairs[peer].kept_alive;
+        kept_alive.hear(log, &process.config, event, calm_since);
+    }
+
+    /// Looks whether both ends of each of its connections call it the same.
+    fn compare(&mut self, scene: &Scene<'_>, place: usize) {
+        let Some(machine) = scene.machine else {
+            return;
+        };
+        let process = &mut self.processes[place];
+        let dials = process.sample.counters.dials;
+        let dialled_before = std::mem::replace(&mut process.dialled, dials);
+        for peer in self.others(place) {
+            let (at, end) = between(place, peer);
+            let Between {
+                agreement,
+                calm,
+                progress,
+            } = &mut self.between[at];
+            let log = &mut self.log;
+            let ends = [place, peer].map(|at| &self.processes[at]);
+            let dials = ends[0].sample.peers[peer].dials;
+            agreement.dial(end, dials, dialled_before + 1);
+            agreement.see(log, end, machine.connections(self.peers[peer]));
+            if !ends[1].is_up() {
+                agreement.lose(1 - end);
+                continue;
+            }
+            if ends.iter().any(|process| process.is_held_up) {
+                calm.disturb(log);
+            }
+            let faults = || scene.faults_between(scene.node, self.nodes[peer]);
+            // Whoever was late asks first, and judges a third later.
+            let silence_max = ends.map(|process| process.config.liveness_timeout * 4 / 3);
+            let silence_max = silence_max[0].max(silence_max[1]);
+            let now = log.at;
+            agreement.pass(log, silence_max, || calm.look(now, faults()));
+            let tie = match agreement.is_shared() {
+                true => Tie::Shared,
+                false => Tie::None,
+            };
+            let samples = [&ends[0].sample.peers[peer], &ends[1].sample.peers[place]];
+            for (sender, receiver) in [(0, 1), (1, 0)] {
+                let seen = Seen::of(samples[sender], samples[receiver]);
+                // Ends are ordered by place, samples by who is looked at.
+                let progress = &mut progress[end ^ sender];
+                progress.pass(log, seen, tie, silence_max, || calm.look(now, faults()));
+            }
+        }
+    }
+
+    fn settle(&mut self, scene: &Scene<'_>, place: usize) {
+        let held_for: Vec<usize> = self
+            .processes
+            .iter()
+            .map(|other| other.sample.peers.get(place).map_or(0, |p| p.outbox_bytes))
+            .collect();
+        let faults_before: Vec<Option<u64>> = self
+            .processes
+            .iter()
+            .map(|other| other.pairs.get(place)?.punctual.faults_before())
+            .collect();
+        let dials = self.wire.dials(place);
+        self.steady[place] &= !scene.is_held_up;
+        let (log, process) = (&mut self.log, &mut self.processes[place]);
+        let expirations = process.sample.counters.expirations;
+        if !process.sample.take(scene, &self.peers) {
+            return;
+        }
+        let Process {
+            config,
+            sample,
+            pairs,
+            ..
+        } = process;
+        bounds::settle(log, config, sample);
+        process.datagrams.settle(log, config, sample);
+        let was_held_up = std::mem::replace(&mut process.is_held_up, scene.is_held_up);
+        let company = std::mem::take(&mut process.company);
+        let is_alone = company == Company::Alone && !was_held_up && !scene.is_held_up;
+        process.tally.settle(
+            log,
+            &process.lifecycle,
+            sample,
+            is_alone,
+            dials - process.dials_before,
+        );
+        let expired = sample.counters.expirations - expirations;
+        let ended = pairs.iter().filter(|pair| pair.expiry.has_expired());
+        let is_own = expired > 0 && expired == ended.count() as u64;
+        for (peer, pair) in pairs.iter_mut().enumerate().filter(|(at, _)| *at != place) {
+            let numbers = sample.peers[peer];
+            if !self.hidden.contains(&peer) {
+                pair.backoff.settle(log, config, sample, numbers);
+            }
+            let steady = self.steady[place] && self.steady[peer];
+            let is_clear = || steady && scene.faults_between(scene.node, self.nodes[peer]) == 0;
+            pair.expiry
+                .settle(log, config, numbers, is_own, held_for[peer]);
+            // Who could not be reached again keeps its connections.
+            match self.hidden.contains(&place) {
+                true => pair.expiry.keep(log, expired),
+                false => pair.expiry.pass(log, config, is_clear),
+            }
+            if was_held_up || scene.is_held_up {
+                pair.health.disturb(scene.at);
+            }
+            pair.health
+                .settle(log, config, numbers.delivered, numbers.health);
+            if scene.is_held_up {
+                pair.backoff.hold_up();
+                pair.punctual.excuse();
+                pair.visits.end();
+            }
+            let path = || path(scene, self.nodes[peer]);
+            pair.punctual
+                .settle(log, numbers, faults_before[peer], path);
+        }
+    }
+}
+
+/// The way between the node of a scene and another.
+fn path(scene: &Scene<'_>, to: NodeId) -> Path {
+    Path {
+        ends: [scene.node, to].map(|node| scene.addr_of(node)),
+        faults: scene.faults_between(scene.node, to),
+    }
+}
+
+impl Watch for Audit {
+    fn asked(&mut self, scene: &Scene<'_>, to: NodeId, asked: &Asked<'_>) {
+        (self.log.at, self.log.node) = (scene.at, Some(scene.node));
+        let (Some(from), Some(to)) = (self.place(scene.node), self.place(to)) else {
+            return;
+        };
+        let (log, process) = (&mut self.log, &mut self.processes[from]);
+        let is_accepted = match asked {
+            Asked::Connect(result) => result.is_ok(),
+            // Datagrams are no use of a connection.
+            Asked::SendDatagram(result) => {
+                process.datagrams.ask(log, result);
+                // A process that knows nobody was never seen before.
+                if let Some(pair) = process.pairs.get_mut(to) {
+                    pair.punctual.crowd(log);
+                }
+                return;
+            }
+            Asked::Send(_, result) => {
+                sometimes!(log, **result == Err(SendError::Full), "an outbox was full");
+                result.is_ok()
+            }
+        };
+        if !is_accepted {
+            return;
+        }
+        process
+            .tally
+            .use_peer(log, &process.lifecycle, self.peers[to]);
+        let pair = &mut process.pairs[to];
+        pair.backoff.use_it();
+        pair.expiry.use_it(log);
+        if let Asked::Send(message, _) = asked {
+            process.tally.accept();
+            let number = self.records.accept(scene.at, from, to, message);
+            if !scene.is_held_up && self.packets == Packets::Legible {
+                pair.punctual.accept(log, &process.config, number);
+            }
+        }
+    }
+
+    fn arrived(&mut self, scene: &Scene<'_>, datagram: &Datagram) {
+        let Some(place) = self.place(scene.node) else {
+            return;
+        };
+        self.processes[place].company = Company::Reached;
+        let from = scene.who_is_at(datagram.remote);
+        if let Some(from) = from.and_then(|node| self.place(node))
+            && let Some(pair) = self.processes[place].pairs.get_mut(from)
+        {
+            pair.health.disturb(scene.at);
+        }
+    }
+
+    fn settled(&mut self, scene: &Scene<'_>, news: &[(Duration, Event)], departures: &[Departure]) {
+        (self.log.at, self.log.node) = (scene.at, Some(scene.node));
+        let Some(place) = self.place(scene.node) else {
+            return;
+        };
+        if scene.machine.is_none() || self.processes[place].life != scene.life {
+            self.begin(scene, place);
+        }
+        for (_, event) in news {
+            self.hear(scene, place, event);
+        }
+        for departure in departures {
+            self.leave(scene, place, departure);
+        }
+        self.settle(scene, place);
+        self.compare(scene, place);
+    }
+}
+
+#[cfg(test)]
+mod testing {
+    use quicpool_core::{
+        ConnectionStatus::{self, Connected, Disconnected, Failed},
+        Event, PeerId, Reason,
+    };
+
+    pub(super) const PEER: [u8; 32] = [1; 32];
+
+    pub(super) fn moved(from: ConnectionStatus, to: ConnectionStatus) -> Event {
+        told(from, to, Reason::Confirmed)
+    }
+
+    pub(super) fn ended(reason: Reason) -> Event {
+        told(Connected, Disconnected, reason)
+    }
+
+    pub(super) fn lost(reason: Reason) -> Event {
+        told(Connected, Failed, reason)
+    }
+
+    fn told(from: ConnectionStatus, to: ConnectionStatus, reason: Reason) -> Event {
+        Event::StatusChanged {
+            peer: PeerId::from_bytes(PEER),
+            from,
+            to,
+            reason,
+        }
+    }
+}
