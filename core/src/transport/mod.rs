@@ -1,13 +1,13 @@
 //! The only room that knows quinn-proto: connections, and the endpoint that they share.
 
-#[cfg(test)]
+#[cfg(all(test, any(feature = "ring", feature = "aws-lc-rs")))]
 pub(crate) mod bare;
 mod ending;
 mod lane;
 mod link;
+mod quirks;
 mod settings;
 mod silence;
-mod window;
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration, time::Instant};
 
@@ -40,16 +40,6 @@ const BURST_BYTES_MAX: usize = 65_507;
 /// connection with packets to send: shorter ones would have bursts of the same length cost some
 /// connections more turns than others.
 const DATAGRAM_BYTES_MAX: usize = 1_452;
-
-/// Attempts to serve a deadline that lies in the past, before it is put off. A deadline of quinn-proto
-/// may stay in the past, and must not make the loop spin.
-const PAST_DEADLINES_MAX: u8 = 16;
-
-/// The time by which a deadline in the past is put off.
-const PUT_OFF: Duration = Duration::from_millis(1);
-
-/// Longer than the idle timeout of any connection, however long its probe timeout.
-const BEYOND_ANY_TIMEOUT: Duration = Duration::from_secs(86_400);
 
 /// What a connection holds when it is idle: between that of who dials and that of who answers, with
 /// TLS. `sim/tests/memory` measures it.
@@ -318,10 +308,11 @@ impl Transport {
         }
     }
 
-    /// Ends a connection as its own idle timeout would, without a word: there is nobody to hear it.
+    /// Ends a connection as its own idle timeout would, without a CONNECTION_CLOSE: the other end does not
+    /// hear it.
     pub(crate) fn time_out(&mut self, now: Instant, id: LinkId) {
         if let Some(link) = self.link_mut(id) {
-            link.connection.handle_timeout(now + BEYOND_ANY_TIMEOUT);
+            quirks::abandon(now, &mut link.connection);
             self.mark_dirty(id);
         }
     }
@@ -459,7 +450,7 @@ impl Transport {
             if let Some(event) = self.poll_connection(id) {
                 return Some(event);
             }
-            // Only when it has said everything: a connection that has drained is gone after this.
+            // Last: a connection that has drained is gone after this (quirk "drained").
             if self.exchange(id) == Exchanged::Nothing {
                 return None;
             }
@@ -534,28 +525,24 @@ impl Transport {
     // Deadlines
 
     /// Serves the deadline of a connection if it is not later than `now`. If it was served, the caller
-    /// settles the connection and calls again; after [`PAST_DEADLINES_MAX`] times in a row the deadline
-    /// is left to [`deadline`](Self::deadline), which puts it off.
+    /// settles the connection and calls again. A deadline that stays in the past is left to
+    /// [`deadline`](Self::deadline), which puts it off.
     pub(crate) fn serve_past_deadline(&mut self, now: Instant, id: LinkId) -> bool {
         let Some(link) = self.link_mut(id) else {
             return false;
         };
-        let is_past = link.connection.poll_timeout().is_some_and(|at| at <= now);
-        if !is_past || link.past_deadlines >= PAST_DEADLINES_MAX {
-            link.past_deadlines = 0;
-            return false;
+        let is_due = link.past_deadlines.is_due(now, &mut link.connection);
+        if is_due {
+            self.handle_timeout(now, id);
         }
-        link.past_deadlines += 1;
-        self.handle_timeout(now, id);
-        true
+        is_due
     }
 
     /// When the connection wants [`handle_timeout`](Self::handle_timeout): always later than `now`. A
     /// deadline in the past is put off. Amid a drain it is not served, since that may cause an event, and
     /// events come before packets.
     pub(crate) fn deadline(&mut self, now: Instant, id: LinkId) -> Option<Instant> {
-        let at = self.link_mut(id)?.connection.poll_timeout()?;
-        Some(if at > now { at } else { now + PUT_OFF })
+        quirks::later_than(now, &mut self.link_mut(id)?.connection)
     }
 
     pub(crate) fn close(&mut self, now: Instant, id: LinkId, code: CloseCode, reason: Bytes) {
