@@ -130,7 +130,6 @@ impl Manager {
 
     fn confirmed(&mut self, now: Instant, id: LinkId, key: PeerKey, hello: Hello) {
         self.deadlines.set(Timer::Handshake(id), None);
-        self.watch_for_silence(now, id);
         let local = self.id;
         let Some(link) = self.transport.link_mut(id) else {
             return;

@@ -1,51 +1,25 @@
-//! Whether the other end of a confirmed connection is alive, and how well it can be reached.
+//! Whether a peer is there, and how well it can be reached: carries what is measured to its [`Monitor`],
+//! and carries out the orders.
 
 use std::time::Instant;
 
 use super::{Manager, Timer};
 use crate::{
-    Event, Health, HealthReason, Reason,
+    Event, Reason,
     peer::{
         LinkId, PeerKey,
-        health::{Change, Look, Monitor},
+        health::{Change, Monitor, Sample},
     },
-    transport::{Stage, Verdict},
+    transport::Transport,
 };
 
-/// The connection by which a peer's health is judged: the one that is sent on.
+/// What judges a peer while it is connected.
 pub(super) struct Watched {
-    link: LinkId,
     pub(super) monitor: Monitor,
 }
 
 impl Manager {
-    /// Sees to it that a confirmed connection does not outlive the other end by more than
-    /// `liveness_timeout`.
-    pub(super) fn watch_for_silence(&mut self, now: Instant, id: LinkId) {
-        let limit = self.config.liveness_timeout;
-        let due = self.transport.begin_silence(now, id, limit);
-        self.deadlines.set(Timer::Silence(id), due);
-    }
-
-    pub(super) fn silence_is_due(&mut self, now: Instant, id: LinkId) {
-        let confirmed = |stage: &Stage| matches!(stage, Stage::Confirmed(_));
-        let link = self.transport.link(id);
-        if !link.is_some_and(|link| confirmed(&link.stage) && link.ending.is_none()) {
-            return;
-        }
-        let limit = self.config.liveness_timeout;
-        let next = match self.transport.judge_silence(now, id, limit) {
-            Verdict::Alive(at) => at,
-            Verdict::Silent(at) => {
-                self.transport.ask(id);
-                at
-            }
-            Verdict::Dead => return self.transport.time_out(now, id),
-        };
-        self.deadlines.set(Timer::Silence(id), Some(next));
-    }
-
-    /// Judges a peer from now on by the connection that is sent on, which begins healthy.
+    /// Watches the connection that is sent on, if it is not watched yet.
     pub(super) fn watch_health(&mut self, now: Instant, key: PeerKey) {
         let limit = self.config.liveness_timeout;
         let Some(peer) = self.peers.get_mut(key) else {
@@ -54,65 +28,78 @@ impl Manager {
         let Some(link) = peer.links.live() else {
             return;
         };
-        if peer.watched.as_ref().is_some_and(|old| old.link == link) {
-            return;
-        }
         let Some(sample) = self.transport.sample(link) else {
             return;
         };
-        let monitor = Monitor::new(now, limit, &sample);
-        self.deadlines.set(Timer::Health(key), Some(monitor.due()));
-        let before = peer.health();
-        peer.watched = Some(Box::new(Watched { link, monitor }));
-        if let Some(from) = before.filter(|from| *from != Health::Healthy) {
-            let change = Change {
-                from,
-                to: Health::Healthy,
-                reason: HealthReason::NewConnection,
-            };
-            self.tell_health(key, change);
+        let watched = peer.watched.get_or_insert_with(|| {
+            let monitor = Monitor::new(now, limit);
+            Box::new(Watched { monitor })
+        });
+        let change = watched.monitor.begin(now, link, &sample);
+        let due = watched.monitor.due();
+        self.deadlines.set(Timer::Health(key), Some(due));
+        self.tell_health(key, change);
+    }
+
+    /// Looks at all connections of a peer when its monitor is due: asks, gives up, and tells of health.
+    pub(super) fn look_at_health(&mut self, now: Instant, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        let (Some(watched), Some(live)) = (&mut peer.watched, peer.links.live()) else {
+            return;
+        };
+        let confirmed = peer.links.confirmed();
+        let samples: Vec<(LinkId, Sample)> = confirmed
+            .filter_map(|link| Some((link, sample_of_open(&self.transport, link)?)))
+            .collect();
+        let orders = watched.monitor.look(now, live, &samples);
+        let due = watched.monitor.due();
+        let is_changed = orders.prefers.is_some_and(|link| peer.links.prefer(link));
+        self.deadlines.set(Timer::Health(key), Some(due));
+        self.tell_health(key, orders.change);
+        for link in orders.asks {
+            self.transport.ask(link);
+        }
+        if is_changed {
+            self.live_changed(now, key);
+        }
+        for link in orders.ends {
+            self.transport.time_out(now, link);
         }
     }
 
-    pub(super) fn look_at_health(&mut self, now: Instant, key: PeerKey) {
-        let Some(watched) = self
+    /// Notes that a connection of a peer has ended. Whatever has ended it but a timeout came from the peer:
+    /// it was heard.
+    pub(super) fn note_end(&mut self, now: Instant, key: PeerKey, reason: &Reason) {
+        let watched = self
             .peers
             .get_mut(key)
-            .and_then(|peer| peer.watched.as_mut())
-        else {
-            return;
-        };
-        let Some(sample) = self.transport.sample(watched.link) else {
-            return;
-        };
-        let look = watched.monitor.look(now, &sample);
-        self.deadlines
-            .set(Timer::Health(key), Some(watched.monitor.due()));
-        match look {
-            Look::Same => {}
-            Look::Ask => self.transport.ask(watched.link),
-            Look::Changed(change) => self.tell_health(key, change),
+            .and_then(|peer| peer.watched.as_mut());
+        if let Some(watched) = watched.filter(|_| *reason != Reason::Unresponsive) {
+            watched.monitor.note_heard(now);
         }
     }
 
-    /// The last connection of a peer has ended.
+    /// Forgets the monitor of a peer of which the last connection has ended.
     pub(super) fn leave_health(&mut self, now: Instant, key: PeerKey, reason: &Reason) {
         self.deadlines.set(Timer::Health(key), None);
         let watched = self.peers.get_mut(key).and_then(|peer| peer.watched.take());
         let Some(mut watched) = watched.filter(|_| *reason == Reason::Unresponsive) else {
             return;
         };
-        if let Look::Changed(change) = watched.monitor.lost(now) {
-            self.tell_health(key, change);
-        }
+        let change = watched.monitor.lost(now);
+        self.tell_health(key, change);
     }
 
-    fn tell_health(&mut self, key: PeerKey, change: Change) {
+    fn tell_health(&mut self, key: PeerKey, change: Option<Change>) {
+        let Some(Change { from, to, reason }) = change else {
+            return;
+        };
         let Some(peer) = self.peers.get(key) else {
             return;
         };
         let peer = peer.id;
-        let Change { from, to, reason } = change;
         tracing::info!(?peer, %from, %to, %reason, "health");
         self.events.push_back(Event::HealthChanged {
             peer,
@@ -121,4 +108,10 @@ impl Manager {
             reason,
         });
     }
+}
+
+/// Measures a connection, unless it has ended and its peer is yet to learn of it.
+fn sample_of_open(transport: &Transport, link: LinkId) -> Option<Sample> {
+    let is_open = transport.link(link)?.ending.is_none();
+    is_open.then(|| transport.sample(link))?
 }

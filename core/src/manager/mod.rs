@@ -94,7 +94,6 @@ pub struct Manager {
 enum Timer {
     Quic(LinkId),
     Handshake(LinkId),
-    Silence(LinkId),
     Health(PeerKey),
     Flush(PeerKey),
     Acknowledge(PeerKey),
@@ -114,8 +113,7 @@ impl Timer {
         match self {
             Self::Quic(_) => DeadlineReason::Transport,
             Self::Handshake(_) => DeadlineReason::Handshake,
-            Self::Silence(_) => DeadlineReason::Liveness,
-            Self::Health(_) => DeadlineReason::Health,
+            Self::Health(_) => DeadlineReason::Liveness,
             Self::Flush(_) => DeadlineReason::Flush,
             Self::Acknowledge(_) => DeadlineReason::Acknowledge,
             Self::Backoff(_) | Self::Revisit(_) => DeadlineReason::Dial,
@@ -261,7 +259,6 @@ impl Manager {
         match timer {
             Timer::Quic(link) => self.transport.handle_timeout(now, link),
             Timer::Handshake(link) => self.handshake_timed_out(now, link),
-            Timer::Silence(link) => self.silence_is_due(now, link),
             Timer::Health(key) => self.look_at_health(now, key),
             Timer::Flush(key) => self.batch_is_due(now, key),
             Timer::Acknowledge(key) => self.acknowledge(key),

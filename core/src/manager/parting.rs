@@ -36,6 +36,7 @@ impl Manager {
         };
         let stale = self.is_stale(link, key);
         let is_former = self.is_former(link, key);
+        self.note_end(now, key, &ending.reason);
         if let Some(ack) = ending.ack {
             // An acknowledgement of what was never sent changes nothing, and there is nothing
             // left to close.
@@ -128,7 +129,6 @@ impl Manager {
     /// A connection is over: whoever had it learns of it, once.
     fn part(&mut self, now: Instant, id: LinkId, parting: Parting, reason: Reason) {
         self.deadlines.set(Timer::Handshake(id), None);
-        self.deadlines.set(Timer::Silence(id), None);
         self.count_datagrams(id);
         let Some(link) = self.transport.link_mut(id) else {
             return;

@@ -11,7 +11,6 @@ use super::{
     Ending,
     lane::Lane,
     quirks::{PastDeadlines, window},
-    silence::Silence,
 };
 use crate::{
     Incarnation, MeshKey, PeerId, Sealing,
@@ -78,7 +77,8 @@ pub(crate) struct Link {
     /// How it ended, until its peer has been told. It is not polled meanwhile: the endpoint would
     /// forget it.
     pub(crate) ending: Option<Ending>,
-    pub(super) silence: Silence,
+    /// When a datagram last arrived that names the connection, whoever has sent it.
+    pub(super) arrival: Instant,
     pub(super) past_deadlines: PastDeadlines,
     question: Question,
     control: Outgo,
@@ -175,7 +175,7 @@ impl Link {
             stage: Stage::Handshaking,
             said: None,
             ending: None,
-            silence: Silence::new(now),
+            arrival: now,
             past_deadlines: PastDeadlines::default(),
             question: Question::None,
             control: Outgo::closed(),

@@ -7,18 +7,16 @@ mod lane;
 mod link;
 mod quirks;
 mod settings;
-mod silence;
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration, time::Instant};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 pub use quinn_proto::EcnCodepoint;
-use quinn_proto::{ConnectionHandle, DatagramEvent, Endpoint, Event, StreamEvent};
+use quinn_proto::{ConnectionHandle, DatagramEvent, Endpoint, Event, FrameStats, StreamEvent};
 
 pub(crate) use ending::Ending;
 pub(crate) use lane::Unwritten;
 pub(crate) use link::{Link, Stage};
-pub(crate) use silence::Verdict;
 
 use crate::{
     Config, Credentials, Datagram, Incarnation, PeerId, Reason, Sealing, Transmit,
@@ -27,6 +25,7 @@ use crate::{
     wire::{code::CloseCode, record},
 };
 use link::{Held, Parameters};
+use quirks::window;
 use settings::Settings;
 
 /// Replies without a connection that wait to be sent, at most.
@@ -243,7 +242,7 @@ impl Transport {
                 let id = self.id_of(handle);
                 if let Some(link) = self.link_mut(id) {
                     link.arrived(datagram_len);
-                    link.silence.arrived(now);
+                    link.arrival = now;
                     link.connection.handle_event(event);
                     self.mark_dirty(id);
                 }
@@ -264,30 +263,9 @@ impl Transport {
         }
     }
 
-    // Silence
+    // Liveness
 
-    /// The other end was heard at this moment; when it will have been silent for `limit`.
-    pub(crate) fn begin_silence(
-        &mut self,
-        now: Instant,
-        id: LinkId,
-        limit: Duration,
-    ) -> Option<Instant> {
-        let link = self.link_mut(id)?;
-        let frames = silence::frames(&link.connection.stats().frame_rx);
-        Some(link.silence.begin(now, limit, frames))
-    }
-
-    /// What it means that the other end was to be heard by this moment.
-    pub(crate) fn judge_silence(&mut self, now: Instant, id: LinkId, limit: Duration) -> Verdict {
-        let Some(link) = self.link_mut(id) else {
-            return Verdict::Dead;
-        };
-        let frames = silence::frames(&link.connection.stats().frame_rx);
-        link.silence.judge(now, limit, frames)
-    }
-
-    /// What was measured on a connection so far.
+    /// Returns what was measured on a connection so far.
     pub(crate) fn sample(&self, id: LinkId) -> Option<Sample> {
         let link = self.link(id)?;
         let stats = link.connection.stats();
@@ -295,8 +273,9 @@ impl Transport {
             rtt: stats.path.rtt,
             sent: stats.path.sent_packets,
             lost: stats.path.lost_packets,
-            heard: silence::frames(&stats.frame_rx),
-            arrival: link.silence.arrival(),
+            heard: certain_frames(&stats.frame_rx),
+            arrival: link.arrival,
+            acknowledged: window::acknowledged(&link.connection),
         })
     }
 
@@ -610,6 +589,12 @@ impl Slot {
         let current = self.id(id.index());
         self.link.as_deref_mut().filter(|_| id == current)
     }
+}
+
+/// Counts frames that only the other end can have sent, and that a living one cannot but send: it
+/// answers keep-alives, and sends its own.
+const fn certain_frames(stats: &FrameStats) -> u64 {
+    stats.acks + stats.ping + stats.stream + stats.path_challenge + stats.path_response
 }
 
 /// Names the bytes in the caller's buffer in the words of the core.

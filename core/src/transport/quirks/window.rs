@@ -79,7 +79,12 @@ fn set_lifted(connection: &Connection, is_lifted: bool) {
 /// Returns when the latest packet was sent that the other end has acknowledged. The other end was alive
 /// after that.
 pub(in crate::transport) fn answered(connection: &Connection) -> Option<Instant> {
-    window(connection)?.answered
+    Some(window(connection)?.answered?.sent)
+}
+
+/// Returns when an acknowledgement last arrived of a packet that was not acknowledged before.
+pub(in crate::transport) fn acknowledged(connection: &Connection) -> Option<Instant> {
+    Some(window(connection)?.answered?.at)
 }
 
 fn window(connection: &Connection) -> Option<Box<Window>> {
@@ -91,9 +96,17 @@ struct Window {
     cubic: Box<dyn Controller>,
     /// Shared by all copies: a connection shows a copy of its controller, and no more.
     is_lifted: Arc<AtomicBool>,
-    /// When the latest packet was sent that was acknowledged.
-    answered: Option<Instant>,
+    answered: Option<Answered>,
     kept: Kept,
+}
+
+/// The last acknowledgement.
+#[derive(Clone, Copy)]
+struct Answered {
+    /// When the latest packet was sent that was acknowledged.
+    sent: Instant,
+    /// When a packet was last acknowledged.
+    at: Instant,
 }
 
 /// One window's part in [`InFlight`].
@@ -150,7 +163,10 @@ impl Controller for Window {
         app_limited: bool,
         rtt: &RttEstimator,
     ) {
-        self.answered = self.answered.max(Some(sent));
+        self.answered = Some(Answered {
+            sent: self.answered.map_or(sent, |last| last.sent.max(sent)),
+            at: now,
+        });
         self.cubic.on_ack(now, sent, bytes, app_limited, rtt);
     }
 
