@@ -118,7 +118,7 @@ pub enum Event {
     /// A connected peer can be reached better or worse than before. Its connection goes on.
     ///
     /// Each connection begins as `Healthy` without this event, and ends without it. One that is lost
-    /// because nothing was heard was `Unresponsive` before, at the latest right before it is lost.
+    /// because the other end did not answer was `Unresponsive` before, at the latest right before it is lost.
     HealthChanged {
         /// Who.
         peer: PeerId,
@@ -274,7 +274,7 @@ pub enum Reason {
     Forgotten,
     /// No answer within `handshake_timeout`.
     HandshakeTimeout,
-    /// The peer was silent for `liveness_timeout`.
+    /// The peer was silent for `liveness_timeout`, or acknowledged nothing for as long.
     Unresponsive,
     /// The peer has lost the connection's state (stateless reset, RFC 9000 section 10.3).
     Reset,
@@ -399,9 +399,9 @@ pub enum DeadlineReason {
     Dial,
     /// A dial or handshake reaches `handshake_timeout`.
     Handshake,
-    /// The other end of a connection has to be heard by then.
+    /// A peer's connections are looked at: whether it is heard and acknowledges, and how well.
     Liveness,
-    /// A peer's health is looked at.
+    /// Not given: a peer's health is judged with its [`Liveness`](Self::Liveness).
     Health,
     /// An idle connection reaches `pool_ttl`.
     Expiry,

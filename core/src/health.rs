@@ -4,8 +4,8 @@ use std::{fmt, time::Duration};
 
 /// How well a connected peer can be reached.
 ///
-/// It is judged from three things that are measured anyway: the smoothed round-trip time, packets that
-/// were lost, and how long nothing was heard. Whatever becomes of it, messages are neither dropped nor
+/// It is judged from what is measured anyway: the smoothed round-trip time, packets that were lost, and how
+/// long nothing was heard, or acknowledged. Whatever becomes of it, messages are neither dropped nor
 /// held back: it is for whoever wants to choose another peer, or to warn somebody.
 ///
 /// While there is no connection there is no health. Each connection begins as `Healthy`.
@@ -30,7 +30,12 @@ pub enum Health {
     /// more than a sixth of a keep-alive it is longer: three round trips beyond a keep-alive,
     /// and five sixths of `liveness_timeout` at most.
     ///
-    /// Either it is heard again, or the connection is lost when `liveness_timeout` is over. What we
+    /// Or it is heard and hears nothing: nothing that was sent to it was acknowledged for two thirds of
+    /// `liveness_timeout`, although it was asked for an answer.
+    ///
+    /// A peer with two connections, as after both have dialled, is judged by both of them.
+    ///
+    /// Either it answers again, or the connection is lost when `liveness_timeout` is over. What we
     /// cannot hear because our own process stood still does not count.
     Unresponsive,
 }
@@ -58,6 +63,11 @@ pub enum HealthReason {
     Silent {
         /// For how long.
         silence: Duration,
+    },
+    /// The peer is heard, and acknowledges nothing: it does not hear us.
+    Unacknowledged {
+        /// For how long.
+        time: Duration,
     },
     /// The peer is heard again.
     Heard,
@@ -90,6 +100,11 @@ impl fmt::Display for HealthReason {
             Self::Silent { silence } => {
                 write!(f, "nothing was heard for {:.1} s", silence.as_secs_f64())
             }
+            Self::Unacknowledged { time } => write!(
+                f,
+                "it is heard and has acknowledged nothing for {:.1} s",
+                time.as_secs_f64()
+            ),
             Self::Heard => f.write_str("it is heard again after a silence"),
             Self::Recovered => f.write_str("everything was well for a while"),
             Self::NewConnection => f.write_str("there is another connection"),

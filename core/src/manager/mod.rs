@@ -202,9 +202,8 @@ impl Manager {
             Timer::Handshake(link) => {
                 admission::handshake_timed_out(now, link, peers, transport, slots, shared);
             }
-            Timer::Silence(link) => liveness::silence_is_due(now, link, transport, shared),
             Timer::Health(key) => {
-                liveness::look_at_health(now, peers.owner(key), transport, shared);
+                pairing::monitoring::is_due(now, peers.owner(key), transport, shared);
             }
             Timer::Flush(key) => batches::batch_is_due(now, peers.owner(key), shared),
             Timer::Acknowledge(key) => {

@@ -4,7 +4,6 @@ use std::{collections::VecDeque, net::SocketAddr, ops::Range, time::Duration, ti
 
 use slab::Slab;
 
-use super::liveness::Watched;
 use crate::{
     Config, ConnectionStatus, Health, HealthReason, Incarnation, PeerId, Reason,
     index::LookUp,
@@ -13,6 +12,7 @@ use crate::{
         addresses::Addresses,
         backoff::Failures,
         datagrams::Datagrams,
+        health::Monitor,
         inbox::Inbox,
         links::{Dialling, Links},
         outbox::Outbox,
@@ -35,7 +35,7 @@ pub(super) struct Peer {
     pub(super) failures: Failures,
     pub(super) preemption: Preemption,
     /// How well it can be reached, while it is connected.
-    pub(super) watched: Option<Box<Watched>>,
+    pub(super) monitor: Option<Box<Monitor>>,
     /// No dial begins before this moment.
     pub(super) not_before: Option<Instant>,
     /// Why the last attempt or connection failed.
@@ -246,7 +246,7 @@ impl Peer {
             processes: Processes::default(),
             failures: Failures::default(),
             preemption: Preemption::default(),
-            watched: None,
+            monitor: None,
             not_before: None,
             last_failure: None,
             redial: Redial::OnDemand,
@@ -289,12 +289,12 @@ impl Peer {
 
     /// How well it can be reached; `None` while it is not connected.
     pub(super) fn health(&self) -> Option<Health> {
-        Some(self.watched.as_ref()?.monitor.health())
+        Some(self.monitor.as_ref()?.health())
     }
 
     /// What is wrong with it, if it is connected and anything is.
     pub(super) fn ailment(&self) -> Option<(Health, HealthReason)> {
-        let monitor = &self.watched.as_ref()?.monitor;
+        let monitor = self.monitor.as_ref()?;
         let health = monitor.health();
         (health != Health::Healthy).then(|| (health, monitor.symptom()))
     }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{
-    admission, datagrams,
+    admission, datagrams, liveness,
     pairing::{
         close::{self, Close},
         hello,
@@ -213,6 +213,7 @@ fn ended(
     let stale = is_stale(link, peer);
     let ours = peer.session.ours.as_deref().copied();
     let is_former = link.said != Some(ours.unwrap_or(shared.incarnation));
+    liveness::note_end(now, peer, &ending.reason);
     if let Some(ack) = ending.ack {
         // An acknowledgement of what was never sent changes nothing, and there is nothing left to close.
         let _ = acknowledging::acknowledged(now, peer, transport, shared, ack);

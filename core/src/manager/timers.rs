@@ -11,7 +11,6 @@ use crate::{
 pub(super) enum Timer {
     Quic(LinkId),
     Handshake(LinkId),
-    Silence(LinkId),
     Health(PeerKey),
     Flush(PeerKey),
     Acknowledge(PeerKey),
@@ -32,8 +31,7 @@ impl Timer {
         match self {
             Self::Quic(_) => DeadlineReason::Transport,
             Self::Handshake(_) => DeadlineReason::Handshake,
-            Self::Silence(_) => DeadlineReason::Liveness,
-            Self::Health(_) => DeadlineReason::Health,
+            Self::Health(_) => DeadlineReason::Liveness,
             Self::Flush(_) => DeadlineReason::Flush,
             Self::Acknowledge(_) => DeadlineReason::Acknowledge,
             Self::Backoff(_) | Self::Revisit(_) => DeadlineReason::Dial,

@@ -77,6 +77,17 @@ impl Chooser {
         earlier.filter(|_| closes)
     }
 
+    /// Makes a confirmed connection the one to send on. Whether it was another before.
+    pub(crate) fn prefer(&mut self, link: LinkId) -> bool {
+        let found = self.confirmed.iter().position(|c| c.link == link);
+        let Some(index) = found.filter(|index| index + 1 < self.confirmed.len()) else {
+            return false;
+        };
+        let candidate = self.confirmed.remove(index);
+        self.confirmed.push(candidate);
+        true
+    }
+
     /// A connection has ended. Whether it was among the confirmed.
     pub(crate) fn remove(&mut self, link: LinkId) -> bool {
         let before = self.confirmed.len();

@@ -1,44 +1,34 @@
-//! How well a peer can be reached: from a few numbers, taken now and then.
+//! One monitor of a peer: whether it is there, and how well it can be reached.
 //!
-//! Nothing is done for each packet. A connection is looked at every third of `liveness_timeout`, as
-//! often as it is kept alive, four times as often while something seems wrong, and when the other
-//! end ought to have been heard.
+//! A peer is there while it is heard and acknowledges packets, on any of its connections. Either alone
+//! is not enough: on a path that is cut one way the other end is heard and hears nothing. Two thresholds
+//! follow from how long one of them has been missing. After half of `liveness_timeout` the peer is
+//! `Unresponsive`. After all of it the connection is over, each by its own times.
 //!
-//! It must not flap. What is bad has to be so twice in a row, what is well has to keep a distance from
+//! Nothing is done for each packet. The connections are looked at every third of `liveness_timeout`, as
+//! often as they are kept alive, four times as often while something seems wrong, and when a threshold
+//! is due. A connection of which one of the two was missing for two fifths of `liveness_timeout` is asked
+//! for an answer, fifteen times in `liveness_timeout`.
+//!
+//! Health must not flap. What is bad has to be so twice in a row, what is well has to keep a distance from
 //! the bounds, for a while, and for longer with each relapse.
+
+mod contact;
+mod quality;
 
 use std::time::{Duration, Instant};
 
+use self::{
+    contact::{Contact, Patience, Verdict, Watched},
+    quality::Quality,
+};
+use super::LinkId;
 use crate::{Health, HealthReason};
-
-/// A round trip is slow when it takes this many times the usual one, and [`SLOW_BEYOND`] more.
-const SLOW_FACTOR: u32 = 2;
-
-/// What people begin to notice. Without it a path of a millisecond would be slow at three.
-const SLOW_BEYOND: Duration = Duration::from_millis(100);
-
-/// The share of packets whose loss is bad: one in twenty. There a congestion window stays around five
-/// packets (1.2 / sqrt(loss), Mathis et al. 1997), so bulk data is slow on any path of some length.
-const LOSSY_ONE_IN: u64 = 20;
-
-/// The share of packets that may be lost where all is well.
-const WELL_ONE_IN: u64 = 2 * LOSSY_ONE_IN;
-
-/// Packets that make a measure of loss. Fewer say little: a single burst of losses would be a tenth
-/// of them.
-const MEASURE_PACKETS: u64 = 200;
-
-/// Packets that a measure is taken to have at least, so that a few that are lost on a quiet
-/// connection are no sign.
-const MEASURE_PACKETS_MIN: u64 = 60;
-
-/// How often in a row something has to be bad.
-const BAD_IN_A_ROW: u8 = 2;
 
 /// The longest time that everything has to be well, in terms of the shortest.
 const RELAPSES_MAX: u32 = 4;
 
-/// What was measured on a connection up to a moment.
+/// Measurements of a connection up to a moment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
     /// The smoothed round-trip time.
@@ -51,22 +41,25 @@ pub(crate) struct Sample {
     pub(crate) heard: u64,
     /// When a datagram last arrived, whoever has sent it.
     pub(crate) arrival: Instant,
+    /// When a packet was last acknowledged that had not been before, on the present path.
+    pub(crate) acknowledged: Option<Instant>,
 }
 
-/// How well one peer can be reached on one connection.
+/// Judges one peer by all of its confirmed connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Monitor {
     limit: Duration,
     health: Health,
-    /// Why it is what it is.
+    /// The reason of the last change of `health`.
     symptom: HealthReason,
-    usual: Usual,
-    slow_in_a_row: u8,
-    loss: Loss,
-    silence: Silence,
+    links: Vec<Watched>,
+    /// The latest times of all connections, those included that have ended.
+    contact: Contact,
+    /// Times without contact that are not judged before this moment: this process was late.
+    grace: Instant,
+    /// When the quality of the connections was last measured.
+    measured: Instant,
     recovery: Recovery,
-    /// When it was last looked at, and when it ought to be next.
-    looked: Instant,
     due: Instant,
 }
 
@@ -79,34 +72,30 @@ pub(crate) struct Change {
 }
 
 /// What follows from a look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 #[must_use]
-pub(crate) enum Look {
-    /// Nothing has changed.
-    Same,
-    /// The health has changed.
-    Changed(Change),
-    /// It is we who were late: the other end is to be asked for an answer.
-    Ask,
+pub(crate) struct Orders {
+    pub(crate) change: Option<Change>,
+    /// Connections that are to be asked for an answer.
+    pub(crate) asks: Vec<LinkId>,
+    /// The connection to send on, in place of one that is without contact.
+    pub(crate) prefers: Option<LinkId>,
+    /// Connections that are over.
+    pub(crate) ends: Vec<LinkId>,
 }
 
 impl Monitor {
-    /// A connection of which the other end was heard at this moment.
-    pub(crate) fn new(now: Instant, limit: Duration, sample: &Sample) -> Self {
+    /// Makes the monitor of a peer without connections, which begins healthy.
+    pub(crate) fn new(now: Instant, limit: Duration) -> Self {
         Self {
             limit,
             health: Health::Healthy,
             symptom: HealthReason::NewConnection,
-            usual: Usual(sample.rtt),
-            slow_in_a_row: 0,
-            loss: Loss::new(now, sample),
-            silence: Silence {
-                heard: sample.heard,
-                since: now,
-                patience: patience(limit, sample.rtt),
-            },
+            links: Vec::new(),
+            contact: Contact::at(now, Duration::ZERO),
+            grace: now,
+            measured: now,
             recovery: Recovery::new(),
-            looked: now,
             due: now + limit / 3,
         }
     }
@@ -115,102 +104,170 @@ impl Monitor {
         self.health
     }
 
-    /// What made it so.
+    /// Returns the reason of the last change of health.
     pub(crate) const fn symptom(&self) -> HealthReason {
         self.symptom
     }
 
-    /// When to look next.
+    /// Returns when to look next.
     pub(crate) const fn due(&self) -> Instant {
         self.due
     }
 
-    /// Looks at what was measured by this moment.
-    pub(crate) fn look(&mut self, now: Instant, sample: &Sample) -> Look {
+    /// Watches a connection that was confirmed at this moment, unless it is watched already. The peer was
+    /// heard on it, so it is healthy until the connection shows something else.
+    pub(crate) fn begin(&mut self, now: Instant, link: LinkId, sample: &Sample) -> Option<Change> {
+        if self.links.iter().any(|watched| watched.link == link) {
+            return None;
+        }
+        self.links.reserve_exact(1);
+        self.links.push(Watched::new(now, link, sample));
+        self.contact = Contact::at(now, sample.rtt);
+        self.grace = now;
+        self.measured = now;
+        self.recovery = Recovery::new();
+        self.due = self.due.min(now + self.limit / 3);
+        let from = std::mem::replace(&mut self.health, Health::Healthy);
+        self.symptom = HealthReason::NewConnection;
+        (from != Health::Healthy).then_some(Change {
+            from,
+            to: Health::Healthy,
+            reason: HealthReason::NewConnection,
+        })
+    }
+
+    /// Looks at what was measured by this moment on each confirmed connection, and forgets all others.
+    /// `live` is the one to send on.
+    pub(crate) fn look(
+        &mut self,
+        now: Instant,
+        live: LinkId,
+        samples: &[(LinkId, Sample)],
+    ) -> Orders {
         let lateness = now.saturating_duration_since(self.due);
-        let rtt = sample.rtt;
-        let slow_above = rtt_max(self.usual.0);
-        self.usual
-            .follow(rtt, now.saturating_duration_since(self.looked), self.limit);
-        self.looked = now;
-        self.slow_in_a_row = match rtt > slow_above {
-            true => self.slow_in_a_row.saturating_add(1),
-            false => 0,
+        if lateness > a_while(self.limit) {
+            self.grace = now + self.limit / 6;
+        }
+        self.measure(now, samples);
+        let mut orders = self.judge_links(now, lateness);
+        let found = self.links.iter().find(|watched| watched.link == live);
+        let Some(quality) = found.map(|watched| watched.quality) else {
+            self.due = now + a_while(self.limit);
+            return orders;
         };
-        self.loss.measure(now, self.limit, sample);
-        self.silence.listen(self.limit, sample);
-        let silence = self.silence.at(now);
-        if silence < self.silence.patience {
-            let symptom = self.symptom_of(rtt, slow_above);
-            let look = self.heard(now, symptom, rtt <= slow_above * 3 / 4);
-            self.plan(now);
-            return look;
+        let patience = Patience::new(self.limit, self.contact);
+        let in_contact = |watched: &&Watched| !patience.is_over(now, watched.contact);
+        let best = self.links.iter().rev().find(in_contact);
+        let is_live_well = found.as_ref().is_some_and(in_contact);
+        orders.prefers = best.map(|watched| watched.link).filter(|_| !is_live_well);
+        orders.change = match patience.is_over(now, self.contact) {
+            false => self.heard(now, &quality),
+            true => self.missed(now),
+        };
+        self.plan(now, &quality, patience);
+        orders
+    }
+
+    /// Notes that the peer was heard beside what samples show: by the last packet of a connection.
+    pub(crate) fn note_heard(&mut self, now: Instant) {
+        self.contact.note_heard(now);
+    }
+
+    /// The last connection was lost since the other end did not answer.
+    pub(crate) fn lost(&mut self, now: Instant) -> Option<Change> {
+        self.turn(now, Health::Unresponsive, self.contact.missing(now))
+    }
+
+    fn measure(&mut self, now: Instant, samples: &[(LinkId, Sample)]) {
+        let elapsed = now.saturating_duration_since(self.measured);
+        let is_due = elapsed >= a_while(self.limit);
+        if is_due {
+            self.measured = now;
         }
+        let limit = self.limit;
+        self.links.retain_mut(|watched| {
+            let found = samples.iter().find(|(link, _)| *link == watched.link);
+            let Some((_, sample)) = found else {
+                return false;
+            };
+            watched.listen(sample);
+            if is_due {
+                watched.quality.measure(now, elapsed, limit, sample);
+            }
+            true
+        });
+    }
+
+    /// Judges the connections one by one.
+    fn judge_links(&mut self, now: Instant, lateness: Duration) -> Orders {
+        let mut orders = Orders::default();
+        self.contact.ask_again();
+        for watched in &mut self.links {
+            if lateness > self.limit / 3 {
+                // This process stood still, and answers may wait in the socket.
+                watched.contact.ask_again();
+            }
+            match watched.judge(now, self.limit) {
+                Verdict::Alive | Verdict::Wait => {}
+                Verdict::Ask => orders.asks.push(watched.link),
+                Verdict::Dead => orders.ends.push(watched.link),
+            }
+            self.contact.join(watched.contact);
+        }
+        orders
+    }
+
+    /// The peer has been without contact for too long.
+    fn missed(&mut self, now: Instant) -> Option<Change> {
         self.recovery.is_not_well();
-        if lateness > a_while(self.limit) && self.health != Health::Unresponsive {
-            self.due = now + self.limit / 6;
-            return Look::Ask;
+        if self.grace > now {
+            return None;
         }
-        self.due = now + a_while(self.limit);
-        self.turn(now, Health::Unresponsive, HealthReason::Silent { silence })
+        self.turn(now, Health::Unresponsive, self.contact.missing(now))
     }
 
-    /// The connection is lost since nothing was heard.
-    pub(crate) fn lost(&mut self, now: Instant) -> Look {
-        let silence = self.silence.at(now);
-        self.turn(now, Health::Unresponsive, HealthReason::Silent { silence })
-    }
-
-    /// What is bad, and has been for long enough.
-    fn symptom_of(&self, rtt: Duration, slow_above: Duration) -> Option<HealthReason> {
-        if self.slow_in_a_row >= BAD_IN_A_ROW && rtt > slow_above {
-            let usual = self.usual.0;
-            return Some(HealthReason::Slow { rtt, usual });
-        }
-        let Loss { lost, sent, .. } = self.loss;
-        let is_lossy = self.loss.bad_in_a_row >= BAD_IN_A_ROW;
-        is_lossy.then_some(HealthReason::Lossy { lost, sent })
-    }
-
-    fn heard(&mut self, now: Instant, symptom: Option<HealthReason>, is_near: bool) -> Look {
-        let is_well = is_near && self.loss.grade == Grade::Well;
+    fn heard(&mut self, now: Instant, quality: &Quality) -> Option<Change> {
         match self.health {
-            Health::Healthy => match symptom {
-                Some(reason) => self.turn(now, Health::Degraded, reason),
-                None => Look::Same,
-            },
-            Health::Degraded if is_well => match self.recovery.is_well(now, self.limit) {
+            Health::Healthy => {
+                let reason = quality.symptom()?;
+                self.turn(now, Health::Degraded, reason)
+            }
+            Health::Degraded if quality.is_well() => match self.recovery.is_well(now, self.limit) {
                 true => self.turn(now, Health::Healthy, HealthReason::Recovered),
-                false => Look::Same,
+                false => None,
             },
             Health::Degraded => {
                 self.recovery.is_not_well();
-                Look::Same
+                None
             }
             Health::Unresponsive => self.turn(now, Health::Degraded, HealthReason::Heard),
         }
     }
 
-    fn turn(&mut self, now: Instant, to: Health, reason: HealthReason) -> Look {
+    fn turn(&mut self, now: Instant, to: Health, reason: HealthReason) -> Option<Change> {
         let from = std::mem::replace(&mut self.health, to);
         if from == to {
-            return Look::Same;
+            return None;
         }
         self.symptom = reason;
         self.recovery.turned(now, self.limit, from, to);
-        Look::Changed(Change { from, to, reason })
+        Some(Change { from, to, reason })
     }
 
-    /// The next look: soon if something seems wrong, and when the other end ought to have been heard.
-    fn plan(&mut self, now: Instant) {
-        let is_calm = self.health == Health::Healthy
-            && self.slow_in_a_row == 0
-            && self.loss.bad_in_a_row == 0;
+    /// Plans the next look: soon if something seems wrong, and when a threshold is due.
+    fn plan(&mut self, now: Instant, quality: &Quality, patience: Patience) {
+        let is_calm = self.health == Health::Healthy && quality.is_calm();
         let wait = match is_calm {
             true => self.limit / 3,
             false => a_while(self.limit),
         };
-        self.due = (now + wait).min(self.silence.since + self.silence.patience);
+        let of_links = self
+            .links
+            .iter()
+            .map(|watched| watched.due(now, self.limit));
+        let of_peer = patience.ends(self.contact).into_iter().chain([self.grace]);
+        let due = of_links.chain(of_peer.filter(|at| *at > now)).min();
+        self.due = due.map_or(now + wait, |at| at.min(now + wait));
     }
 }
 
@@ -219,123 +276,7 @@ fn a_while(limit: Duration) -> Duration {
     limit / 12
 }
 
-/// The longest round trip that is not slow.
-fn rtt_max(usual: Duration) -> Duration {
-    usual * SLOW_FACTOR + SLOW_BEYOND
-}
-
-/// How long the other end may be silent. A third of the limit is the time between two keep-alives,
-/// whose answer takes a round trip, and two more if it is lost. The rest of the limit is left for
-/// whoever is told.
-fn patience(limit: Duration, rtt: Duration) -> Duration {
-    (limit / 2).max(limit / 3 + 3 * rtt).min(limit * 5 / 6)
-}
-
-/// The usual round-trip time: the least one. It grows slowly, so that a path that has changed for
-/// good becomes the usual one.
-#[derive(Debug, Clone, Copy)]
-struct Usual(Duration);
-
-impl Usual {
-    fn follow(&mut self, rtt: Duration, elapsed: Duration, limit: Duration) {
-        let Some(excess) = rtt.checked_sub(self.0) else {
-            self.0 = rtt;
-            return;
-        };
-        // Forty times the limit is ten minutes.
-        let share = elapsed.as_secs_f64() / (limit * 40).as_secs_f64();
-        self.0 += excess.mul_f64(share.min(1.0));
-    }
-}
-
-/// Packets that were lost, measured now and then.
-#[derive(Debug, Clone, Copy)]
-struct Loss {
-    /// When the present measure began, and what had been sent and lost by then.
-    begun: Instant,
-    sent_before: u64,
-    lost_before: u64,
-    /// What the last measure said.
-    grade: Grade,
-    sent: u64,
-    lost: u64,
-    bad_in_a_row: u8,
-}
-
-/// How much was lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Grade {
-    Well,
-    Between,
-    Bad,
-}
-
-impl Loss {
-    const fn new(now: Instant, sample: &Sample) -> Self {
-        Self {
-            begun: now,
-            sent_before: sample.sent,
-            lost_before: sample.lost,
-            grade: Grade::Well,
-            sent: 0,
-            lost: 0,
-            bad_in_a_row: 0,
-        }
-    }
-
-    /// Ends the present measure if it has enough packets, or has lasted for two keep-alives.
-    fn measure(&mut self, now: Instant, limit: Duration, sample: &Sample) {
-        let sent = sample.sent.saturating_sub(self.sent_before);
-        if sent < MEASURE_PACKETS && self.begun + limit * 2 / 3 > now {
-            return;
-        }
-        let lost = sample.lost.saturating_sub(self.lost_before);
-        let of = sent.max(MEASURE_PACKETS_MIN);
-        let grade = match lost {
-            lost if lost * LOSSY_ONE_IN > of => Grade::Bad,
-            lost if lost * WELL_ONE_IN > of => Grade::Between,
-            _ => Grade::Well,
-        };
-        *self = Self {
-            grade,
-            sent,
-            lost,
-            bad_in_a_row: match grade {
-                Grade::Bad => self.bad_in_a_row.saturating_add(1),
-                Grade::Well | Grade::Between => 0,
-            },
-            ..Self::new(now, sample)
-        };
-    }
-}
-
-/// Since when the other end was not heard.
-#[derive(Debug, Clone, Copy)]
-struct Silence {
-    heard: u64,
-    since: Instant,
-    /// How long it may be.
-    patience: Duration,
-}
-
-impl Silence {
-    /// The last datagram may be somebody else's, but then the next look will find nothing.
-    fn listen(&mut self, limit: Duration, sample: &Sample) {
-        if sample.heard != self.heard {
-            *self = Self {
-                heard: sample.heard,
-                since: sample.arrival,
-                patience: patience(limit, sample.rtt),
-            };
-        }
-    }
-
-    fn at(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.since)
-    }
-}
-
-/// How long everything has to be well, and has been.
+/// Recovery hysteresis: required and elapsed healthy time.
 #[derive(Debug, Clone, Copy)]
 struct Recovery {
     well_since: Option<Instant>,

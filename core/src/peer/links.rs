@@ -181,6 +181,11 @@ impl Links {
         self.chooser.confirm(ours, theirs, candidate)
     }
 
+    /// Makes a confirmed connection the one to send on. Whether it was another before.
+    pub(crate) fn prefer(&mut self, link: LinkId) -> bool {
+        self.chooser.prefer(link)
+    }
+
     /// A connection has ended.
     pub(crate) fn lost(&mut self, link: LinkId) -> Loss {
         if self.running() == Some(link) {

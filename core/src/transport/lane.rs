@@ -1,16 +1,10 @@
-//! Datagrams on one connection (RFC 9221): sealed, and put into packets after control.
-//!
-//! quinn-proto writes the datagrams that it holds into a packet before anything of a stream. It is
-//! given a packet's worth at a time, and only if what was last written on the control stream is in
-//! packets and the streams have had a packet since the last datagrams: so a flood of datagrams holds
-//! up an acknowledgement by one packet at most, even one that was lost and is repeated.
+//! Datagrams on one connection (RFC 9221): sealed, and put into packets after control, which
+//! [`Order`] sees to.
 
 use bytes::Bytes;
-use quinn_proto::{
-    Connection, ConnectionStats, SendDatagramError, crypto::ExportKeyingMaterialError,
-};
+use quinn_proto::{Connection, SendDatagramError, crypto::ExportKeyingMaterialError};
 
-use super::Link;
+use super::{Link, quirks::Order};
 use crate::{
     MeshKey, Sealing,
     peer::chooser::Dialler,
@@ -23,9 +17,6 @@ use crate::{
 /// What quinn-proto may hold of datagrams to send, in bytes: more than is ever given to it.
 pub(super) const SEND_BUFFER_BYTES: usize = 256 * 1024;
 
-/// What quinn-proto counts for a datagram in its buffer beside the payload.
-const BUFFER_COST: usize = size_of::<Bytes>();
-
 /// What a frame has beside the datagram, in bytes, if that is shorter than 16 KiB: type and length.
 const FRAME_COST: usize = 3;
 
@@ -37,18 +28,7 @@ pub(super) struct Lane {
     seals: Seals,
     /// Whether quinn-proto has said that some have arrived.
     pub(super) has_arrivals: bool,
-    /// Whether something was written on the control stream that is in no packet, as far as we know.
-    pub(super) control_waits: bool,
-    turn: Turn,
-    /// Datagrams given to quinn-proto.
-    given: u64,
-    /// Of those, the ones that are known to be in packets, or known to be dropped.
-    settled: u64,
-    /// Of those in packets, the ones that nobody has counted.
-    uncounted: Fates,
-    /// DATAGRAM frames sent, and STREAM frames sent, at the last look.
-    datagram_frames: u64,
-    stream_frames: u64,
+    pub(super) order: Order,
     /// DATAGRAM frames that have arrived and were read.
     read: u64,
 }
@@ -67,14 +47,6 @@ pub(crate) enum Unwritten {
     TooLong,
     /// There is no key, or it is worn out.
     NoKey,
-}
-
-/// Whose the next packet is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    Datagrams,
-    /// Datagrams have had one.
-    Streams,
 }
 
 /// The keys of both directions.
@@ -97,16 +69,7 @@ impl Lane {
         Self {
             seals,
             has_arrivals: false,
-            control_waits: false,
-            turn: Turn::Datagrams,
-            given: 0,
-            settled: 0,
-            uncounted: Fates {
-                sent: 0,
-                dropped: 0,
-            },
-            datagram_frames: 0,
-            stream_frames: 0,
+            order: Order::new(),
             read: 0,
         }
     }
@@ -147,16 +110,9 @@ impl Lane {
         }
     }
 
-    /// How many bytes of datagrams may be given to QUIC; 0 while it is not their turn.
+    /// Returns how many bytes of datagrams may be given to QUIC; 0 while it is not their turn.
     pub(super) fn room(&self, connection: &mut Connection) -> usize {
-        let is_theirs = match self.turn {
-            Turn::Datagrams => !self.control_waits,
-            Turn::Streams => false,
-        };
-        if !is_theirs || !is_clear(connection) {
-            return 0;
-        }
-        connection.datagrams().max_size().unwrap_or(0)
+        self.order.room(connection)
     }
 
     /// What a payload takes of [`room`](Self::room).
@@ -186,7 +142,7 @@ impl Lane {
         };
         match connection.datagrams().send(datagram, false) {
             Ok(()) => {
-                self.given += 1;
+                self.order.gave();
                 Ok(())
             }
             Err(
@@ -196,48 +152,6 @@ impl Lane {
                 | SendDatagramError::Disabled,
             ) => Err(Unwritten::TooLong),
         }
-    }
-
-    /// Whether what packets hold is of interest.
-    pub(super) const fn watches(&self) -> bool {
-        self.control_waits || self.given > self.settled || matches!(self.turn, Turn::Streams)
-    }
-
-    /// QUIC has written packets.
-    pub(super) fn wrote(&mut self, connection: &mut Connection) {
-        let ConnectionStats { frame_tx, .. } = connection.stats();
-        let sent = frame_tx.datagram - self.datagram_frames;
-        self.datagram_frames = frame_tx.datagram;
-        self.settled += sent;
-        self.uncounted.sent += sent;
-        if frame_tx.stream != self.stream_frames {
-            // Control is first in the streams' part of a packet.
-            self.stream_frames = frame_tx.stream;
-            self.control_waits = false;
-            self.turn = Turn::Datagrams;
-        } else if sent > 0 {
-            self.turn = Turn::Streams;
-        }
-        self.find_dropped(connection);
-    }
-
-    /// QUIC has no packet to write: streams have nothing to say, or everybody waits.
-    pub(super) fn wrote_nothing(&mut self, connection: &mut Connection) {
-        self.turn = Turn::Datagrams;
-        self.find_dropped(connection);
-    }
-
-    /// quinn-proto drops datagrams that have become too long for the path, and says nothing.
-    fn find_dropped(&mut self, connection: &mut Connection) {
-        if self.given > self.settled && is_clear(connection) {
-            self.uncounted.dropped += self.given - self.settled;
-            self.settled = self.given;
-        }
-    }
-
-    /// What has become of datagrams since this was last asked.
-    pub(super) fn take_fates(&mut self) -> Fates {
-        std::mem::take(&mut self.uncounted)
     }
 
     /// The next datagram that has arrived, opened.
@@ -284,14 +198,8 @@ impl Lane {
             Seals::Off => Seals::Off,
             Seals::Missing | Seals::On { .. } => Seals::Missing,
         };
-        self.uncounted.dropped += self.given - self.settled;
-        self.settled = self.given;
+        self.order.drop_given();
     }
-}
-
-/// Whether quinn-proto holds no datagram to send.
-fn is_clear(connection: &mut Connection) -> bool {
-    connection.datagrams().send_buffer_space() == SEND_BUFFER_BYTES - BUFFER_COST
 }
 
 impl Link {
@@ -317,7 +225,7 @@ impl Link {
 
     /// What has become of datagrams since this was last asked.
     pub(crate) fn take_datagram_fates(&mut self) -> Fates {
-        self.lane.take_fates()
+        self.lane.order.take_fates()
     }
 
     /// Whether datagrams may have arrived.

@@ -7,7 +7,11 @@ use quinn_proto::{
 };
 use std::{time::Duration, time::Instant};
 
-use super::{Ending, lane::Lane, silence::Silence, window};
+use super::{
+    Ending,
+    lane::Lane,
+    quirks::{PastDeadlines, window},
+};
 use crate::{
     Incarnation, MeshKey, PeerId, Sealing,
     peer::{PeerKey, chooser::Dialler, outbox::Outgoing},
@@ -73,9 +77,9 @@ pub(crate) struct Link {
     /// How it ended, until its peer has been told. It is not polled meanwhile: the endpoint would
     /// forget it.
     pub(crate) ending: Option<Ending>,
-    pub(super) silence: Silence,
-    /// Deadlines in the past that were served in a row.
-    pub(super) past_deadlines: u8,
+    /// When a datagram last arrived that names the connection, whoever has sent it.
+    pub(super) arrival: Instant,
+    pub(super) past_deadlines: PastDeadlines,
     question: Question,
     control: Outgo,
     data: Outgo,
@@ -171,8 +175,8 @@ impl Link {
             stage: Stage::Handshaking,
             said: None,
             ending: None,
-            silence: Silence::new(now),
-            past_deadlines: 0,
+            arrival: now,
+            past_deadlines: PastDeadlines::default(),
             question: Question::None,
             control: Outgo::closed(),
             data: Outgo::closed(),
@@ -260,7 +264,7 @@ impl Link {
         frame.encode(&mut bytes);
         self.control.rest = bytes.into();
         self.control.flush(&mut self.connection);
-        self.lane.control_waits = true;
+        self.lane.order.control_written();
     }
 
     /// The next frame of the other end's control stream.
@@ -417,11 +421,11 @@ impl Link {
             Question::Due => self.poll_question(now, buf),
         };
         let Some(transmit) = transmit else {
-            self.lane.wrote_nothing(&mut self.connection);
+            self.lane.order.wrote_nothing(&mut self.connection);
             return None;
         };
-        if self.lane.watches() {
-            self.lane.wrote(&mut self.connection);
+        if self.lane.order.watches() {
+            self.lane.order.wrote(&mut self.connection);
         }
         if self.backlog > 0 {
             let frames = self.connection.stats().frame_tx.stream;

@@ -1,24 +1,22 @@
 //! The only room that knows quinn-proto: connections, and the endpoint that they share.
 
-#[cfg(test)]
+#[cfg(all(test, any(feature = "ring", feature = "aws-lc-rs")))]
 pub(crate) mod bare;
 mod ending;
 mod lane;
 mod link;
+mod quirks;
 mod settings;
-mod silence;
-mod window;
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration, time::Instant};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 pub use quinn_proto::EcnCodepoint;
-use quinn_proto::{ConnectionHandle, DatagramEvent, Endpoint, Event, StreamEvent};
+use quinn_proto::{ConnectionHandle, DatagramEvent, Endpoint, Event, FrameStats, StreamEvent};
 
 pub(crate) use ending::Ending;
 pub(crate) use lane::Unwritten;
 pub(crate) use link::{Link, Stage};
-pub(crate) use silence::Verdict;
 
 use crate::{
     Config, Credentials, Datagram, Incarnation, PeerId, Reason, Sealing, Transmit,
@@ -27,6 +25,7 @@ use crate::{
     wire::{code::CloseCode, record},
 };
 use link::{Held, Parameters};
+use quirks::window;
 use settings::Settings;
 
 /// Replies without a connection that wait to be sent, at most.
@@ -40,16 +39,6 @@ const BURST_BYTES_MAX: usize = 65_507;
 /// connection with packets to send: shorter ones would have bursts of the same length cost some
 /// connections more turns than others.
 const DATAGRAM_BYTES_MAX: usize = 1_452;
-
-/// Attempts to serve a deadline that lies in the past, before it is put off. A deadline of quinn-proto
-/// may stay in the past, and must not make the loop spin.
-const PAST_DEADLINES_MAX: u8 = 16;
-
-/// The time by which a deadline in the past is put off.
-const PUT_OFF: Duration = Duration::from_millis(1);
-
-/// Longer than the idle timeout of any connection, however long its probe timeout.
-const BEYOND_ANY_TIMEOUT: Duration = Duration::from_secs(86_400);
 
 /// What a connection holds when it is idle: between that of who dials and that of who answers, with
 /// TLS. `sim/tests/memory` measures it.
@@ -259,7 +248,7 @@ impl Transport {
                 let id = self.id_of(handle);
                 if let Some(link) = self.link_mut(id) {
                     link.arrived(datagram_len);
-                    link.silence.arrived(now);
+                    link.arrival = now;
                     link.connection.handle_event(event);
                     self.mark_dirty(id);
                 }
@@ -280,30 +269,9 @@ impl Transport {
         }
     }
 
-    // Silence
+    // Liveness
 
-    /// The other end was heard at this moment; when it will have been silent for `limit`.
-    pub(crate) fn begin_silence(
-        &mut self,
-        now: Instant,
-        id: LinkId,
-        limit: Duration,
-    ) -> Option<Instant> {
-        let link = self.link_mut(id)?;
-        let frames = silence::frames(&link.connection.stats().frame_rx);
-        Some(link.silence.begin(now, limit, frames))
-    }
-
-    /// What it means that the other end was to be heard by this moment.
-    pub(crate) fn judge_silence(&mut self, now: Instant, id: LinkId, limit: Duration) -> Verdict {
-        let Some(link) = self.link_mut(id) else {
-            return Verdict::Dead;
-        };
-        let frames = silence::frames(&link.connection.stats().frame_rx);
-        link.silence.judge(now, limit, frames)
-    }
-
-    /// What was measured on a connection so far.
+    /// Returns what was measured on a connection so far.
     pub(crate) fn sample(&self, id: LinkId) -> Option<Sample> {
         let link = self.link(id)?;
         let stats = link.connection.stats();
@@ -311,8 +279,9 @@ impl Transport {
             rtt: stats.path.rtt,
             sent: stats.path.sent_packets,
             lost: stats.path.lost_packets,
-            heard: silence::frames(&stats.frame_rx),
-            arrival: link.silence.arrival(),
+            heard: certain_frames(&stats.frame_rx),
+            arrival: link.arrival,
+            acknowledged: window::acknowledged(&link.connection),
         })
     }
 
@@ -324,10 +293,11 @@ impl Transport {
         }
     }
 
-    /// Ends a connection as its own idle timeout would, without a word: there is nobody to hear it.
+    /// Ends a connection as its own idle timeout would, without a CONNECTION_CLOSE: the other end does not
+    /// hear it.
     pub(crate) fn time_out(&mut self, now: Instant, id: LinkId) {
         if let Some(link) = self.link_mut(id) {
-            link.connection.handle_timeout(now + BEYOND_ANY_TIMEOUT);
+            quirks::abandon(now, &mut link.connection);
             self.mark_dirty(id);
         }
     }
@@ -470,7 +440,7 @@ impl Transport {
             if let Some(event) = self.poll_connection(id) {
                 return Some(event);
             }
-            // Only when it has said everything: a connection that has drained is gone after this.
+            // Last: a connection that has drained is gone after this (quirk "drained").
             if self.exchange(id) == Exchanged::Nothing {
                 return None;
             }
@@ -545,28 +515,24 @@ impl Transport {
     // Deadlines
 
     /// Serves the deadline of a connection if it is not later than `now`. If it was served, the caller
-    /// settles the connection and calls again; after [`PAST_DEADLINES_MAX`] times in a row the deadline
-    /// is left to [`deadline`](Self::deadline), which puts it off.
+    /// settles the connection and calls again. A deadline that stays in the past is left to
+    /// [`deadline`](Self::deadline), which puts it off.
     pub(crate) fn serve_past_deadline(&mut self, now: Instant, id: LinkId) -> bool {
         let Some(link) = self.link_mut(id) else {
             return false;
         };
-        let is_past = link.connection.poll_timeout().is_some_and(|at| at <= now);
-        if !is_past || link.past_deadlines >= PAST_DEADLINES_MAX {
-            link.past_deadlines = 0;
-            return false;
+        let is_due = link.past_deadlines.is_due(now, &mut link.connection);
+        if is_due {
+            self.handle_timeout(now, id);
         }
-        link.past_deadlines += 1;
-        self.handle_timeout(now, id);
-        true
+        is_due
     }
 
     /// When the connection wants [`handle_timeout`](Self::handle_timeout): always later than `now`. A
     /// deadline in the past is put off. Amid a drain it is not served, since that may cause an event, and
     /// events come before packets.
     pub(crate) fn deadline(&mut self, now: Instant, id: LinkId) -> Option<Instant> {
-        let at = self.link_mut(id)?.connection.poll_timeout()?;
-        Some(if at > now { at } else { now + PUT_OFF })
+        quirks::later_than(now, &mut self.link_mut(id)?.connection)
     }
 
     pub(crate) fn close(&mut self, now: Instant, id: LinkId, code: CloseCode, reason: Bytes) {
@@ -634,6 +600,12 @@ impl Slot {
         let current = self.id(id.index());
         self.link.as_deref_mut().filter(|_| id == current)
     }
+}
+
+/// Counts frames that only the other end can have sent, and that a living one cannot but send: it
+/// answers keep-alives, and sends its own.
+const fn certain_frames(stats: &FrameStats) -> u64 {
+    stats.acks + stats.ping + stats.stream + stats.path_challenge + stats.path_response
 }
 
 /// Names the bytes in the caller's buffer in the words of the core.

@@ -15,7 +15,7 @@ use quinn_proto::{
 
 use super::{
     lane,
-    window::{InFlight, Windows},
+    quirks::window::{InFlight, Windows},
 };
 use crate::{
     Config, Credentials, Incarnation,
@@ -110,8 +110,9 @@ fn transport(config: &Config, in_flight: InFlight) -> TransportConfig {
         .stream_receive_window(varint(stream_window))
         .receive_window(varint(receive_window(config)))
         .send_window(send_window(config) as u64)
-        // Without it quinn-proto finishes a stream that it has begun, whatever has priority: under
-        // load the data stream is never finished, and acknowledgements would wait for as long.
+        // The default, written down since the order in packets depends on it. Without it a stream that was
+        // begun goes on until it has no data, whatever its priority: under load the data stream always
+        // has some, and acknowledgements would wait for as long.
         .send_fairness(true)
         .congestion_controller_factory(Arc::new(Windows::new(in_flight)))
         .datagram_receive_buffer_size(datagram_buffer(config))

@@ -48,6 +48,7 @@ pub const MARKS: &[&str] = &[
     // Health
     "a peer was degraded by delay",
     "a peer was degraded by loss",
+    "a peer was heard and did not hear",
     "a peer was unresponsive",
     "a peer that was unresponsive was heard again",
     "a peer was healthy again",

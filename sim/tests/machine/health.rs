@@ -100,6 +100,30 @@ fn a_silent_cut_is_told_at_half_of_the_time_after_which_the_connection_is_lost()
 }
 
 #[test]
+fn a_peer_that_is_heard_and_does_not_hear_is_told_and_lost_in_time() {
+    for phase in 0..10 {
+        for talks in [false, true] {
+            let (mut net, a, b) = connected(Net::new(8).latency(ms(20)), Config::default());
+            net.advance(secs(20) + ms(700) * phase);
+            net.cut_one_way(a, b);
+            let cut = net.now();
+            let until = |net: &mut Net, time: Duration, health: Option<Health>| {
+                while net.health(a, b) != health && net.now() - cut <= time {
+                    if talks {
+                        let _ = net.try_send(a, b, &[7; 200]);
+                        let _ = net.try_send(b, a, &[7; 200]);
+                    }
+                    net.advance(ms(10));
+                }
+                assert_eq!(net.health(a, b), health, "{phase} {talks}: {net:?}");
+            };
+            until(&mut net, LIVENESS * 2 / 3 + ms(50), Some(Unresponsive));
+            until(&mut net, LIVENESS + ms(50), None);
+        }
+    }
+}
+
+#[test]
 fn a_cut_that_heals_in_time_leaves_the_connection_and_a_peer_that_recovers() {
     let (mut net, a, b) = connected(Net::new(4).latency(ms(20)), Config::default());
     net.advance(secs(7));

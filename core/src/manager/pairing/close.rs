@@ -84,7 +84,6 @@ pub(in crate::manager) fn close_unowned(
 /// Counts a connection as closed, by either end.
 pub(in crate::manager) fn closed(id: LinkId, transport: &mut Transport, shared: &mut Shared) {
     shared.timers.set(Timer::Handshake(id), None);
-    shared.timers.set(Timer::Silence(id), None);
     datagrams::count_fates(id, transport, shared);
     if leave_handshake(id, transport, shared) {
         shared.report.counters.handshakes_failed += 1;

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Reason, Undeliverable,
     manager::{
-        datagrams, liveness,
+        datagrams,
         peer::{Comes, Expiry, Peer, Redial},
         session,
         shared::Shared,
@@ -170,7 +170,6 @@ fn confirmed(
     hello: Hello,
 ) {
     shared.timers.set(Timer::Handshake(id), None);
-    liveness::watch_for_silence(now, id, transport, shared);
     let link = transport.owned(id);
     let rtt = link.rtt();
     let candidate = Candidate {

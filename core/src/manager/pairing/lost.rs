@@ -95,7 +95,7 @@ pub(in crate::manager) fn live_changed(
     // What was written to another connection after our hello on this one may be lost.
     peer.session.inbox.report_again();
     peer.session.held_reported = peer.session.held_reported.max(1);
-    liveness::watch_health(now, peer, transport, shared);
+    liveness::watch(now, peer, transport, shared);
     datagrams::report_limit(peer, transport, shared);
     acknowledging::schedule(now, peer, transport, shared);
     shared.changed(peer);
@@ -110,7 +110,7 @@ fn disconnected(
     shared: &mut Shared,
     (end, reason): (End, Reason),
 ) {
-    liveness::leave_health(now, peer, shared, &reason);
+    liveness::leave(now, peer, shared, &reason);
     shared.timers.disconnected(peer.key);
     let cause = match end {
         End::Deliberate => Cause::Closed,

@@ -1,6 +1,7 @@
 //! Connections of one peer, from their first packet to their last.
 //!
 //! - `close`: connections that this end closes.
+//! - `monitoring`: how well a peer can be reached on them.
 //! - `lost`: what the loss of a connection means for its peer.
 //! - `processes`: several processes with one identity.
 //! - `hello`: the other end's hello.
@@ -9,5 +10,6 @@
 pub(super) mod close;
 pub(super) mod hello;
 pub(super) mod lost;
+pub(super) mod monitoring;
 pub(super) mod processes;
 pub(super) mod reconnect;

@@ -1,4 +1,4 @@
-//! A peer that is heard, is far, loses packets, or says nothing.
+//! A peer that is heard, is far, loses packets, says nothing, or hears nothing.
 
 use proptest::prelude::*;
 
@@ -7,6 +7,8 @@ use crate::testing::epoch;
 use Health::{Degraded, Healthy, Unresponsive};
 
 const LIMIT: Duration = secs(15);
+const LINK: LinkId = LinkId::new(0, 0);
+const OTHER: LinkId = LinkId::new(1, 0);
 const NEAR: Duration = ms(20);
 /// Above twice the usual one and 100 ms.
 const FAR: Duration = ms(150);
@@ -148,14 +150,152 @@ fn a_few_packets_that_a_quiet_connection_loses_are_no_sign() {
 fn a_process_that_stood_still_asks_before_it_judges() {
     let mut scene = Scene::new();
     scene.now += secs(100);
-    assert_eq!(scene.judge(), Look::Ask);
-    let due = scene.monitor.due();
-    assert_eq!(due, scene.now + LIMIT / 6);
+    let orders = scene.judge();
+    assert_eq!((orders.asks, orders.change), (vec![LINK], None));
     let mut answered = scene.clone();
     answered.pass(LIMIT / 6, NEAR, 1, 0, Heard::Yes);
     assert_eq!(answered.changes, []);
     scene.pass(LIMIT / 6, NEAR, 1, 0, Heard::No);
     assert_eq!(scene.health(), Unresponsive);
+    assert_eq!(scene.ended, None);
+    scene.pass(LIMIT, NEAR, 1, 0, Heard::No);
+    assert_eq!(scene.ended, Some(secs(100) + LIMIT / 3), "not at once");
+}
+
+#[test]
+fn a_connection_is_asked_every_second_from_two_fifths_on_and_ends_at_the_limit() {
+    let mut scene = Scene::new();
+    let start = scene.now;
+    scene.pass(LIMIT, NEAR, 1, 0, Heard::No);
+    let asked: Vec<_> = scene
+        .asks
+        .iter()
+        .map(|at| (*at - start).as_secs())
+        .collect();
+    assert_eq!(asked, [6, 7, 8, 9, 10, 11, 12, 13, 14]);
+    assert_eq!(scene.ended, Some(LIMIT));
+}
+
+#[test]
+fn the_limit_counts_from_what_was_heard_last() {
+    let mut scene = Scene::new();
+    scene.pass(secs(4), NEAR, 1, 0, Heard::Yes);
+    let heard = scene.sample.arrival;
+    scene.pass(secs(15), NEAR, 1, 0, Heard::No);
+    let ended = scene.ended.map(|silence| scene.start + silence);
+    assert_eq!(ended, Some(heard + LIMIT));
+}
+
+#[test]
+fn an_answer_ends_the_questions() {
+    let mut scene = Scene::new();
+    scene.pass(secs(6), NEAR, 1, 0, Heard::No);
+    assert_eq!(scene.asks.len(), 1);
+    scene.pass(secs(20), NEAR, 1, 0, Heard::Yes);
+    assert_eq!((scene.asks.len(), &scene.changes[..]), (1, &[][..]));
+}
+
+#[test]
+fn datagrams_of_somebody_else_are_not_heard() {
+    let mut scene = Scene::new();
+    let start = scene.now;
+    loop {
+        scene.now = scene.monitor.due();
+        scene.sample.arrival = scene.now;
+        let samples = [(LINK, scene.sample)];
+        if !scene
+            .monitor
+            .look(scene.now, LINK, &samples)
+            .ends
+            .is_empty()
+        {
+            break;
+        }
+    }
+    assert_eq!(scene.now, start + LIMIT);
+}
+
+#[test]
+fn a_peer_that_is_heard_and_does_not_hear_is_unresponsive_and_lost_at_the_limit() {
+    let mut scene = Scene::new();
+    scene.pass(LIMIT, NEAR, 1, 0, Heard::OneWay);
+    let time = LIMIT * 2 / 3;
+    let deaf = HealthReason::Unacknowledged { time };
+    assert_eq!(scene.changes, [told(Healthy, Unresponsive, deaf)]);
+    assert_eq!(scene.ended, Some(LIMIT));
+}
+
+#[test]
+fn a_path_that_is_only_long_has_time_to_acknowledge() {
+    let rtt = secs(10);
+    let mut scene = Scene::at(rtt);
+    scene.pass(secs(16), rtt, 1, 0, Heard::OneWay);
+    scene.pass(secs(16), rtt, 1, 0, Heard::Yes);
+    assert_eq!((scene.ended, &scene.changes[..]), (None, &[][..]));
+}
+
+#[test]
+fn a_peer_that_only_receives_is_asked_and_answers() {
+    let mut scene = Scene::new();
+    for _ in 0..100 {
+        // It is heard all the time, and acknowledges what it is asked.
+        scene.pass(ms(100), NEAR, 0, 0, Heard::OneWay);
+        if scene.asks.last() == Some(&scene.now) {
+            scene.sample.acknowledged = Some(scene.now);
+        }
+    }
+    assert_eq!((scene.ended, &scene.changes[..]), (None, &[][..]));
+}
+
+#[test]
+fn a_peer_is_heard_on_any_of_its_connections() {
+    let mut scene = Scene::new();
+    scene.begin(OTHER);
+    // The first one is heard, and the one to send on is dead.
+    scene.live = OTHER;
+    scene.pass(LIMIT / 2 - ms(1), NEAR, 1, 0, Heard::Yes);
+    assert_eq!(scene.prefers, None);
+    scene.pass(ms(501), NEAR, 1, 0, Heard::Yes);
+    assert_eq!(scene.prefers, Some(LINK));
+    assert_eq!(scene.health(), Healthy);
+    scene.pass(LIMIT, NEAR, 1, 0, Heard::Yes);
+    assert_eq!((scene.ended, &scene.changes[..]), (Some(LIMIT), &[][..]));
+}
+
+#[test]
+fn a_peer_is_heard_in_the_last_packet_of_a_connection() {
+    let mut scene = Scene::new();
+    scene.pass(secs(6), NEAR, 1, 0, Heard::No);
+    scene.monitor.note_heard(scene.now);
+    scene.pass(secs(7), NEAR, 1, 0, Heard::No);
+    assert_eq!(scene.health(), Healthy);
+    scene.pass(secs(1), NEAR, 1, 0, Heard::No);
+    assert_eq!(scene.health(), Unresponsive);
+}
+
+#[test]
+fn a_silence_does_not_end_with_the_connection_that_is_sent_on() {
+    let mut scene = Scene::new();
+    scene.begin(OTHER);
+    scene.live = OTHER;
+    scene.pass(secs(8), NEAR, 1, 0, Heard::No);
+    assert_eq!(scene.health(), Unresponsive);
+    scene.others.clear();
+    scene.live = LINK;
+    let sample = scene.sample;
+    assert_eq!(scene.monitor.begin(scene.now, LINK, &sample), None);
+    scene.pass(secs(3), NEAR, 1, 0, Heard::No);
+    assert_eq!(scene.changes.len(), 1, "{:?}", scene.changes);
+}
+
+#[test]
+fn a_connection_that_is_confirmed_begins_healthy() {
+    let mut scene = Scene::new();
+    scene.pass(secs(8), NEAR, 1, 0, Heard::No);
+    scene.begin(OTHER);
+    assert_eq!(scene.health(), Healthy);
+    let reason = HealthReason::NewConnection;
+    assert_eq!(scene.changes[1..], [told(Unresponsive, Healthy, reason)]);
 }
 
 #[test]
@@ -164,8 +304,8 @@ fn whoever_is_lost_to_silence_was_unresponsive() {
     scene.now += secs(3);
     let silence = secs(3);
     let last = told(Healthy, Unresponsive, silent(silence));
-    assert_eq!(scene.monitor.lost(scene.now), Look::Changed(last));
-    assert_eq!(scene.monitor.lost(scene.now), Look::Same);
+    assert_eq!(scene.monitor.lost(scene.now), Some(last));
+    assert_eq!(scene.monitor.lost(scene.now), None);
 }
 
 #[test]
@@ -289,6 +429,8 @@ fn span() -> impl Strategy<Value = Span> {
 enum Heard {
     Yes,
     No,
+    /// Nothing of ours arrives.
+    OneWay,
 }
 
 /// A monitor that is called when it wants to be.
@@ -297,7 +439,15 @@ struct Scene {
     now: Instant,
     sample: Sample,
     monitor: Monitor,
+    start: Instant,
+    live: LinkId,
+    /// Other connections, of which nothing is heard.
+    others: Vec<(LinkId, Sample)>,
     changes: Vec<Change>,
+    asks: Vec<Instant>,
+    prefers: Option<LinkId>,
+    /// How long after the beginning a connection was given up.
+    ended: Option<Duration>,
 }
 
 impl Scene {
@@ -313,13 +463,30 @@ impl Scene {
             lost: 0,
             heard: 0,
             arrival: now,
+            acknowledged: Some(now),
         };
+        let mut monitor = Monitor::new(now, LIMIT);
+        assert_eq!(monitor.begin(now, LINK, &sample), None);
         Self {
             now,
             sample,
-            monitor: Monitor::new(now, LIMIT, &sample),
+            monitor,
+            start: now,
+            live: LINK,
+            others: Vec::new(),
             changes: Vec::new(),
+            asks: Vec::new(),
+            prefers: None,
+            ended: None,
         }
+    }
+
+    /// Another connection is confirmed, and nothing is heard of it from then on.
+    fn begin(&mut self, link: LinkId) {
+        let sample = self.sample;
+        let change = self.monitor.begin(self.now, link, &sample);
+        self.others.push((link, sample));
+        self.changes.extend(change);
     }
 
     fn health(&self) -> Health {
@@ -338,11 +505,14 @@ impl Scene {
             let share = (self.now - start).as_secs_f64() / time.as_secs_f64();
             self.sample.sent = before.sent + (sent as f64 * share) as u64;
             self.sample.lost = before.lost + (lost as f64 * share) as u64;
-            if heard == Heard::Yes {
+            if heard != Heard::No {
                 self.sample.heard += 1;
                 self.sample.arrival = self.now;
             }
-            if due > end {
+            if heard == Heard::Yes {
+                self.sample.acknowledged = Some(self.now);
+            }
+            if due > end || self.ended.is_some() && self.others.is_empty() {
                 return;
             }
             let _ = self.judge();
@@ -356,18 +526,30 @@ impl Scene {
         self.sample.lost += lost;
         self.sample.heard += 1;
         self.sample.arrival = self.now;
+        self.sample.acknowledged = Some(self.now);
         let _ = self.judge();
     }
 
-    fn judge(&mut self) -> Look {
+    fn judge(&mut self) -> Orders {
         let silence = self.now - self.sample.arrival;
-        let look = self.monitor.look(self.now, &self.sample);
-        if let Look::Changed(change) = look {
+        let mut samples = self.others.clone();
+        samples.push((LINK, self.sample));
+        let look = self.monitor.look(self.now, self.live, &samples);
+        if let Some(change) = look.change {
+            let is_silent = matches!(change.reason, HealthReason::Silent { .. });
             let was_silent = silence >= LIMIT / 2;
-            assert!(change.to != Unresponsive || was_silent, "{change:?}");
+            assert!(!is_silent || was_silent, "{change:?}");
             assert!(change.from != Unresponsive || !was_silent, "{change:?}");
             self.changes.push(change);
         }
+        if !look.asks.is_empty() && look.ends.is_empty() {
+            self.asks.push(self.now);
+        }
+        self.prefers = self.prefers.or(look.prefers);
+        if !look.ends.is_empty() && self.ended.is_none() {
+            self.ended = Some(self.now - self.start);
+        }
+        self.others.retain(|(link, _)| !look.ends.contains(link));
         let (least, most) = (self.now, self.now + LIMIT / 3);
         let due = self.monitor.due();
         assert!(least < due && due <= most, "it moves on");

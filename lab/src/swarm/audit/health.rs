@@ -91,12 +91,15 @@ impl HealthTold {
         // QUIC's own idle timeout is two thirds of the shorter limit.
         let silence = self.heard.map(|at| log.at - at);
         let is_short = |silence: &Duration| *silence < limit.min(theirs) / 2;
-        self.accused = silence.filter(|silence| to == Unresponsive && is_short(silence));
+        let is_accused = matches!(reason, HealthReason::Silent { .. });
+        self.accused = silence.filter(|silence| is_accused && is_short(silence));
         if from != to {
             self.since = log.at;
         }
         let is_slow = matches!(reason, HealthReason::Slow { .. });
         sometimes!(log, is_slow, "a peer was degraded by delay");
+        let is_deaf = matches!(reason, HealthReason::Unacknowledged { .. });
+        sometimes!(log, is_deaf, "a peer was heard and did not hear");
         let is_lossy = matches!(reason, HealthReason::Lossy { .. });
         sometimes!(log, is_lossy, "a peer was degraded by loss");
         sometimes!(log, to == Unresponsive, "a peer was unresponsive");
@@ -157,7 +160,9 @@ const fn is_edge(from: Health, to: Health, reason: HealthReason) -> bool {
         HealthReason::Slow { .. } | HealthReason::Lossy { .. } => {
             matches!((from, to), (Healthy, Degraded))
         }
-        HealthReason::Silent { .. } => matches!((from, to), (Healthy | Degraded, Unresponsive)),
+        HealthReason::Silent { .. } | HealthReason::Unacknowledged { .. } => {
+            matches!((from, to), (Healthy | Degraded, Unresponsive))
+        }
         HealthReason::Heard => matches!((from, to), (Unresponsive, Degraded)),
         HealthReason::Recovered => matches!((from, to), (Degraded, Healthy)),
         HealthReason::NewConnection => matches!((from, to), (Degraded | Unresponsive, Healthy)),

@@ -1,13 +1,13 @@
-//! The congestion window, for which last words and questions do not wait, and what acknowledgements
-//! prove.
+//! The congestion window: lets a CONNECTION_CLOSE and a probe pass it, and reads from acknowledgements
+//! what quinn-proto measures and does not show. See "close" and "probe" in [`quirks`](super).
 //!
 //! A packet that closes a connection is not subject to congestion control (RFC 9002 section 7: it
-//! elicits no acknowledgement). quinn-proto holds it back all the same while the window is full and
-//! data waits behind it. A closed connection looks at no acknowledgement, so its window never opens
-//! again, and the other end learns nothing until it next sends.
+//! elicits no acknowledgement). quinn-proto holds it back while the window is full and data waits behind
+//! it. A closed connection processes no acknowledgement, so its window never opens again, and the other
+//! end learns of the close only when it next sends.
 //!
-//! A window that is full when the path is cut stays full. QUIC's own probes pass it, but each waits twice
-//! as long as the one before, and after a cut of seconds the next is seconds away.
+//! A window that is full when the path is cut stays full. The loss probes of QUIC pass it, but the time
+//! between two of them doubles, and after a cut of seconds the next is seconds away.
 
 use std::{
     any::Any,
@@ -23,25 +23,25 @@ use quinn_proto::{
     congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig},
 };
 
-/// Makes windows that CUBIC governs (RFC 9438) until they are lifted.
-pub(super) struct Windows {
+/// Makes congestion windows that CUBIC governs (RFC 9438) until they are lifted.
+pub(in crate::transport) struct Windows {
     cubic: Arc<CubicConfig>,
     in_flight: InFlight,
 }
 
-/// Bytes that connections have sent and keep, since they may have to send them again.
+/// Counts the bytes of all connections that were sent and are neither acknowledged nor sent again.
 #[derive(Default, Clone)]
-pub(super) struct InFlight(Arc<AtomicUsize>);
+pub(in crate::transport) struct InFlight(Arc<AtomicUsize>);
 
 impl InFlight {
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::transport) fn bytes(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 impl Windows {
-    /// Windows that count what is in flight through all of them.
-    pub(super) fn new(in_flight: InFlight) -> Self {
+    /// Makes windows that add what is in flight to one count.
+    pub(in crate::transport) fn new(in_flight: InFlight) -> Self {
         Self {
             cubic: Arc::default(),
             in_flight,
@@ -60,13 +60,13 @@ impl ControllerFactory for Windows {
     }
 }
 
-/// Lets a connection send, however much is in flight.
-pub(super) fn lift(connection: &Connection) {
+/// Lifts the congestion window, so that the connection sends however much is in flight.
+pub(in crate::transport) fn lift(connection: &Connection) {
     set_lifted(connection, true);
 }
 
-/// Lets the window be what it is.
-pub(super) fn lower(connection: &Connection) {
+/// Ends [`lift`].
+pub(in crate::transport) fn lower(connection: &Connection) {
     set_lifted(connection, false);
 }
 
@@ -76,9 +76,15 @@ fn set_lifted(connection: &Connection, is_lifted: bool) {
     }
 }
 
-/// When the latest packet left that the other end has acknowledged: it was alive after that.
-pub(super) fn answered(connection: &Connection) -> Option<Instant> {
-    window(connection)?.answered
+/// Returns when the latest packet was sent that the other end has acknowledged. The other end was alive
+/// after that.
+pub(in crate::transport) fn answered(connection: &Connection) -> Option<Instant> {
+    Some(window(connection)?.answered?.sent)
+}
+
+/// Returns when an acknowledgement last arrived of a packet that was not acknowledged before.
+pub(in crate::transport) fn acknowledged(connection: &Connection) -> Option<Instant> {
+    Some(window(connection)?.answered?.at)
 }
 
 fn window(connection: &Connection) -> Option<Box<Window>> {
@@ -90,9 +96,17 @@ struct Window {
     cubic: Box<dyn Controller>,
     /// Shared by all copies: a connection shows a copy of its controller, and no more.
     is_lifted: Arc<AtomicBool>,
-    /// When the latest packet was sent that was acknowledged.
-    answered: Option<Instant>,
+    answered: Option<Answered>,
     kept: Kept,
+}
+
+/// The last acknowledgement.
+#[derive(Clone, Copy)]
+struct Answered {
+    /// When the latest packet was sent that was acknowledged.
+    sent: Instant,
+    /// When a packet was last acknowledged.
+    at: Instant,
 }
 
 /// One window's part in [`InFlight`].
@@ -149,7 +163,10 @@ impl Controller for Window {
         app_limited: bool,
         rtt: &RttEstimator,
     ) {
-        self.answered = self.answered.max(Some(sent));
+        self.answered = Some(Answered {
+            sent: self.answered.map_or(sent, |last| last.sent.max(sent)),
+            at: now,
+        });
         self.cubic.on_ack(now, sent, bytes, app_limited, rtt);
     }
 
