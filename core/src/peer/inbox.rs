@@ -1,12 +1,10 @@
 //! What a peer has sent and the application has not yet taken.
 
-use std::{
-    collections::VecDeque,
-    ops::{Deref, DerefMut},
-};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::on_demand::OnDemand;
 use crate::{
     Message, PeerId,
     wire::{
@@ -37,7 +35,8 @@ pub(crate) struct Inbox {
     line: Option<Progress>,
     /// Raised with each new line, so that what an older one left behind is not counted for it.
     generation: u32,
-    held: Lazy,
+    /// Most of many peers have nothing here at any moment.
+    held: OnDemand<Held>,
     reported: Option<Progress>,
     unreported_bytes: usize,
 }
@@ -58,10 +57,6 @@ struct Held {
 /// What an inbox holds that has nothing.
 static NOTHING: Held = Held::new();
 
-/// Takes memory from the first message on, until all are taken and the peer is at rest.
-#[derive(Debug)]
-struct Lazy(Option<Box<Held>>);
-
 impl Held {
     const fn new() -> Self {
         Self {
@@ -71,20 +66,6 @@ impl Held {
             records: 0,
             records_memory: 0,
         }
-    }
-}
-
-impl Deref for Lazy {
-    type Target = Held;
-
-    fn deref(&self) -> &Held {
-        self.0.as_deref().unwrap_or(&NOTHING)
-    }
-}
-
-impl DerefMut for Lazy {
-    fn deref_mut(&mut self) -> &mut Held {
-        self.0.get_or_insert_with(|| Box::new(Held::new()))
     }
 }
 
@@ -117,7 +98,7 @@ impl Inbox {
             named: None,
             line: None,
             generation: 0,
-            held: Lazy(None),
+            held: OnDemand::new(),
             reported: None,
             unreported_bytes: 0,
         }
@@ -130,6 +111,11 @@ impl Inbox {
             received: line.received,
             taken: line.taken,
         })
+    }
+
+    /// The messages that it holds, or none.
+    fn content(&self) -> &Held {
+        self.held.get().unwrap_or(&NOTHING)
     }
 
     /// The acknowledgement that is true at this moment; `held` is what our outbox holds.
@@ -164,12 +150,12 @@ impl Inbox {
 
     /// Bytes of messages that the application has not taken.
     pub(crate) fn bytes(&self) -> usize {
-        self.held.bytes
+        self.content().bytes
     }
 
     /// Bytes held, with what records cost beside their messages.
     pub(crate) fn held(&self) -> usize {
-        self.held.bytes + self.held.records * RECORD_BYTES
+        self.content().bytes + self.content().records * RECORD_BYTES
     }
 
     /// Whether another record may be read.
@@ -179,38 +165,43 @@ impl Inbox {
 
     /// Bytes of memory behind it, reserved ones included.
     pub(crate) fn memory(&self) -> usize {
-        let held = self.held.0.as_ref().map_or(0, |_| size_of::<Held>());
-        held + self.held.queue.capacity() * size_of::<Waiting>()
-            + self.held.handed.capacity() * size_of::<Handed>()
-            + self.held.records_memory
+        let held = self.content();
+        self.held.memory()
+            + held.queue.capacity() * size_of::<Waiting>()
+            + held.handed.capacity() * size_of::<Handed>()
+            + held.records_memory
     }
 
     /// Gives back memory that nothing is in.
     pub(crate) fn rest(&mut self) {
-        if self.held.queue.is_empty() && self.held.handed.is_empty() {
-            self.held.0 = None;
+        let held = self.content();
+        if held.queue.is_empty() && held.handed.is_empty() {
+            self.held.clear();
         }
     }
 
     /// Gives back queues that are empty, and have place for many.
     fn relax(&mut self) {
-        if self.held.queue.is_empty() && self.held.queue.capacity() > KEPT {
-            self.held.queue = VecDeque::new();
+        let Some(held) = self.held.get_mut() else {
+            return;
+        };
+        if held.queue.is_empty() && held.queue.capacity() > KEPT {
+            held.queue = VecDeque::new();
         }
-        if self.held.handed.is_empty() && self.held.handed.capacity() > KEPT {
-            self.held.handed = VecDeque::new();
+        if held.handed.is_empty() && held.handed.capacity() > KEPT {
+            held.handed = VecDeque::new();
         }
     }
 
     /// Whether messages wait that may be read.
     pub(crate) fn is_readable(&self) -> bool {
-        !self.held.queue.is_empty() && self.may_hand_out()
+        !self.content().queue.is_empty() && self.may_hand_out()
     }
 
     /// Whether the messages that were read and not taken leave room for another: a million empty
     /// ones fit into a limit of bytes that is meant for a thousand of a kilobyte.
     fn may_hand_out(&self) -> bool {
-        self.held.handed.len() * HANDED_BYTES < self.bytes_max
+        self.content().handed.len() * HANDED_BYTES < self.bytes_max
     }
 
     /// The peer's hello describes its line: the one that we know, or another in its place.
@@ -271,11 +262,12 @@ impl Inbox {
             messages.next();
         }
         let bytes = messages.len();
-        self.held.bytes += bytes;
         self.unreported_bytes += bytes;
-        self.held.records += 1;
-        self.held.records_memory += memory;
-        self.held.queue.push_back(Waiting {
+        let held = self.held.get_or_make(Held::new);
+        held.bytes += bytes;
+        held.records += 1;
+        held.records_memory += memory;
+        held.queue.push_back(Waiting {
             generation: self.generation,
             memory: to_u32(memory),
             messages,
@@ -287,7 +279,9 @@ impl Inbox {
     pub(crate) fn read(&mut self, from: PeerId, max: usize, out: &mut Vec<Message>) -> usize {
         let mut count = 0;
         while count < max && self.is_readable() {
-            let held = &mut *self.held;
+            let Some(held) = self.held.get_mut() else {
+                break;
+            };
             let Some(front) = held.queue.front_mut() else {
                 break;
             };
@@ -315,13 +309,16 @@ impl Inbox {
 
     /// The application has taken the next `count` of the messages handed out.
     pub(crate) fn mark_taken(&mut self, count: usize) {
+        let Some(held) = self.held.get_mut() else {
+            return;
+        };
         let Held {
             handed,
             bytes,
             records,
             records_memory,
             ..
-        } = &mut *self.held;
+        } = held;
         for handed in handed.drain(..count.min(handed.len())) {
             *bytes -= handed.bytes as usize;
             *records -= usize::from(handed.memory > 0);

@@ -9,6 +9,7 @@ pub(crate) mod health;
 pub(crate) mod inbox;
 pub(crate) mod lifecycle;
 pub(crate) mod links;
+mod on_demand;
 pub(crate) mod outbox;
 pub(crate) mod processes;
 pub(crate) mod turns;

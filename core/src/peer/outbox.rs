@@ -5,13 +5,16 @@
 
 use std::{
     collections::VecDeque,
-    ops::{Deref, DerefMut, Range},
+    ops::Range,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 
-use super::batch::{BatchLimits, OpenBatch};
+use super::{
+    batch::{BatchLimits, OpenBatch},
+    on_demand::OnDemand,
+};
 use crate::{
     OnPeerRestart,
     wire::{
@@ -27,7 +30,9 @@ use crate::{
 pub(crate) struct Outbox {
     line: LineId,
     bytes_max: usize,
-    queue: Lazy,
+    limits: BatchLimits,
+    /// Most of many peers have nothing queued at any moment.
+    queue: OnDemand<Queue>,
     taken: u64,
     received: u64,
     /// The next number to write on the current connection.
@@ -67,30 +72,6 @@ static NOTHING: Queue = Queue::new(BatchLimits {
     messages_max: 0,
     bytes_max: 0,
 });
-
-/// A queue that takes memory from its first message on, until it is empty and at rest: most of many
-/// peers have nothing to say at any moment.
-#[derive(Debug)]
-struct Lazy {
-    limits: BatchLimits,
-    queue: Option<Box<Queue>>,
-}
-
-impl Deref for Lazy {
-    type Target = Queue;
-
-    fn deref(&self) -> &Queue {
-        self.queue.as_deref().unwrap_or(&NOTHING)
-    }
-}
-
-impl DerefMut for Lazy {
-    fn deref_mut(&mut self) -> &mut Queue {
-        let limits = self.limits;
-        self.queue
-            .get_or_insert_with(|| Box::new(Queue::new(limits)))
-    }
-}
 
 #[derive(Debug)]
 struct Batch {
@@ -162,16 +143,25 @@ impl Outbox {
         Self {
             line,
             bytes_max,
-            queue: Lazy {
-                limits,
-                queue: None,
-            },
+            limits,
+            queue: OnDemand::new(),
             taken: 0,
             received: 0,
             cursor: 0,
             written: 0,
             numbered: 0,
         }
+    }
+
+    /// The queue, or one that is empty.
+    fn queue(&self) -> &Queue {
+        self.queue.get().unwrap_or(&NOTHING)
+    }
+
+    /// The queue, which is made if there is none.
+    fn made(&mut self) -> &mut Queue {
+        let limits = self.limits;
+        self.queue.get_or_make(|| Queue::new(limits))
     }
 
     /// The line as hello states it.
@@ -185,7 +175,7 @@ impl Outbox {
 
     /// The number that the next accepted message will have.
     pub(crate) fn next(&self) -> u64 {
-        self.numbered + self.queue.open.messages() as u64
+        self.numbered + self.queue().open.messages() as u64
     }
 
     /// The numbers of messages that were accepted and are not known to be taken.
@@ -205,12 +195,12 @@ impl Outbox {
 
     /// Bytes held, framing included.
     pub(crate) fn bytes(&self) -> usize {
-        self.queue.bytes + self.queue.open.bytes()
+        self.queue().bytes + self.queue().open.bytes()
     }
 
     /// Bytes held, with what batches cost beside their messages.
     pub(crate) fn held(&self) -> usize {
-        self.bytes() + self.queue.batches.len() * BATCH_BYTES
+        self.bytes() + self.queue().batches.len() * BATCH_BYTES
     }
 
     /// Bytes that may be accepted, in terms of [`OpenBatch::cost`].
@@ -220,15 +210,16 @@ impl Outbox {
 
     /// Bytes of memory behind it, reserved ones included.
     pub(crate) fn memory(&self) -> usize {
-        let queue = self.queue.queue.as_ref().map_or(0, |_| size_of::<Queue>());
-        let batches = self.queue.batches.capacity() * size_of::<Batch>();
-        queue + batches + self.queue.records_memory + self.queue.open.memory()
+        let queue = self.queue();
+        let batches = queue.batches.capacity() * size_of::<Batch>();
+        self.queue.memory() + batches + queue.records_memory + queue.open.memory()
     }
 
     /// Gives back memory that nothing is in.
     pub(crate) fn rest(&mut self) {
-        if self.queue.batches.is_empty() && self.queue.open.is_empty() {
-            self.queue.queue = None;
+        let queue = self.queue();
+        if queue.batches.is_empty() && queue.open.is_empty() {
+            self.queue.clear();
         }
     }
 
@@ -238,27 +229,29 @@ impl Outbox {
             OpenBatch::cost(message.len()) <= self.room(),
             "the caller checks the room"
         );
-        self.queue.open.append(now, message);
+        self.made().open.append(now, message);
     }
 
     /// Accepts what other threads have staged within the room they were granted.
     pub(crate) fn absorb(&mut self, staged: &mut OpenBatch) {
-        self.queue.open.absorb(staged);
+        self.made().open.absorb(staged);
     }
 
     /// Lets the batch that is not full leave too.
     pub(crate) fn close_tail(&mut self) {
-        self.queue.open.close_tail();
+        if let Some(queue) = self.queue.get_mut() {
+            queue.open.close_tail();
+        }
     }
 
     /// When the first message of the batch that is not full was accepted.
     pub(crate) fn tail_queued_at(&self) -> Option<Instant> {
-        self.queue.open.tail_queued_at()
+        self.queue().open.tail_queued_at()
     }
 
     /// Whether [`next_batch`](Self::next_batch) has one.
     pub(crate) fn has_batch(&self) -> bool {
-        self.cursor < self.numbered || self.queue.open.has_closed()
+        self.cursor < self.numbered || self.queue().open.has_closed()
     }
 
     /// Whether anything is held that the current connection has not been given.
@@ -272,11 +265,9 @@ impl Outbox {
         if self.cursor == self.numbered {
             self.number_one()?;
         }
-        let index = self
-            .queue
-            .batches
-            .partition_point(|batch| batch.header.next() <= self.cursor);
-        let batch = &self.queue.batches[index];
+        let batches = &self.queue().batches;
+        let index = batches.partition_point(|batch| batch.header.next() <= self.cursor);
+        let batch = &batches[index];
         let (header, record) = match self.cursor - batch.header.first {
             0 => (batch.header, batch.record.clone()),
             skipped => cut(&batch.header, &batch.record, skipped),
@@ -295,15 +286,16 @@ impl Outbox {
     }
 
     fn number_one(&mut self) -> Option<()> {
-        let framed = self.queue.open.pop_closed()?;
+        let queue = self.queue.get_mut()?;
+        let framed = queue.open.pop_closed()?;
         let queued_at = framed.first_queued_at();
         let longest = framed.longest_message();
         let (header, record) = framed.into_record(self.numbered);
         self.numbered = header.next();
         let memory = record.capacity() + SHARED_BYTES;
-        self.queue.bytes += header.len as usize;
-        self.queue.records_memory += memory;
-        self.queue.batches.push_back(Batch {
+        queue.bytes += header.len as usize;
+        queue.records_memory += memory;
+        queue.batches.push_back(Batch {
             header,
             longest,
             record: record.into(),
@@ -370,23 +362,18 @@ impl Outbox {
         self.taken = self.taken.max(taken);
         self.cursor = self.cursor.max(self.received);
         let mut latency = None;
-        while self
-            .queue
-            .batches
-            .front()
-            .is_some_and(|batch| batch.header.next() <= self.taken)
-        {
-            let batch = self
-                .queue
-                .batches
-                .pop_front()
-                .expect("invariant: it was at the front");
-            self.queue.bytes -= batch.header.len as usize;
-            self.queue.records_memory -= batch.memory;
-            latency = Some(now.saturating_duration_since(batch.queued_at));
-        }
-        if self.queue.batches.is_empty() && self.queue.batches.capacity() > KEPT {
-            self.queue.batches = VecDeque::new();
+        if let Some(queue) = self.queue.get_mut() {
+            while let Some(batch) = queue.batches.front()
+                && batch.header.next() <= self.taken
+            {
+                queue.bytes -= batch.header.len as usize;
+                queue.records_memory -= batch.memory;
+                latency = Some(now.saturating_duration_since(batch.queued_at));
+                queue.batches.pop_front();
+            }
+            if queue.batches.is_empty() && queue.batches.capacity() > KEPT {
+                queue.batches = VecDeque::new();
+            }
         }
         Ok(Acknowledged {
             taken: self.taken - before,
@@ -419,12 +406,15 @@ impl Outbox {
 
     /// Lets go of everything before this number, of a batch in part if need be.
     fn drop_before(&mut self, number: u64) {
+        let Some(queue) = self.queue.get_mut() else {
+            return;
+        };
         let Queue {
             batches,
             bytes,
             records_memory,
             ..
-        } = &mut *self.queue;
+        } = queue;
         while let Some(batch) = batches.front_mut()
             && batch.header.first < number
         {
@@ -445,23 +435,17 @@ impl Outbox {
 
     /// The longest message that is held and not known to have arrived, in bytes.
     pub(crate) fn longest_message(&self) -> usize {
-        let framed = self
-            .queue
-            .batches
-            .iter()
-            .filter(|batch| batch.header.next() > self.received);
+        let queue = self.queue();
+        let batches = queue.batches.iter();
+        let framed = batches.filter(|batch| batch.header.next() > self.received);
         let longest = framed.map(|batch| batch.longest).max().unwrap_or(0);
-        longest.max(self.queue.open.longest_message())
+        longest.max(queue.open.longest_message())
     }
 
     /// The session ends: everything held is given up, and the line goes on under another name.
     pub(crate) fn give_up(&mut self, line: LineId) -> Range<u64> {
         let outstanding = self.outstanding();
-        self.queue.open.close_tail();
-        while self.queue.open.pop_closed().is_some() {}
-        self.queue.batches = VecDeque::new();
-        self.queue.bytes = 0;
-        self.queue.records_memory = 0;
+        self.queue.clear();
         self.line = line;
         self.numbered = outstanding.end;
         self.taken = outstanding.end;
