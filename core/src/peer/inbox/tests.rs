@@ -354,8 +354,8 @@ fn empty_messages_are_handed_out_as_they_are_taken() {
     inbox.mark_taken(30);
     assert!(inbox.is_readable());
     assert_eq!(inbox.read(FROM, COUNT, &mut out), 30);
-    while !inbox.held.handed.is_empty() {
-        inbox.mark_taken(100.min(inbox.held.handed.len()));
+    while !inbox.content().handed.is_empty() {
+        inbox.mark_taken(100.min(inbox.content().handed.len()));
         inbox.read(FROM, COUNT, &mut out);
     }
     assert_eq!(out.len(), COUNT);
