@@ -94,7 +94,7 @@ impl Net {
         let scope = Scope::OneWay(from, to);
         self.show(&Sight::Begins {
             family: "clog",
-            scope: scope,
+            scope,
             until: Some(until),
         });
         self.arm_link(from, to);
@@ -157,7 +157,7 @@ impl Net {
             let scope = Scope::Node(node);
             self.show(&Sight::Begins {
                 family: "paused",
-                scope: scope,
+                scope,
                 until: None,
             });
         }
@@ -179,7 +179,7 @@ impl Net {
         let scope = Scope::Node(node);
         self.show(&Sight::Begins {
             family: "blocked socket",
-            scope: scope,
+            scope,
             until: Some(until),
         });
         self.settle(node);
@@ -228,7 +228,7 @@ impl Net {
         let scope = Scope::Node(node);
         self.show(&Sight::Begins {
             family: "slow reader",
-            scope: scope,
+            scope,
             until: None,
         });
     }
