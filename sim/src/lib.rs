@@ -59,7 +59,7 @@ pub mod lab {
         dice::{Dice, Domain, Draw},
         duration,
         hash::Hasher,
-        link::Kinds,
+        link::{Deed, Kinds, Note, Parcel},
         net::{machine, watch},
     };
 }

@@ -27,15 +27,12 @@ pub use self::{
     faults::{BlackHole, Burst, Delay, Faults, FirstLost, Order, Queue, Rate},
     kind::Kinds,
     path::Path,
-    stage::StageCounts,
+    row::{Deed, Note},
+    stage::{Parcel, StageCounts},
 };
 use self::{
     row::Row,
     stage::{Context, LinkDice},
-};
-pub(crate) use self::{
-    row::{Deed, Note},
-    stage::Parcel,
 };
 use crate::dice::Dice;
 

@@ -35,7 +35,6 @@ use crate::{
     clock::Clock,
     dice::{Dice, Domain},
     link::{Delay, Link},
-    trace::Recorder,
 };
 
 /// Things done at one instant by all nodes together. A run that needs more stands still.
@@ -107,10 +106,10 @@ pub struct Net {
     steps: usize,
     /// How many may still be taken in all.
     steps_left: u64,
-    /// Who keeps a record of all this, if anybody does.
-    recorder: Option<Recorder>,
-    /// Who looks on, if anybody does.
-    watch: Option<Rc<RefCell<dyn watch::Watch>>>,
+    /// All that watch the network.
+    watches: Vec<Rc<RefCell<dyn watch::Watch>>>,
+    /// The one of them that keeps a record, if one does. Links take notes for it.
+    recorder: Option<Rc<RefCell<dyn watch::Watch>>>,
 }
 
 /// In which order things happen that are due at one instant.
@@ -152,8 +151,8 @@ impl Net {
             outside: Vec::new(),
             steps: 0,
             steps_left: u64::MAX,
+            watches: Vec::new(),
             recorder: None,
-            watch: None,
         }
     }
 
@@ -311,7 +310,7 @@ impl Net {
         self.addresses.insert(id.addr(), id);
         self.nodes.push(node);
         self.armed.push(None);
-        self.note_node(id);
+        self.show_node(id);
         self.restart(id);
         id
     }
@@ -404,7 +403,7 @@ impl Net {
             self.steps = 0;
         }
         self.clock.advance_to(to);
-        self.note_time();
+        self.show(&watch::Sight::Time);
     }
 
     /// Lets a node do what it has to do at this instant, and notes when it wants to be called.
@@ -417,8 +416,7 @@ impl Net {
         if let Some(at) = deadline.filter(|_| deadline != armed) {
             self.arrange(at, Due::Deadline(id));
         }
-        self.note_news(id, heard);
-        self.show_settled(id, heard.0, &departures);
+        self.show_settled(id, heard, &departures);
         for departure in departures {
             self.depart(id, departure);
         }

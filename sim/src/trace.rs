@@ -42,11 +42,7 @@ mod state;
 mod text;
 mod words;
 
-pub(crate) use self::{
-    packets::Legibility,
-    record::Verb,
-    state::{Leaving, Parcelled, Reception},
-};
+pub(crate) use self::packets::Legibility;
 pub use self::{record::Recording, recorder::Recorder};
 // For tests of this repository and its laboratory.
 #[doc(hidden)]
@@ -56,4 +52,5 @@ pub use self::{
         Alert, DatagramRecord, End, Fate, FaultRecord, Flags, Moment, NodeRecord, Place, Scope,
         What,
     },
+    state::{Parcelled, Reception},
 };

@@ -32,15 +32,19 @@ type Notes = Option<Vec<Note>>;
 
 /// What a stage has done to a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Note {
+pub struct Note {
     /// Under which number the link knows it.
-    pub(crate) number: u64,
-    pub(crate) stage: &'static str,
-    pub(crate) deed: Deed,
+    pub number: u64,
+    /// The name of the stage.
+    pub stage: &'static str,
+    /// What it has done.
+    pub deed: Deed,
 }
 
+/// A change that a stage makes to a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Deed {
+pub enum Deed {
+    /// Lost it.
     Dropped,
     /// Damaged, marked or held up.
     Touched,

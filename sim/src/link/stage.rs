@@ -10,13 +10,17 @@ use crate::dice::{Dice, Domain};
 
 /// A datagram on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Parcel {
+pub struct Parcel {
     /// Under which number its fate is drawn. No two on a link have the same, copies included.
-    pub(crate) number: u64,
-    pub(crate) source: SocketAddr,
-    pub(crate) destination: SocketAddr,
-    pub(crate) ecn: Option<EcnCodepoint>,
-    pub(crate) payload: BytesMut,
+    pub number: u64,
+    /// Its sender.
+    pub source: SocketAddr,
+    /// Its receiver.
+    pub destination: SocketAddr,
+    /// Its congestion mark.
+    pub ecn: Option<EcnCodepoint>,
+    /// Its bytes.
+    pub payload: BytesMut,
 }
 
 impl Parcel {

@@ -2,12 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Net, NodeId};
-use crate::{
-    Faults, LinkCounts, StageCounts,
-    link::Link,
-    trace::{Fate, Scope},
-};
+use super::{Net, NodeId, watch::Sight};
+use crate::{Faults, LinkCounts, StageCounts, link::Link, trace::Scope};
 
 impl Net {
     /// Changes how all links treat datagrams, present and future ones, in both directions.
@@ -17,14 +13,14 @@ impl Net {
         for link in self.links.values_mut() {
             change(&mut link.faults);
         }
-        self.note_settings();
+        self.show_settings();
         self.arm_links();
     }
 
     /// Changes how one direction of one link treats datagrams.
     pub fn faults_between(&mut self, from: NodeId, to: NodeId, change: impl FnOnce(&mut Faults)) {
         change(&mut self.link(from, to).faults);
-        self.note_settings();
+        self.show_settings();
         self.arm_link(from, to);
     }
 
@@ -63,7 +59,7 @@ impl Net {
     /// Cuts the way from one node to another, and leaves the way back.
     pub fn cut_one_way(&mut self, from: NodeId, to: NodeId) {
         self.link(from, to).is_cut = true;
-        self.note_gate(from, to);
+        self.show_gate(from, to);
     }
 
     /// Cuts a node off from all others.
@@ -78,8 +74,8 @@ impl Net {
     pub fn heal(&mut self, a: NodeId, b: NodeId) {
         self.link(a, b).is_cut = false;
         self.link(b, a).is_cut = false;
-        self.note_gate(a, b);
-        self.note_gate(b, a);
+        self.show_gate(a, b);
+        self.show_gate(b, a);
     }
 
     /// Mends all cuts. Random faults stay.
@@ -87,7 +83,7 @@ impl Net {
         for link in self.links.values_mut() {
             link.is_cut = false;
         }
-        self.note_fault(|recorder, now| recorder.all_are_over(now, "cut"));
+        self.show(&Sight::AllOver("cut"));
     }
 
     /// Holds all that would arrive at one node from another for this time. Then it arrives at once,
@@ -96,7 +92,11 @@ impl Net {
         let until = self.clock.now() + time;
         self.link(from, to).clog(until);
         let scope = Scope::OneWay(from, to);
-        self.note_fault(|recorder, now| recorder.begins(now, "clog", scope, Some(until)));
+        self.show(&Sight::Begins {
+            family: "clog",
+            scope,
+            until: Some(until),
+        });
         self.arm_link(from, to);
     }
 
@@ -104,7 +104,7 @@ impl Net {
     #[doc(hidden)]
     pub fn unclog_all(&mut self) {
         self.links.values_mut().for_each(Link::unclog);
-        self.note_fault(|recorder, now| recorder.all_are_over(now, "clog"));
+        self.show(&Sight::AllOver("clog"));
         self.arm_links();
     }
 
@@ -127,7 +127,7 @@ impl Net {
     pub fn crash(&mut self, node: NodeId) {
         self.count("crash");
         self.nodes[node.index()].crash();
-        self.note_fault(|recorder, now| recorder.crashed(now, node));
+        self.show(&Sight::Crashed(node));
         self.settle(node);
     }
 
@@ -136,12 +136,14 @@ impl Net {
     pub fn restart(&mut self, node: NodeId) {
         let again = !self.nodes[node.index()].is_fresh();
         self.nodes[node.index()].start(self.dice, &self.clock);
-        self.note_fault(|recorder, now| {
-            if again {
-                recorder.strikes(now, "restart", node, String::new());
-            }
-            recorder.started(now, node);
-        });
+        if again {
+            self.show(&Sight::Strikes {
+                family: "restart",
+                node,
+                detail: String::new(),
+            });
+        }
+        self.show(&Sight::Started(node));
         self.settle(node);
     }
 
@@ -153,7 +155,11 @@ impl Net {
         self.nodes[node.index()].pause();
         if self.is_paused(node) {
             let scope = Scope::Node(node);
-            self.note_fault(|recorder, now| recorder.begins(now, "paused", scope, None));
+            self.show(&Sight::Begins {
+                family: "paused",
+                scope,
+                until: None,
+            });
         }
         self.settle(node);
     }
@@ -161,10 +167,7 @@ impl Net {
     /// Lets a paused process go on. It is as if no time had passed for it, but for the clock.
     pub fn resume(&mut self, node: NodeId) {
         self.nodes[node.index()].resume(&self.clock);
-        self.note_fault(|recorder, now| {
-            recorder.is_over(now, "paused", Scope::Node(node));
-            recorder.waited(now, node, Fate::Delivered);
-        });
+        self.show(&Sight::Resumed(node));
         self.settle(node);
     }
 
@@ -174,7 +177,11 @@ impl Net {
         let until = self.clock.now() + time;
         self.nodes[node.index()].block_socket(until);
         let scope = Scope::Node(node);
-        self.note_fault(|recorder, now| recorder.begins(now, "blocked socket", scope, Some(until)));
+        self.show(&Sight::Begins {
+            family: "blocked socket",
+            scope,
+            until: Some(until),
+        });
         self.settle(node);
     }
 
@@ -194,7 +201,11 @@ impl Net {
         self.addresses.insert(addr, node);
         self.nodes[node.index()].peer.addr = addr;
         let detail = format!("to port {}", addr.port());
-        self.note_fault(|recorder, now| recorder.strikes(now, "rebind", node, detail));
+        self.show(&Sight::Strikes {
+            family: "rebind",
+            node,
+            detail,
+        });
     }
 
     /// Sets what a node's wall clock adds to the time of the run; its next process starts by it.
@@ -204,14 +215,22 @@ impl Net {
     pub fn set_wall_clock(&mut self, node: NodeId, ahead: Duration) {
         self.nodes[node.index()].set_wall_clock(ahead);
         let detail = format!("ahead by {ahead:?}");
-        self.note_fault(|recorder, now| recorder.strikes(now, "wall clock", node, detail));
+        self.show(&Sight::Strikes {
+            family: "wall clock",
+            node,
+            detail,
+        });
     }
 
     /// Lets messages wait: the application of this node takes none.
     pub fn pause_reader(&mut self, node: NodeId) {
         self.nodes[node.index()].read_up_to(0);
         let scope = Scope::Node(node);
-        self.note_fault(|recorder, now| recorder.begins(now, "slow reader", scope, None));
+        self.show(&Sight::Begins {
+            family: "slow reader",
+            scope,
+            until: None,
+        });
     }
 
     /// Lets the application of this node take this many messages more as they come, of all peers
@@ -236,9 +255,16 @@ impl Net {
     #[doc(hidden)]
     pub fn read_up_to(&mut self, node: NodeId, messages: usize) {
         self.nodes[node.index()].read_up_to(messages);
-        self.note_fault(|recorder, now| {
-            recorder.strikes(now, "reads in part", node, format!("{messages} messages"));
-            recorder.begins(now, "slow reader", Scope::Node(node), None);
+        let detail = format!("{messages} messages");
+        self.show(&Sight::Strikes {
+            family: "reads in part",
+            node,
+            detail,
+        });
+        self.show(&Sight::Begins {
+            family: "slow reader",
+            scope: Scope::Node(node),
+            until: None,
         });
         self.settle(node);
     }
@@ -247,7 +273,10 @@ impl Net {
     pub fn resume_reader(&mut self, node: NodeId) {
         self.nodes[node.index()].resume_reader();
         let scope = Scope::Node(node);
-        self.note_fault(|recorder, now| recorder.is_over(now, "slow reader", scope));
+        self.show(&Sight::Over {
+            family: "slow reader",
+            scope,
+        });
         self.settle(node);
     }
 

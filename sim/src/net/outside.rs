@@ -5,8 +5,8 @@ use std::{net::SocketAddr, time::Duration};
 use bytes::BytesMut;
 use quicpool_core::Datagram;
 
-use super::{Net, NodeId};
-use crate::link::Parcel;
+use super::{Net, NodeId, watch::Sight};
+use crate::{link::Parcel, trace::Place};
 
 /// Datagrams to the outside that are kept until somebody takes them; those beyond are lost.
 const KEPT_MAX: usize = 100_000;
@@ -36,7 +36,11 @@ impl Net {
             ecn: None,
             payload: BytesMut::from(payload),
         };
-        let recorded = self.note_injection(to, &parcel);
+        self.show(&Sight::Leaves {
+            from: Place::Outside(from),
+            to: Place::Node(to),
+            parcel: &parcel,
+        });
         let datagram = Datagram {
             remote: from,
             local_ip: Some(parcel.destination.ip()),
@@ -44,7 +48,7 @@ impl Net {
             payload: parcel.payload,
         };
         let reception = self.hand_in(to, datagram);
-        self.note_reception(to, recorded, reception);
+        self.show(&Sight::Injected(to, reception));
         self.settle(to);
     }
 

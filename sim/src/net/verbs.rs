@@ -4,8 +4,25 @@ use std::time::Instant;
 
 use quicpool_core::{Manager, PeerError, SendDatagramError, SendError};
 
-use super::{Net, NodeId, record::Answer, watch::Asked};
-use crate::trace::Verb;
+use super::{Net, NodeId, watch::Asked};
+
+/// What a verb of an application returns.
+trait Answer {
+    /// Returns the reason if it was refused.
+    fn refusal(&self) -> Option<String>;
+}
+
+impl Answer for () {
+    fn refusal(&self) -> Option<String> {
+        None
+    }
+}
+
+impl Answer for Result<(), PeerError> {
+    fn refusal(&self) -> Option<String> {
+        self.as_ref().err().map(ToString::to_string)
+    }
+}
 
 impl Net {
     /// Tells two nodes where the other is.
@@ -21,7 +38,7 @@ impl Net {
     /// If it cannot know the other: see [`Manager::add_address`].
     pub fn introduce_one_way(&mut self, node: NodeId, to: NodeId) {
         let peer = self.nodes[to.index()].peer;
-        let verb = Verb::Other("introduce");
+        let verb = "introduce";
         let result = self.ask(node, Some(to), verb, |machine, now| {
             machine.add_address(now, peer)
         });
@@ -56,8 +73,7 @@ impl Net {
     pub fn try_connect(&mut self, node: NodeId, to: NodeId) -> Result<(), PeerError> {
         let peer = self.peer_id(to);
         let result = self.call(node, |machine, now| machine.connect(now, peer));
-        self.note_verb(node, Some(to), Verb::Other("connect"), &result);
-        self.show_asked(node, to, &Asked::Connect(&result));
+        self.show_asked(node, Some(to), &Asked::Connect(&result));
         self.settle(node);
         result
     }
@@ -81,9 +97,7 @@ impl Net {
     pub fn try_send(&mut self, node: NodeId, to: NodeId, message: &[u8]) -> Result<(), SendError> {
         let peer = self.peer_id(to);
         let result = self.call(node, |machine, now| machine.send(now, peer, message));
-        let bytes = message.len();
-        self.note_verb(node, Some(to), Verb::Send { bytes }, &result);
-        self.show_asked(node, to, &Asked::Send(message, &result));
+        self.show_asked(node, Some(to), &Asked::Send(message, &result));
         self.settle(node);
         result
     }
@@ -115,8 +129,7 @@ impl Net {
         let result = self.call(node, |machine, now| {
             machine.send_datagram(now, peer, payload)
         });
-        self.note_verb(node, Some(to), Verb::Other("send datagram"), &result);
-        self.show_asked(node, to, &Asked::SendDatagram(&result));
+        self.show_asked(node, Some(to), &Asked::SendDatagram(&result));
         self.settle(node);
         result
     }
@@ -129,7 +142,7 @@ impl Net {
     #[doc(hidden)]
     pub fn flush(&mut self, node: NodeId, to: NodeId, token: u64) {
         let peer = self.peer_id(to);
-        let verb = Verb::Other("flush");
+        let verb = "flush";
         let result = self.ask(node, Some(to), verb, |machine, now| {
             machine.flush(now, peer, token)
         });
@@ -139,7 +152,7 @@ impl Net {
     /// Ends a session.
     pub fn disconnect(&mut self, node: NodeId, from: NodeId) {
         let peer = self.peer_id(from);
-        let verb = Verb::Other("disconnect");
+        let verb = "disconnect";
         self.ask(node, Some(from), verb, |machine, now| {
             machine.disconnect(now, peer)
         });
@@ -149,7 +162,7 @@ impl Net {
     #[doc(hidden)]
     pub fn forget(&mut self, node: NodeId, whom: NodeId) {
         let peer = self.peer_id(whom);
-        let verb = Verb::Other("forget");
+        let verb = "forget";
         self.ask(node, Some(whom), verb, |machine, now| {
             machine.forget(now, peer)
         });
@@ -159,7 +172,7 @@ impl Net {
     #[doc(hidden)]
     pub fn block(&mut self, node: NodeId, whom: NodeId) {
         let peer = self.peer_id(whom);
-        let verb = Verb::Other("block");
+        let verb = "block";
         self.ask(node, Some(whom), verb, |machine, now| {
             machine.block(now, peer)
         });
@@ -169,24 +182,20 @@ impl Net {
     #[doc(hidden)]
     pub fn unblock(&mut self, node: NodeId, whom: NodeId) {
         let peer = self.peer_id(whom);
-        let verb = Verb::Other("unblock");
+        let verb = "unblock";
         self.ask(node, Some(whom), verb, |machine, _| machine.unblock(peer));
     }
 
     /// Flushes, says goodbye and ends. The process stays up and does no more.
     #[doc(hidden)]
     pub fn close(&mut self, node: NodeId) {
-        self.ask(node, None, Verb::Other("close"), |machine, now| {
-            machine.close(now)
-        });
+        self.ask(node, None, "close", |machine, now| machine.close(now));
     }
 
     /// Says goodbye and ends, without flushing.
     #[doc(hidden)]
     pub fn abort(&mut self, node: NodeId) {
-        self.ask(node, None, Verb::Other("abort"), |machine, now| {
-            machine.abort(now)
-        });
+        self.ask(node, None, "abort", |machine, now| machine.abort(now));
     }
 
     /// Calls a machine at this instant, and then does what it orders: the way to all verbs that
@@ -206,11 +215,11 @@ impl Net {
         &mut self,
         node: NodeId,
         about: Option<NodeId>,
-        verb: Verb,
+        verb: &'static str,
         act: impl FnOnce(&mut Manager, Instant) -> R,
     ) -> R {
         let result = self.call(node, act);
-        self.note_verb(node, about, verb, &result);
+        self.show_asked(node, about, &Asked::Other(verb, result.refusal()));
         self.settle(node);
         result
     }

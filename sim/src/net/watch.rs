@@ -4,20 +4,37 @@ use std::{
     cell::RefCell, collections::BTreeMap, net::SocketAddr, rc::Rc, time::Duration, time::Instant,
 };
 
-use quicpool_core::{Datagram, Event, Manager, PeerError, SendDatagramError, SendError};
+use quicpool_core::{Datagram, Event, Manager, Message, PeerError, SendDatagramError, SendError};
 
 pub use super::node::Departure;
 use super::{Net, NodeId, node::Node};
-use crate::link::Link;
+use crate::{
+    Faults, Path,
+    link::{Link, Note, Parcel},
+    trace::{NodeRecord, Parcelled, Place, Reception, Scope},
+};
 
-/// Somebody who watches a whole network.
+/// Watches a whole network: auditors and records do.
 pub trait Watch {
     /// An application has asked its machine for something, and the machine has not acted on it.
-    fn asked(&mut self, scene: &Scene<'_>, to: NodeId, asked: &Asked<'_>);
+    fn asked(&mut self, scene: &Scene<'_>, to: Option<NodeId>, asked: &Asked<'_>) {
+        let _ = (scene, to, asked);
+    }
+
     /// A process is given a datagram.
-    fn arrived(&mut self, scene: &Scene<'_>, datagram: &Datagram);
+    fn arrived(&mut self, scene: &Scene<'_>, datagram: &Datagram) {
+        let _ = (scene, datagram);
+    }
+
     /// A node has done all that it has to do at this instant.
-    fn settled(&mut self, scene: &Scene<'_>, news: &[(Duration, Event)], departures: &[Departure]);
+    fn settled(&mut self, scene: &Scene<'_>, done: &Done<'_>) {
+        let _ = (scene, done);
+    }
+
+    /// Something has happened between nodes, or to them.
+    fn sees(&mut self, now: Duration, sight: &Sight<'_>) {
+        let _ = (now, sight);
+    }
 }
 
 /// What an application asks for, and what the machine says to it.
@@ -28,6 +45,93 @@ pub enum Asked<'a> {
     SendDatagram(&'a Result<(), SendDatagramError>),
     /// To connect.
     Connect(&'a Result<(), PeerError>),
+    /// Another verb, and the reason if it was refused.
+    Other(&'static str, Option<String>),
+}
+
+/// What a node has done at an instant.
+pub struct Done<'a> {
+    /// Its new events.
+    pub news: &'a [(Duration, Event)],
+    /// Messages that its application has taken.
+    pub taken: &'a [Message],
+    /// Datagrams that have left it.
+    pub departures: &'a [Departure],
+}
+
+/// What happens between nodes, and to them.
+pub enum Sight<'a> {
+    /// Time has passed.
+    Time,
+    /// A node was added.
+    Node(NodeRecord),
+    /// A datagram leaves a place. One of the next four tells where it goes.
+    Leaves {
+        /// Its sender.
+        from: Place,
+        /// Its receiver.
+        to: Place,
+        /// The datagram.
+        parcel: &'a Parcel,
+    },
+    /// A link has taken it under this name.
+    Enters(Parcelled),
+    /// No node is at its destination.
+    Astray,
+    /// A node is given it, without a link.
+    Injected(NodeId, Reception),
+    /// A stage of a link has done something to a datagram.
+    Noted(Parcelled, Note),
+    /// The receiver of a datagram has another address by now.
+    Outdated(Parcelled),
+    /// A datagram has come from a link to its receiver.
+    Arrives(Parcelled, Reception),
+    /// A paused process goes on, and takes the datagrams that waited.
+    Resumed(NodeId),
+    /// A process has started.
+    Started(NodeId),
+    /// A process has crashed.
+    Crashed(NodeId),
+    /// A fault that takes no time.
+    Strikes {
+        /// Its name.
+        family: &'static str,
+        /// Which node has it.
+        node: NodeId,
+        /// More about it.
+        detail: String,
+    },
+    /// A fault begins.
+    Begins {
+        /// Its name.
+        family: &'static str,
+        /// Where.
+        scope: Scope,
+        /// When it ends, if that is known.
+        until: Option<Duration>,
+    },
+    /// A fault has ended.
+    Over {
+        /// Its name.
+        family: &'static str,
+        /// Where.
+        scope: Scope,
+    },
+    /// All faults of a name have ended.
+    AllOver(&'static str),
+    /// The settings of all links.
+    Path(&'a Path),
+    /// The settings of one link.
+    Link {
+        /// The sender.
+        from: NodeId,
+        /// The receiver.
+        to: NodeId,
+        /// What they are.
+        faults: &'a Faults,
+        /// What they would be by the path.
+        path: &'a Faults,
+    },
 }
 
 /// A node at an instant.
@@ -74,34 +178,55 @@ impl Scene<'_> {
 
 #[doc(hidden)]
 impl Net {
-    /// Lets somebody watch from this moment on, in place of who did before.
+    /// Adds a watch from this moment on.
     pub fn watch(&mut self, watch: Rc<RefCell<dyn Watch>>) {
-        self.watch = Some(watch);
+        self.watches.push(watch);
     }
 
-    /// Lets nobody watch.
-    pub fn unwatch(&mut self) {
-        self.watch = None;
+    /// Removes a watch.
+    pub fn unwatch(&mut self, watch: &Rc<RefCell<dyn Watch>>) {
+        self.watches.retain(|other| !Rc::ptr_eq(other, watch));
     }
 
-    pub(super) fn show_asked(&self, node: NodeId, to: NodeId, asked: &Asked<'_>) {
-        if let Some(watch) = &self.watch {
+    pub(super) fn show(&self, sight: &Sight<'_>) {
+        for watch in &self.watches {
+            watch.borrow_mut().sees(self.clock.now(), sight);
+        }
+    }
+
+    pub(super) fn show_asked(&self, node: NodeId, to: Option<NodeId>, asked: &Asked<'_>) {
+        for watch in &self.watches {
             watch.borrow_mut().asked(&self.scene(node), to, asked);
         }
     }
 
     pub(super) fn show_arrived(&self, node: NodeId, datagram: &Datagram) {
-        if let Some(watch) = &self.watch {
+        for watch in &self.watches {
             watch.borrow_mut().arrived(&self.scene(node), datagram);
         }
     }
 
-    /// `told` is how many events the node had told before.
-    pub(super) fn show_settled(&self, node: NodeId, told: usize, departures: &[Departure]) {
-        if let Some(watch) = &self.watch {
-            let news = &self.history(node)[told..];
-            let scene = self.scene(node);
-            watch.borrow_mut().settled(&scene, news, departures);
+    /// Counts the events and the messages of a node so far.
+    pub(super) fn heard(&self, node: NodeId) -> (usize, usize) {
+        let node = &self.nodes[node.index()];
+        (node.history().len(), node.waiting_messages().len())
+    }
+
+    /// Shows what a node has done since it was [`heard`](Self::heard).
+    pub(super) fn show_settled(
+        &self,
+        node: NodeId,
+        (events, messages): (usize, usize),
+        departures: &[Departure],
+    ) {
+        let process = &self.nodes[node.index()];
+        let done = Done {
+            news: &process.history()[events..],
+            taken: &process.waiting_messages()[messages..],
+            departures,
+        };
+        for watch in &self.watches {
+            watch.borrow_mut().settled(&self.scene(node), &done);
         }
     }
 
@@ -137,22 +262,17 @@ mod tests {
     }
 
     impl Watch for Diary {
-        fn asked(&mut self, _scene: &Scene<'_>, _to: NodeId, _asked: &Asked<'_>) {
-            self.asked += 1;
+        fn asked(&mut self, _scene: &Scene<'_>, _to: Option<NodeId>, asked: &Asked<'_>) {
+            self.asked += usize::from(matches!(asked, Asked::Send(..)));
         }
 
         fn arrived(&mut self, _scene: &Scene<'_>, _datagram: &Datagram) {
             self.arrived += 1;
         }
 
-        fn settled(
-            &mut self,
-            scene: &Scene<'_>,
-            news: &[(Duration, Event)],
-            departures: &[Departure],
-        ) {
-            self.departed += departures.len();
-            for (at, event) in news {
+        fn settled(&mut self, scene: &Scene<'_>, done: &Done<'_>) {
+            self.departed += done.departures.len();
+            for (at, event) in done.news {
                 assert_eq!(*at, scene.at, "it is shown when it happens");
                 self.news.push((scene.node, *at, event.clone()));
             }

@@ -7,12 +7,12 @@ use std::{
 
 use quicpool_core::Datagram;
 
-use super::{Due, Net, NodeId, node::Departure};
+use super::{Due, Net, NodeId, node::Departure, watch::Sight};
 use crate::{
     Faults, Path,
     hash::Hasher,
     link::{Link, Parcel},
-    trace::{Fate, Parcelled, Reception},
+    trace::{Parcelled, Reception},
 };
 
 impl Net {
@@ -30,15 +30,16 @@ impl Net {
             ecn,
             payload,
         };
-        let recorded = self.note_departure(from, &parcel);
+        self.show_departure(from, &parcel);
         let Some(&to) = self.addresses.get(&destination) else {
-            self.note_end(recorded, Fate::Astray);
+            self.show(&Sight::Astray);
             self.go_astray(from, destination, parcel.payload);
             return;
         };
         let now = self.clock.now();
         let number = self.link(from, to).enter(now, parcel);
-        self.note_entry(from, to, recorded, number);
+        self.show(&Sight::Enters(Parcelled { from, to, number }));
+        self.show_stages(from, to);
         self.arm_link(from, to);
     }
 
@@ -48,7 +49,7 @@ impl Net {
         let link = self.link(from, to);
         link.armed = None;
         let parcel = link.pull(now);
-        self.note_stages(from, to);
+        self.show_stages(from, to);
         self.arm_link(from, to);
         if let Some(parcel) = parcel {
             self.arrive(from, to, parcel);
@@ -59,7 +60,7 @@ impl Net {
         let name = Parcelled::of(from, to, &parcel);
         if parcel.destination != self.addr(to) {
             self.outdated += 1;
-            self.note_outdated(&name);
+            self.show(&Sight::Outdated(name));
             return;
         }
         let datagram = Datagram {
@@ -69,7 +70,7 @@ impl Net {
             payload: parcel.payload,
         };
         let reception = self.hand_in(to, datagram);
-        self.note_arrival(&name, reception);
+        self.show(&Sight::Arrives(name, reception));
         self.settle(to);
     }
 

@@ -185,13 +185,6 @@ pub enum What {
     },
 }
 
-/// What an application asks of its machine.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Verb {
-    Send { bytes: usize },
-    Other(&'static str),
-}
-
 /// A time in which something was wrong, or the moment at which something happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -10,12 +10,15 @@ use std::{
 use quicpool_core::{Event, Message};
 
 use super::{
-    DatagramRecord, End, Fate, Flags, Moment, NodeRecord, Recording, Scope, What, faults,
+    DatagramRecord, End, Fate, Flags, Moment, NodeRecord, Place, Recording, Scope, What,
     packets::Legibility,
-    record::Verb,
-    state::{Leaving, Parcelled, Reception, State},
+    state::{Parcelled, Reception, State},
 };
-use crate::{Faults, NodeId, Path, link::Note};
+use crate::{
+    NodeId,
+    link::Parcel,
+    net::watch::{Asked, Done, Scene, Sight, Watch},
+};
 
 /// Datagrams that a recording holds at most: with more, a browser takes its time.
 const DATAGRAMS_MAX: usize = 1_000_000;
@@ -73,71 +76,54 @@ impl Recorder {
         state.reader.legibility = legibility;
     }
 
-    pub(crate) fn add_node(&self, node: NodeRecord) {
+    fn add_node(&self, node: &NodeRecord) {
         let mut state = self.0.borrow_mut();
         if state.is_on {
-            state.recording.nodes.push(node);
+            state.recording.nodes.push(node.clone());
         }
-    }
-
-    pub(crate) fn passes(&self, now: Duration) {
-        self.at(now);
     }
 
     // Datagrams
 
-    /// A datagram leaves; says under which number it is recorded, if it is.
-    pub(crate) fn leaves(&self, now: Duration, leaving: &Leaving<'_>) -> Option<usize> {
-        let mut state = self.at(now)?;
+    /// A datagram leaves.
+    fn leaves(&self, now: Duration, from: Place, to: Place, parcel: &Parcel) {
+        let Some(mut state) = self.at(now) else {
+            self.0.borrow_mut().leaving = None;
+            return;
+        };
         if state.recording.datagrams.len() >= DATAGRAMS_MAX {
             state.recording.unrecorded += 1;
-            return None;
+            state.leaving = None;
+            return;
         }
-        let packets = state.reader.read(leaving.payload);
+        let packets = state.reader.read(&parcel.payload);
         let datagrams = &mut state.recording.datagrams;
         datagrams.push(DatagramRecord {
             at: now,
-            from: leaving.from,
-            to: leaving.to,
-            source: leaving.source,
-            destination: leaving.destination,
-            length: leaving.payload.len(),
-            ecn: leaving.ecn,
+            from,
+            to,
+            source: parcel.source,
+            destination: parcel.destination,
+            length: parcel.payload.len(),
+            ecn: parcel.ecn,
             packets,
             copy_of: None,
             flags: Flags::default(),
             end: None,
         });
-        Some(datagrams.len() - 1)
+        state.leaving = Some(state.recording.datagrams.len() - 1);
     }
 
-    /// A recorded datagram comes to a link, which calls it by another number.
-    pub(crate) fn enters(&self, datagram: usize, parcel: &Parcelled) {
+    /// The datagram that leaves comes to a link, which calls it by another number.
+    fn enters(&self, parcel: &Parcelled) {
         let mut state = self.0.borrow_mut();
-        state.under_way.insert(parcel.key(), datagram);
-    }
-
-    /// The stages of a link have done something.
-    pub(crate) fn noted(&self, now: Duration, from: NodeId, to: NodeId, notes: Vec<Note>) {
-        let Some(mut state) = self.at(now) else {
-            return;
-        };
-        for note in notes {
-            let number = note.number;
-            let parcel = Parcelled { from, to, number };
-            state.note(now, &parcel, &note);
-        }
-    }
-
-    /// A datagram has come to an address where its receiver is not any more.
-    pub(crate) fn is_outdated(&self, now: Duration, parcel: &Parcelled) {
-        if let Some(mut state) = self.at(now) {
-            state.end(now, parcel, Fate::Outdated);
+        if let Some(datagram) = state.leaving {
+            state.under_way.insert(parcel.key(), datagram);
         }
     }
 
     /// A datagram has come to a node.
-    pub(crate) fn arrives(&self, now: Duration, parcel: &Parcelled, reception: Reception) {
+    fn arrives(&self, now: Duration, parcel: &Parcelled, reception: Reception) {
         let Some(mut state) = self.at(now) else {
             return;
         };
@@ -145,21 +131,8 @@ impl Recorder {
         state.receive(now, parcel.to, datagram, reception);
     }
 
-    /// A datagram that no link has carried has come to a node.
-    pub(crate) fn is_received(
-        &self,
-        now: Duration,
-        node: NodeId,
-        datagram: Option<usize>,
-        reception: Reception,
-    ) {
-        if let Some(mut state) = self.at(now) {
-            state.receive(now, node, datagram, reception);
-        }
-    }
-
     /// The datagrams that wait for a process have met their fate.
-    pub(crate) fn waited(&self, now: Duration, node: NodeId, fate: Fate) {
+    fn waited(&self, now: Duration, node: NodeId, fate: Fate) {
         if let Some(mut state) = self.at(now) {
             let end = Some(End { at: now, fate });
             for datagram in state.waiting.remove(&node).unwrap_or_default() {
@@ -168,16 +141,9 @@ impl Recorder {
         }
     }
 
-    /// A datagram that no link carries has met its fate: it came from outside, or went there.
-    pub(crate) fn ends(&self, now: Duration, datagram: Option<usize>, fate: Fate) {
-        if let (Some(mut state), Some(datagram)) = (self.at(now), datagram) {
-            state.recording.datagrams[datagram].end = Some(End { at: now, fate });
-        }
-    }
-
     // Moments
 
-    pub(crate) fn event(&self, now: Duration, node: NodeId, event: &Event) {
+    fn event(&self, now: Duration, node: NodeId, event: &Event) {
         self.moment(now, node, |recording| {
             let about = event.peer().and_then(|peer| recording.who(peer));
             (about, What::Event(event.clone()))
@@ -185,7 +151,7 @@ impl Recorder {
     }
 
     /// An application has taken messages.
-    pub(crate) fn took(&self, now: Duration, node: NodeId, messages: &[Message]) {
+    fn took(&self, now: Duration, node: NodeId, messages: &[Message]) {
         for row in messages.chunk_by(|a, b| a.from == b.from) {
             let bytes = row.iter().map(|message| message.payload.len() as u64);
             let (messages, bytes) = (row.len() as u64, bytes.sum());
@@ -194,27 +160,6 @@ impl Recorder {
                 (about, What::Took { messages, bytes })
             });
         }
-    }
-
-    /// An application has asked for something, and why it was refused, if it was.
-    pub(crate) fn asked(
-        &self,
-        now: Duration,
-        node: NodeId,
-        about: Option<NodeId>,
-        verb: Verb,
-        refusal: Option<String>,
-    ) {
-        let what = match (verb, refusal) {
-            (Verb::Send { .. }, Some(why)) => What::Refused { verb: "send", why },
-            (Verb::Other(verb), Some(why)) => What::Refused { verb, why },
-            (Verb::Other(verb), None) => What::Asked(verb),
-            (Verb::Send { bytes }, None) => {
-                self.sent(now, node, about, bytes as u64);
-                return;
-            }
-        };
-        self.moment(now, node, |_| (about, what));
     }
 
     /// Messages of one instant are put together.
@@ -236,7 +181,7 @@ impl Recorder {
     }
 
     /// A process has started, and whatever was wrong with its predecessor is over.
-    pub(crate) fn started(&self, now: Duration, node: NodeId) {
+    fn started(&self, now: Duration, node: NodeId) {
         self.moment(now, node, |_| (None, What::Started));
         self.process_ends(now, node);
         if let Some(mut state) = self.at(now) {
@@ -244,7 +189,7 @@ impl Recorder {
         }
     }
 
-    pub(crate) fn crashed(&self, now: Duration, node: NodeId) {
+    fn crashed(&self, now: Duration, node: NodeId) {
         self.moment(now, node, |_| (None, What::Crashed));
         self.process_ends(now, node);
         self.begins(now, "down", Scope::Node(node), None);
@@ -276,64 +221,83 @@ impl Recorder {
 
     // Faults
 
-    pub(crate) fn strikes(
-        &self,
-        now: Duration,
-        family: &'static str,
-        node: NodeId,
-        detail: String,
-    ) {
-        if let Some(mut state) = self.at(now) {
-            state.faults.strike(now, family, Scope::Node(node), detail);
-        }
-    }
-
-    pub(crate) fn begins(
-        &self,
-        now: Duration,
-        family: &'static str,
-        scope: Scope,
-        until: Option<Duration>,
-    ) {
+    fn begins(&self, now: Duration, family: &'static str, scope: Scope, until: Option<Duration>) {
         if let Some(mut state) = self.at(now) {
             state.faults.begin(now, family, scope, until);
         }
     }
 
-    pub(crate) fn is_over(&self, now: Duration, family: &'static str, scope: Scope) {
+    fn is_over(&self, now: Duration, family: &'static str, scope: Scope) {
         if let Some(mut state) = self.at(now) {
             state.faults.end(now, family, scope);
         }
     }
+}
 
-    pub(crate) fn all_are_over(&self, now: Duration, family: &'static str) {
-        if let Some(mut state) = self.at(now) {
-            state.faults.end_all(now, family);
-        }
+impl Watch for Recorder {
+    fn asked(&mut self, scene: &Scene<'_>, to: Option<NodeId>, asked: &Asked<'_>) {
+        let (verb, refusal) = match asked {
+            Asked::Send(message, Ok(())) => {
+                self.sent(scene.at, scene.node, to, message.len() as u64);
+                return;
+            }
+            Asked::Send(_, Err(error)) => ("send", Some(error.to_string())),
+            Asked::SendDatagram(result) => ("send datagram", why(result)),
+            Asked::Connect(result) => ("connect", why(result)),
+            Asked::Other(verb, refusal) => (*verb, refusal.clone()),
+        };
+        let what = match refusal {
+            Some(why) => What::Refused { verb, why },
+            None => What::Asked(verb),
+        };
+        self.moment(scene.at, scene.node, |_| (to, what));
     }
 
-    /// The settings of all links.
-    pub(crate) fn set_path(&self, now: Duration, path: &Path) {
-        if let Some(mut state) = self.at(now) {
-            let settings = faults::of_path(path);
-            state.faults.set(now, Scope::Everywhere, &settings);
+    fn settled(&mut self, scene: &Scene<'_>, done: &Done<'_>) {
+        for (_, event) in done.news {
+            self.event(scene.at, scene.node, event);
         }
+        self.took(scene.at, scene.node, done.taken);
     }
 
-    /// The settings of one link, and those that it would have by the path.
-    pub(crate) fn set_link(
-        &self,
-        now: Duration,
-        from: NodeId,
-        to: NodeId,
-        link: &Faults,
-        path: &Faults,
-    ) {
-        if let (Some(mut state), Some(scope)) = (self.at(now), faults::way(from, to)) {
-            let settings = faults::of_link_beside(link, path);
-            state.faults.set(now, scope, &settings);
+    fn sees(&mut self, now: Duration, sight: &Sight<'_>) {
+        match sight {
+            Sight::Node(node) => self.add_node(node),
+            Sight::Leaves { from, to, parcel } => self.leaves(now, *from, *to, parcel),
+            Sight::Enters(parcel) => self.enters(parcel),
+            Sight::Arrives(parcel, reception) => self.arrives(now, parcel, *reception),
+            Sight::Resumed(node) => {
+                self.is_over(now, "paused", Scope::Node(*node));
+                self.waited(now, *node, Fate::Delivered);
+            }
+            Sight::Started(node) => self.started(now, *node),
+            Sight::Crashed(node) => self.crashed(now, *node),
+            Sight::Begins {
+                family,
+                scope,
+                until,
+            } => self.begins(now, family, *scope, *until),
+            Sight::Over { family, scope } => self.is_over(now, family, *scope),
+            Sight::Time
+            | Sight::Astray
+            | Sight::Injected(..)
+            | Sight::Noted(..)
+            | Sight::Outdated(_)
+            | Sight::Strikes { .. }
+            | Sight::AllOver(_)
+            | Sight::Path(_)
+            | Sight::Link { .. } => {
+                if let Some(mut state) = self.at(now) {
+                    state.see(now, sight);
+                }
+            }
         }
     }
+}
+
+/// Returns the reason if a verb was refused.
+fn why<E: fmt::Display>(result: &Result<(), E>) -> Option<String> {
+    result.as_ref().err().map(ToString::to_string)
 }
 
 impl fmt::Debug for Recorder {

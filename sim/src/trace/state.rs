@@ -1,15 +1,16 @@
 //! What a record holds while it is written.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
-
-use quicpool_core::EcnCodepoint;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    DatagramRecord, End, Fate, Flags, Place, Recording, faults::FaultLog, packets::Reader,
+    DatagramRecord, End, Fate, Flags, Recording, Scope,
+    faults::{self, FaultLog},
+    packets::Reader,
 };
 use crate::{
     NodeId,
     link::{Deed, Note, Parcel},
+    net::watch::Sight,
 };
 
 #[derive(Default)]
@@ -23,30 +24,27 @@ pub(super) struct State {
     pub(super) faults: FaultLog,
     /// Datagrams on links, by link and by their number there.
     pub(super) under_way: BTreeMap<(NodeId, NodeId, u64), usize>,
+    /// The datagram that is leaving, if it is recorded.
+    pub(super) leaving: Option<usize>,
     /// Those that wait in the sockets of paused processes.
     pub(super) waiting: BTreeMap<NodeId, Vec<usize>>,
 }
 
-/// Under which name a datagram is known while a link has it.
-pub(crate) struct Parcelled {
-    pub(crate) from: NodeId,
-    pub(crate) to: NodeId,
-    pub(crate) number: u64,
-}
-
-/// A datagram that leaves.
-pub(crate) struct Leaving<'a> {
-    pub(crate) from: Place,
-    pub(crate) to: Place,
-    pub(crate) source: SocketAddr,
-    pub(crate) destination: SocketAddr,
-    pub(crate) ecn: Option<EcnCodepoint>,
-    pub(crate) payload: &'a [u8],
+/// The name of a datagram while a link has it.
+#[derive(Debug, Clone, Copy)]
+pub struct Parcelled {
+    /// Where the link begins.
+    pub from: NodeId,
+    /// Where it ends.
+    pub to: NodeId,
+    /// Its number there.
+    pub number: u64,
 }
 
 /// How a datagram was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reception {
+pub enum Reception {
+    /// A process has it.
     Taken,
     /// It waits in the socket.
     Waits,
@@ -57,7 +55,58 @@ pub(crate) enum Reception {
 }
 
 impl State {
-    pub(super) fn note(&mut self, now: Duration, parcel: &Parcelled, note: &Note) {
+    /// Records what takes no more than this state.
+    pub(super) fn see(&mut self, now: Duration, sight: &Sight<'_>) {
+        match sight {
+            Sight::Astray => {
+                if let Some(datagram) = self.leaving {
+                    let fate = Fate::Astray;
+                    self.recording.datagrams[datagram].end = Some(End { at: now, fate });
+                }
+            }
+            Sight::Injected(node, reception) => {
+                self.receive(now, *node, self.leaving, *reception);
+            }
+            Sight::Noted(parcel, note) => self.note(now, parcel, note),
+            Sight::Outdated(parcel) => self.end(now, parcel, Fate::Outdated),
+            Sight::Strikes {
+                family,
+                node,
+                detail,
+            } => self
+                .faults
+                .strike(now, family, Scope::Node(*node), detail.clone()),
+            Sight::AllOver(family) => self.faults.end_all(now, family),
+            Sight::Path(path) => {
+                let settings = faults::of_path(path);
+                self.faults.set(now, Scope::Everywhere, &settings);
+            }
+            Sight::Link {
+                from,
+                to,
+                faults,
+                path,
+            } => {
+                if let Some(scope) = faults::way(*from, *to) {
+                    let settings = faults::of_link_beside(faults, path);
+                    self.faults.set(now, scope, &settings);
+                }
+            }
+            // The recorder itself sees these.
+            Sight::Time
+            | Sight::Node(_)
+            | Sight::Leaves { .. }
+            | Sight::Enters(_)
+            | Sight::Arrives(..)
+            | Sight::Resumed(_)
+            | Sight::Started(_)
+            | Sight::Crashed(_)
+            | Sight::Begins { .. }
+            | Sight::Over { .. } => {}
+        }
+    }
+
+    fn note(&mut self, now: Duration, parcel: &Parcelled, note: &Note) {
         let Some(&datagram) = self.under_way.get(&parcel.key()) else {
             return;
         };
@@ -117,7 +166,7 @@ impl State {
         }
     }
 
-    pub(super) fn end(&mut self, now: Duration, parcel: &Parcelled, fate: Fate) {
+    fn end(&mut self, now: Duration, parcel: &Parcelled, fate: Fate) {
         if let Some(datagram) = self.under_way.remove(&parcel.key()) {
             self.recording.datagrams[datagram].end = Some(End { at: now, fate });
         }

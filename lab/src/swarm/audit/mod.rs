@@ -63,7 +63,7 @@ use super::{
 };
 use crate::{
     NodeId,
-    watch::{Asked, Departure, Scene, Watch},
+    watch::{Asked, Departure, Done, Scene, Watch},
 };
 
 /// All auditors of one world, whose nodes are its first ones.
@@ -468,14 +468,16 @@ fn path(scene: &Scene<'_>, to: NodeId) -> Path {
 }
 
 impl Watch for Audit {
-    fn asked(&mut self, scene: &Scene<'_>, to: NodeId, asked: &Asked<'_>) {
+    fn asked(&mut self, scene: &Scene<'_>, to: Option<NodeId>, asked: &Asked<'_>) {
         (self.log.at, self.log.node) = (scene.at, Some(scene.node));
-        let (Some(from), Some(to)) = (self.place(scene.node), self.place(to)) else {
+        let to = to.and_then(|to| self.place(to));
+        let (Some(from), Some(to)) = (self.place(scene.node), to) else {
             return;
         };
         let (log, process) = (&mut self.log, &mut self.processes[from]);
         let is_accepted = match asked {
             Asked::Connect(result) => result.is_ok(),
+            Asked::Other(..) => return,
             // Datagrams are no use of a connection.
             Asked::SendDatagram(result) => {
                 process.datagrams.ask(log, result);
@@ -521,7 +523,7 @@ impl Watch for Audit {
         }
     }
 
-    fn settled(&mut self, scene: &Scene<'_>, news: &[(Duration, Event)], departures: &[Departure]) {
+    fn settled(&mut self, scene: &Scene<'_>, done: &Done<'_>) {
         (self.log.at, self.log.node) = (scene.at, Some(scene.node));
         let Some(place) = self.place(scene.node) else {
             return;
@@ -529,10 +531,10 @@ impl Watch for Audit {
         if scene.machine.is_none() || self.processes[place].life != scene.life {
             self.begin(scene, place);
         }
-        for (_, event) in news {
+        for (_, event) in done.news {
             self.hear(scene, place, event);
         }
-        for departure in departures {
+        for departure in done.departures {
             self.leave(scene, place, departure);
         }
         self.settle(scene, place);

@@ -21,7 +21,7 @@ use super::{
     audit::{Audit, Packets},
     ledger::Line,
 };
-use crate::{Crypto, Faults, Net, NodeId, Path, Recorder, Trail};
+use crate::{Crypto, Faults, Net, NodeId, Path, Recorder, Trail, watch::Watch as NetWatch};
 
 /// A message begins with the sender's life and its number.
 pub(super) const HEADER_LEN: usize = 12;
@@ -148,7 +148,8 @@ impl<'a> World<'a> {
             self.watch.settled(&self.net);
         }
         let (hash, simulated) = (self.net.hash(), self.net.now());
-        self.net.unwatch();
+        let audit: Rc<RefCell<dyn NetWatch>> = self.audit.clone();
+        self.net.unwatch(&audit);
         let marks = self.audit.borrow().marks();
         if !is_left {
             self.begin(Phase::Farewell);
