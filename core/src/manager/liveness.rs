@@ -10,7 +10,7 @@ use crate::{
         LinkId, PeerKey,
         health::{Change, Monitor, Sample},
     },
-    transport::Transport,
+    transport::{Ending, Transport},
 };
 
 /// What judges a peer while it is connected.
@@ -69,14 +69,14 @@ impl Manager {
         }
     }
 
-    /// Notes that a connection of a peer has ended. Whatever has ended it but a timeout came from the peer:
-    /// it was heard.
-    pub(super) fn note_end(&mut self, now: Instant, key: PeerKey, reason: &Reason) {
-        let watched = self
-            .peers
-            .get_mut(key)
-            .and_then(|peer| peer.watched.as_mut());
-        if let Some(watched) = watched.filter(|_| *reason != Reason::Unresponsive) {
+    /// Notes that a connection of a peer has ended. The peer was heard if it has closed the connection after
+    /// the handshake, or reset it: neither can come from somebody else, and a timeout comes from here.
+    pub(super) fn note_end(&mut self, now: Instant, key: PeerKey, ending: &Ending) {
+        if ending.code.is_none() && ending.reason != Reason::Reset {
+            return;
+        }
+        let peer = self.peers.get_mut(key);
+        if let Some(watched) = peer.and_then(|peer| peer.watched.as_mut()) {
             watched.monitor.note_heard(now);
         }
     }

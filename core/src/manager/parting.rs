@@ -36,7 +36,7 @@ impl Manager {
         };
         let stale = self.is_stale(link, key);
         let is_former = self.is_former(link, key);
-        self.note_end(now, key, &ending.reason);
+        self.note_end(now, key, &ending);
         if let Some(ack) = ending.ack {
             // An acknowledgement of what was never sent changes nothing, and there is nothing
             // left to close.
