@@ -6,7 +6,7 @@ use super::{peer::Peer, shared::Shared, timers::Timer};
 use crate::{
     Event, Reason,
     peer::health::{Change, Monitor},
-    transport::Transport,
+    transport::{Ending, Transport},
 };
 
 /// Watches the connection that is sent on, if it is not watched yet.
@@ -27,11 +27,11 @@ pub(super) fn watch(now: Instant, peer: &mut Peer, transport: &Transport, shared
     report(peer, shared, change);
 }
 
-/// Notes that a connection of a peer has ended. Any end but a timeout came from the peer: it was heard.
-pub(super) fn note_end(now: Instant, peer: &mut Peer, reason: &Reason) {
-    if let Some(monitor) = &mut peer.monitor
-        && *reason != Reason::Unresponsive
-    {
+/// Notes that a connection of a peer has ended. The peer was heard if it has closed the connection after the
+/// handshake, or reset it: neither can come from another sender, and a timeout comes from here.
+pub(super) fn note_end(now: Instant, peer: &mut Peer, ending: &Ending) {
+    let is_of_peer = ending.code.is_some() || ending.reason == Reason::Reset;
+    if let Some(monitor) = peer.monitor.as_mut().filter(|_| is_of_peer) {
         monitor.note_heard(now);
     }
 }

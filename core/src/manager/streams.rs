@@ -213,7 +213,7 @@ fn ended(
     let stale = is_stale(link, peer);
     let ours = peer.session.ours.as_deref().copied();
     let is_former = link.said != Some(ours.unwrap_or(shared.incarnation));
-    liveness::note_end(now, peer, &ending.reason);
+    liveness::note_end(now, peer, &ending);
     if let Some(ack) = ending.ack {
         // An acknowledgement of what was never sent changes nothing, and there is nothing left to close.
         let _ = acknowledging::acknowledged(now, peer, transport, shared, ack);
