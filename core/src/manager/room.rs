@@ -9,8 +9,8 @@ const TURN: Duration = Duration::from_millis(1);
 
 /// Whether there is room for the first of those that wait, and it is its turn.
 pub(super) fn is_to_report(shared: &Shared) -> bool {
-    let is_turn_of_others = shared.timers.get(Timer::Room).is_some();
-    !is_turn_of_others && shared.budget.has_room_for_waiting()
+    // The look-up last: hardly ever does a caller wait.
+    shared.budget.has_room_for_waiting() && shared.timers.get(Timer::Room).is_none()
 }
 
 /// Reports room to as many callers as it is for.

@@ -35,6 +35,8 @@ pub(crate) use self::{
 /// The slots, their holders, and the dials that wait for one.
 #[derive(Debug)]
 pub(crate) struct Slots {
+    /// Nothing has happened before.
+    start: Instant,
     slots_max: usize,
     dials_max: usize,
     /// How long a claim waits before it is overdue.
@@ -126,6 +128,7 @@ impl Slots {
     pub(crate) fn new(config: &Config, seed: u64, now: Instant) -> Self {
         let slots_max = config.connections_max;
         Self {
+            start: now,
             slots_max,
             dials_max: slots_max - slots_max / 4,
             wait: config.slot_wait,
@@ -250,7 +253,7 @@ impl Slots {
     fn victim(&self, now: Instant, claimant: Claimant, full: Full) -> Option<(PeerKey, Row)> {
         let gives_way = |Place { holder, since, key }: Place| {
             let holder = match holder {
-                Holder::Busy if since > Some(now) => Holder::NewlyBusy,
+                Holder::Busy if since > now => Holder::NewlyBusy,
                 holder => holder,
             };
             let row = Row { claimant, holder };
@@ -285,7 +288,7 @@ impl Slots {
     fn first(&self, holder: Holder) -> Option<Place> {
         let start = Place {
             holder,
-            since: None,
+            since: self.start,
             key: PeerKey::new(0),
         };
         let first = self.order.range(start..).next().copied();
@@ -294,7 +297,7 @@ impl Slots {
 
     /// When the first minimum hold time ends.
     fn hold_times_end(&self) -> Option<Instant> {
-        self.first(Holder::Busy).and_then(|place| place.since)
+        self.first(Holder::Busy).map(|place| place.since)
     }
 
     // Holders
@@ -466,8 +469,7 @@ fn has_become_evictable(left: Option<Place>, taken: Option<Place>) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     holder: Holder,
-    /// `None` for the start of a range alone.
-    since: Option<Instant>,
+    since: Instant,
     key: PeerKey,
 }
 
@@ -500,11 +502,7 @@ impl Held {
                 return None;
             }
         };
-        Some(Place {
-            holder,
-            since: Some(since),
-            key,
-        })
+        Some(Place { holder, since, key })
     }
 
     /// Whether it is a dial that gives way to some claim, unless the peer is protected.
