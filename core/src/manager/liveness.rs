@@ -1,5 +1,4 @@
-//! Whether a peer is there, and how well it can be reached: carries what is measured to its [`Monitor`],
-//! and carries out the orders.
+//! Passes measurements of a peer's connections to its [`Monitor`], and carries out the orders.
 
 use std::time::Instant;
 
@@ -13,7 +12,7 @@ use crate::{
     transport::{Ending, Transport},
 };
 
-/// What judges a peer while it is connected.
+/// Judges a peer while it is connected.
 pub(super) struct Watched {
     pub(super) monitor: Monitor,
 }
@@ -41,7 +40,8 @@ impl Manager {
         self.tell_health(key, change);
     }
 
-    /// Looks at all connections of a peer when its monitor is due: asks, gives up, and tells of health.
+    /// Looks at all connections of a peer when its monitor is due. Asks for answers, ends connections and
+    /// reports changes of health.
     pub(super) fn look_at_health(&mut self, now: Instant, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
