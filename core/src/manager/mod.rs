@@ -135,7 +135,7 @@ impl Manager {
         self.shared.report.events.pop_front()
     }
 
-    /// The next thing to do. The bytes of a [`Transmit`] are in `buf`, which is cleared first.
+    /// The next thing to do. The bytes of a [`Transmit`](crate::Transmit) are in `buf`, which is cleared first.
     ///
     /// Every [`Action::Notify`] comes before the first [`Action::Transmit`]. Packets are built
     /// when they are asked for, from the state at that moment; connections take turns of as many
