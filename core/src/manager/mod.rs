@@ -135,7 +135,7 @@ impl Manager {
         self.shared.report.events.pop_front()
     }
 
-    /// The next thing to do. The bytes of a [`Transmit`] are in `buf`, which is cleared first.
+    /// The next thing to do. The bytes of a [`Transmit`](crate::Transmit) are in `buf`, which is cleared first.
     ///
     /// Every [`Action::Notify`] comes before the first [`Action::Transmit`]. Packets are built
     /// when they are asked for, from the state at that moment; connections take turns of as many
@@ -232,12 +232,19 @@ impl Manager {
     /// Ends come last: of two connections of one peer, the one that stays is confirmed before the other is
     /// gone, in whichever order their datagrams arrived.
     fn settle(&mut self, now: Instant) {
-        while self.work_off_one(now) {}
+        while self.follow_up_one(now) || self.handle_one(now) {}
         room::report(now, &mut self.peers, &mut self.shared);
     }
 
-    /// Works off the first mark. Returns whether there was one.
-    fn work_off_one(&mut self, now: Instant) -> bool {
+    /// Draws the consequences of a verb at once where they are a dial: an explanation or a verdict that is
+    /// asked for next knows of it.
+    fn follow_up(&mut self, now: Instant) {
+        while self.follow_up_one(now) {}
+    }
+
+    /// Derives what follows from the state of one peer, or runs the dial queue. Returns whether there was
+    /// anything to do.
+    fn follow_up_one(&mut self, now: Instant) -> bool {
         let Self {
             peers,
             transport,
@@ -253,7 +260,23 @@ impl Manager {
             ending::remove(key, peers, slots, shared);
         } else if slots.is_awake() {
             slot_taking::run_dials(now, peers, transport, slots, shared);
-        } else if let Some(link) = transport.next_dirty() {
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Handles what has arrived on one connection, or goes on with closing. Returns whether there was
+    /// anything to do.
+    fn handle_one(&mut self, now: Instant) -> bool {
+        let Self {
+            peers,
+            transport,
+            slots,
+            shared,
+            ..
+        } = self;
+        if let Some(link) = transport.next_dirty() {
             streams::handle_news(now, link, peers, transport, slots, shared);
             transport.mark_ready(link);
             while transport.serve_past_deadline(now, link) {

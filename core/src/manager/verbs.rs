@@ -176,6 +176,7 @@ impl Manager {
         known.last_used = now;
         dialling::dial_for_user(now, known, &mut self.slots, &mut self.shared);
         self.shared.changed(known);
+        self.follow_up(now);
         Ok(())
     }
 
@@ -187,7 +188,11 @@ impl Manager {
     ///
     /// See [`SendError`]. State is unchanged.
     pub fn send(&mut self, now: Instant, peer: PeerId, message: &[u8]) -> Result<(), SendError> {
-        self.accept(now, peer, &[message]).map(|_| ())
+        let (known, _) = self.accept(now, peer, &[message])?;
+        if !known.is_live() {
+            self.follow_up(now);
+        }
+        Ok(())
     }
 
     /// Queues messages as [`send`](Self::send) does one after the other, up to the first that is not
@@ -218,12 +223,14 @@ impl Manager {
         peer: PeerId,
         messages: &[impl AsRef<[u8]>],
     ) -> Result<usize, SendError> {
-        match messages {
-            [] => Ok(0),
-            messages => self
-                .accept(now, peer, messages)
-                .map(|(_, accepted)| accepted),
+        if messages.is_empty() {
+            return Ok(0);
         }
+        let (known, accepted) = self.accept(now, peer, messages)?;
+        if !known.is_live() {
+            self.follow_up(now);
+        }
+        Ok(accepted)
     }
 
     /// Like [`send`](Self::send), and lets the message's batch leave at once.
@@ -239,6 +246,9 @@ impl Manager {
     ) -> Result<(), SendError> {
         let (known, _) = self.accept(now, peer, &[message])?;
         known.session.outbox.close_tail();
+        if !known.is_live() {
+            self.follow_up(now);
+        }
         Ok(())
     }
 
@@ -258,6 +268,9 @@ impl Manager {
         let (known, _) = self.accept(now, peer, &[message])?;
         let next = known.session.outbox.next();
         known.await_flush(token, next - 1..next);
+        if !known.is_live() {
+            self.follow_up(now);
+        }
         Ok(())
     }
 
@@ -333,6 +346,9 @@ impl Manager {
         match why {
             Some(why) => close::end_session(now, known, transport, slots, shared, why),
             None => hello::end_if_too_large(now, known, transport, slots, shared),
+        }
+        if !known.is_live() {
+            self.follow_up(now);
         }
     }
 

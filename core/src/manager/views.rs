@@ -144,7 +144,6 @@ impl Manager {
     /// let bob = PeerAddr::new(PeerId::from_bytes([2; 32]), ([192, 0, 2, 1], 4433).into());
     /// manager.add_address(now, bob)?;
     /// manager.send(now, bob.id, b"hello")?;
-    /// while manager.poll_event(now).is_some() {} // the drain begins the dial
     ///
     /// let told = manager.explain(now, bob.id).expect("bob is known").to_string();
     /// assert!(told.contains("is not connected: we dial 192.0.2.1:4433 for 5.0 s more at most."));

@@ -39,7 +39,7 @@ pub(crate) struct Sample {
     pub(crate) lost: u64,
     /// Grows whenever the other end is heard.
     pub(crate) heard: u64,
-    /// When a datagram last arrived, whoever has sent it.
+    /// When a datagram last arrived, which anybody can have sent.
     pub(crate) arrival: Instant,
     /// When a packet was last acknowledged that had not been before, on the present path.
     pub(crate) acknowledged: Option<Instant>,

@@ -210,11 +210,12 @@ impl Slots {
             }
             return Ok(());
         }
-        if self.len() >= self.slots_max {
-            return Err(Full::Slots);
-        }
+        // First: a slot of a peer would be of no use to a dial that other dials keep out.
         if purpose == Purpose::Dial && self.dials >= self.dials_max {
             return Err(Full::Dials);
+        }
+        if self.len() >= self.slots_max {
+            return Err(Full::Slots);
         }
         self.dials += usize::from(purpose == Purpose::Dial);
         let held = Held {

@@ -305,3 +305,22 @@ fn failure_20_background_dials_give_way_unless_their_peers_are_protected_or_ther
     let decision = slots.claim(at(9_000), another, idle, false);
     assert_eq!(decision, Decision::Granted);
 }
+
+#[test]
+fn no_peer_is_evicted_for_a_dial_that_other_dials_keep_out() {
+    let [first, second, third, idle, another] = keys();
+    let mut slots = slots(4);
+    for key in [first, second, third] {
+        let claim = dial(at(0), Priority::Foreground);
+        assert_eq!(slots.claim(at(0), key, claim, false), Decision::Granted);
+    }
+    connect(&mut slots, at(0), idle);
+    slots.set_idle(idle, Some(at(1)));
+    for priority in [Priority::Foreground, Priority::Background] {
+        let claim = dial(at(0), priority);
+        let decision = slots.claim(at(9_000), another, claim, false);
+        assert_eq!(decision, Decision::Wait(None), "{priority:?}");
+    }
+    let decision = slots.claim(at(9_000), another, ARRIVAL, false);
+    assert_eq!(decision, Decision::Take(idle, Taking::Evict));
+}

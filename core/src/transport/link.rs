@@ -77,7 +77,7 @@ pub(crate) struct Link {
     /// How it ended, until its peer has been told. It is not polled meanwhile: the endpoint would
     /// forget it.
     pub(crate) ending: Option<Ending>,
-    /// When a datagram last arrived that names the connection, whoever has sent it.
+    /// When a datagram last arrived that names the connection, which anybody can have sent.
     pub(super) arrival: Instant,
     pub(super) past_deadlines: PastDeadlines,
     question: Question,

@@ -58,8 +58,7 @@ impl Watched {
         }
     }
 
-    /// Takes in what was measured. The last datagram may be somebody else's, but then the next look finds
-    /// nothing new.
+    /// Takes in a measurement. The last datagram may be forged, but then the next look finds nothing new.
     pub(super) fn listen(&mut self, sample: &Sample) {
         if sample.heard != self.heard {
             self.heard = sample.heard;
@@ -142,8 +141,8 @@ impl Contact {
         self.asked = None;
     }
 
-    /// Takes the later times of two connections. One that is heard although it does not answer says that
-    /// the peer is deaf.
+    /// Takes the later times of two connections. If one is heard and does not answer, the peer is taken for
+    /// deaf.
     pub(super) fn join(&mut self, other: Self) {
         if other.heard >= self.heard {
             (self.heard, self.rtt) = (other.heard, other.rtt);

@@ -1,4 +1,4 @@
-//! The end of a connection without a word. See "abandon" in [`quirks`](super).
+//! The end of a connection without a CONNECTION_CLOSE. See "abandon" in [`quirks`](super).
 
 use std::time::{Duration, Instant};
 

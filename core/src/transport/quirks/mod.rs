@@ -1,4 +1,4 @@
-//! What is done around quinn-proto, and when it may go.
+//! Lists the workarounds for quinn-proto, and when each may be removed.
 //!
 //! Each entry was checked against quinn-proto 0.11.19. Its test in `tests` drives bare quinn-proto, two
 //! endpoints without a link of ours, and fails when the workaround is needless, or when what it relies on
@@ -21,8 +21,8 @@
 //!   upstream issue found. Remove with the entry above, or when a transmit names its frames.
 //! - **dropped in silence** (`order`). Datagrams that have become too long for the path are dropped without
 //!   an event, unless a sender was blocked (#2456, #2462). Remove when each drop is counted.
-//! - **abandon** (`ends`). No call ends a connection without a word, so the clock of one is set ahead by a
-//!   day. No upstream issue found. Remove when there is such a call.
+//! - **abandon** (`ends`). No call ends a connection without a CONNECTION_CLOSE, so its clock is set
+//!   ahead by a day. No upstream issue found. Remove when there is such a call.
 //! - **past deadlines** (`deadlines`). After `handle_timeout(now)` `poll_timeout` may return a time that
 //!   is not later than `now`: that of a loss probe counts from the packet, not from the probe before. No
 //!   upstream issue found. Remove when `handle_timeout` serves all deadlines until `now`.
