@@ -1,5 +1,10 @@
 //! A machine with peers of many addresses: none of them costs the stack, another peer's dial, or a wait.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "any moment will do to begin a test"
+)]
+
 use std::{
     net::{Ipv4Addr, SocketAddr},
     time::{Duration, Instant},

@@ -253,9 +253,10 @@ impl Slots {
     /// which is the one most likely to be in vain.
     fn victim(&self, now: Instant, claimant: Claimant, full: Full) -> Option<(PeerKey, Row)> {
         let gives_way = |Place { holder, since, key }: Place| {
-            let holder = match holder {
-                Holder::Busy if since > now => Holder::NewlyBusy,
-                holder => holder,
+            let is_newly_busy = holder == Holder::Busy && since > now;
+            let holder = match is_newly_busy {
+                true => Holder::NewlyBusy,
+                false => holder,
             };
             let row = Row { claimant, holder };
             match row.outcome() {
