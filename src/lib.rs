@@ -56,9 +56,9 @@ pub use quicpool_core as machine;
 pub use quicpool_core::Identity;
 pub use quicpool_core::{
     Accept, Backoff, Config, ConfigError, ConnectionStatus, Counters, Credentials, Event,
-    Explanation, Flush, Health, HealthReason, Lack, MeshKey, Message, NetworkMetrics,
-    OnPeerRestart, Outlook, ParsePeerAddrError, ParsePeerIdError, PeerAddr, PeerError, PeerId,
-    PeerMetrics, Reason, Sealing, Undeliverable, UnreliableCounters,
+    Explanation, Flush, Health, HealthReason, MeshKey, Message, NetworkMetrics, NextAttempt,
+    OnPeerRestart, ParsePeerAddrError, ParsePeerIdError, PeerAddr, PeerError, PeerId, PeerMetrics,
+    Reason, Sealing, Undeliverable, UnreliableCounters, WaitingFor,
 };
 pub use quicpool_driver::{
     BindError, CloseReason, CloseReport, Closed, ConfirmError, ConnectError, ConnectionManager,

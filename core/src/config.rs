@@ -221,11 +221,9 @@ impl Config {
         delay("stall_timeout", self.stall_timeout, secs(1)..=DAY)?;
         if self.mesh_key.is_some() && self.sealing == Sealing::Off {
             // Mixed into nothing, it would protect nothing.
-            let allowed = "none while sealing is Off";
             return Err(ConfigError {
                 field: "mesh_key",
-                value: "set".to_owned(),
-                allowed: allowed.to_owned(),
+                problem: "is set, and has no effect while sealing = Off".to_owned(),
             });
         }
         let longest_dial = self.backoff.max + self.handshake_timeout + millis(1);
@@ -355,11 +353,10 @@ impl fmt::Debug for MeshKey {
 
 /// A configuration value is out of its range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field} is {value}, allowed is {allowed}")]
+#[error("{field} {problem}")]
 pub struct ConfigError {
     field: &'static str,
-    value: String,
-    allowed: String,
+    problem: String,
 }
 
 impl ConfigError {
@@ -371,8 +368,7 @@ impl ConfigError {
     fn new(field: &'static str, value: impl fmt::Debug, allowed: impl fmt::Debug) -> Self {
         Self {
             field,
-            value: format!("{value:?}"),
-            allowed: format!("{allowed:?}"),
+            problem: format!("= {value:?} is out of range {allowed:?}"),
         }
     }
 }

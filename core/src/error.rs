@@ -9,7 +9,7 @@ use crate::{PeerId, Reason};
 #[non_exhaustive]
 pub enum SendError {
     /// The message is longer than `message_bytes_max`.
-    #[error("the message has {size} bytes, allowed are {max}")]
+    #[error("message of {size} bytes exceeds the limit of {max}")]
     TooLarge {
         /// Bytes of the message.
         size: usize,
@@ -64,7 +64,7 @@ pub enum SendDatagramError {
     #[error("{0} is not connected, and datagrams do not dial")]
     NotConnected(PeerId),
     /// The datagram does not fit into a packet.
-    #[error("the datagram has {size} bytes, at this moment {max} are allowed")]
+    #[error("datagram of {size} bytes exceeds the limit of {max} on the present path")]
     TooLarge {
         /// Bytes of the datagram.
         size: usize,

@@ -14,7 +14,7 @@ pub struct Explanation {
     /// The state of its connection.
     pub status: ConnectionStatus,
     /// What the connection does, or what the next one waits for.
-    pub outlook: Outlook,
+    pub next_attempt: NextAttempt,
     /// How well it can be reached, and what made it so, if that is not well. `None` while it is
     /// healthy or not connected.
     pub ailment: Option<(Health, HealthReason)>,
@@ -41,7 +41,7 @@ pub struct Explanation {
 /// question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Outlook {
+pub enum NextAttempt {
     /// There is one, with this smoothed round-trip time (RFC 9002 section 5.3).
     Connected {
         /// The round-trip time.
@@ -65,8 +65,8 @@ pub enum Outlook {
     Waiting {
         /// Dials that come before it.
         ahead: usize,
-        /// What the first of all that wait lacks.
-        lacks: Lack,
+        /// What the first dial of the queue waits for.
+        waits_for: WaitingFor,
     },
     /// No connection is wanted: nothing waits at either end, and none was asked for. The next `send`
     /// or `connect` dials.
@@ -89,7 +89,7 @@ pub enum Outlook {
 
 /// What dials wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lack {
+pub enum WaitingFor {
     /// A slot of `connections_max`.
     Slot,
     /// The dial rate, `dial_rate`.
@@ -105,12 +105,12 @@ impl fmt::Display for Explanation {
             | ConnectionStatus::Disconnected
             | ConnectionStatus::Failed => "not connected",
         };
-        write!(f, "{} is {connected}: {}.", self.peer, self.outlook)?;
+        write!(f, "{} is {connected}: {}.", self.peer, self.next_attempt)?;
         if let Some((health, reason)) = &self.ailment {
             write!(f, " It is {health}: {reason}.")?;
         }
         if let Some(reason) = &self.last_failure {
-            write!(f, " It failed last by this: {reason}")?;
+            write!(f, " Last failure: {reason}")?;
             match self.failures {
                 0 | 1 => write!(f, ".")?,
                 count => write!(f, " ({count} failures in a row).")?,
@@ -123,62 +123,59 @@ impl fmt::Display for Explanation {
         }
         if self.queued_messages > 0 {
             let (messages, bytes) = (self.queued_messages, self.queued_bytes);
-            write!(f, " {messages} messages of {bytes} bytes wait to be taken")?;
+            write!(f, " Queued: {messages} messages, {bytes} bytes")?;
             match self.session_expires_in {
-                Some(after) => write!(f, ", and are given up in {}.", Seconds(after))?,
+                Some(after) => write!(f, "; the session expires in {}.", Seconds(after))?,
                 None => write!(f, ".")?,
             }
         }
         match self.unread_bytes {
             0 => Ok(()),
-            bytes => write!(f, " {bytes} bytes from it are unread."),
+            bytes => write!(f, " Unread: {bytes} bytes."),
         }
     }
 }
 
-impl fmt::Display for Outlook {
+impl fmt::Display for NextAttempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Connected { rtt } => write!(f, "the round-trip time is {rtt:.1?}"),
+            Self::Connected { rtt } => write!(f, "round-trip time {rtt:.1?}"),
             Self::Arriving => f.write_str("it dials us"),
             Self::Dialling {
                 address,
                 gives_up_in,
             } => write!(
                 f,
-                "we dial {address} for {} more at most",
+                "dialling {address} for at most {} more",
                 Seconds(*gives_up_in)
             ),
             Self::BackingOff { dials_in } => {
-                write!(f, "the next dial is due in {}", Seconds(*dials_in))
+                write!(f, "next dial in {}", Seconds(*dials_in))
             }
-            Self::Waiting { ahead, lacks } => {
-                write!(f, "the next dial waits for {lacks}, with {ahead} before it")
+            Self::Waiting { ahead, waits_for } => {
+                write!(
+                    f,
+                    "the next dial waits for {waits_for}, behind {ahead} others"
+                )
             }
-            Self::Idle { not_before: None } => {
-                f.write_str("none is wanted until the next send or connect")
-            }
+            Self::Idle { not_before: None } => f.write_str("idle until the next send or connect"),
             Self::Idle {
                 not_before: Some(after),
-            } => write!(
-                f,
-                "none is wanted; the next send or connect dials in {} at the earliest",
-                Seconds(*after)
-            ),
+            } => write!(f, "idle; next dial not before {}", Seconds(*after)),
             Self::Revisiting { dials_in } => write!(
                 f,
-                "it cannot dial us, so we look in again in {}",
+                "it cannot dial us; next reconnect in {}",
                 Seconds(*dials_in)
             ),
             Self::Barred => f.write_str(
-                "trying again by itself would not help, so we wait for the next send or connect",
+                "no retry before the next send or connect: the last failure would repeat",
             ),
-            Self::Unreachable => f.write_str("no address is known for it, so it has to dial us"),
+            Self::Unreachable => f.write_str("no address is known; it has to dial us"),
         }
     }
 }
 
-impl fmt::Display for Lack {
+impl fmt::Display for WaitingFor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Slot => "a slot of connections_max",
@@ -200,11 +197,11 @@ impl fmt::Display for Seconds {
 mod tests {
     use super::*;
 
-    fn explanation(outlook: Outlook) -> Explanation {
+    fn explanation(next_attempt: NextAttempt) -> Explanation {
         Explanation {
             peer: PeerId::from_bytes([7; 32]),
             status: ConnectionStatus::Failed,
-            outlook,
+            next_attempt,
             ailment: None,
             refuses: None,
             last_failure: None,
@@ -220,7 +217,7 @@ mod tests {
     #[test]
     fn it_reads_as_sentences() {
         let peer = PeerId::from_bytes([7; 32]);
-        let mut told = explanation(Outlook::BackingOff {
+        let mut told = explanation(NextAttempt::BackingOff {
             dials_in: Duration::from_millis(2_449),
         });
         told.last_failure = Some(Reason::HandshakeTimeout);
@@ -231,9 +228,9 @@ mod tests {
         assert_eq!(
             told.to_string(),
             format!(
-                "{peer} is not connected: the next dial is due in 2.4 s. It failed last by this: no \
-                 answer within handshake_timeout (3 failures in a row). 12 messages of 3400 bytes \
-                 wait to be taken, and are given up in 250.0 s."
+                "{peer} is not connected: next dial in 2.4 s. Last failure: no answer \
+                 within handshake_timeout (3 failures in a row). Queued: 12 messages, 3400 bytes; \
+                 the session expires in 250.0 s."
             )
         );
     }
@@ -242,18 +239,18 @@ mod tests {
     fn a_connection_that_ails_is_said_to() {
         let rtt = Duration::from_millis(480);
         let usual = Duration::from_millis(40);
-        let mut told = explanation(Outlook::Connected { rtt });
+        let mut told = explanation(NextAttempt::Connected { rtt });
         told.status = ConnectionStatus::Connected;
         told.ailment = Some((Health::Degraded, HealthReason::Slow { rtt, usual }));
         let said = told.to_string();
-        let end = "is connected: the round-trip time is 480.0ms. It is degraded: a round trip takes \
+        let end = "is connected: round-trip time 480.0ms. It is degraded: a round trip takes \
                    480.0ms and used to take 40.0ms.";
         assert!(said.ends_with(end), "{said}");
     }
 
     #[test]
     fn what_is_wrong_is_said_once() {
-        let mut told = explanation(Outlook::Unreachable);
+        let mut told = explanation(NextAttempt::Unreachable);
         told.refuses = Some(PeerError::NoAddress(told.peer));
         let said = told.to_string();
         assert_eq!(said.matches("address").count(), 1, "{said}");

@@ -250,7 +250,7 @@ pub use event::{
     Action, ConnectionStatus, Datagram, Deadline, DeadlineReason, EcnCodepoint, Event, Message,
     Reason, Transmit, Undeliverable,
 };
-pub use explanation::{Explanation, Lack, Outlook};
+pub use explanation::{Explanation, NextAttempt, WaitingFor};
 pub use health::{Health, HealthReason};
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 pub use identity::{Identity, TlsSources};
@@ -262,6 +262,6 @@ pub use metrics::{
 pub use peer::{
     batch::{BatchLimits, OpenBatch},
     datagrams::DatagramQueue,
-    turns::Turns,
+    round_robin::DeficitRoundRobin,
 };
 pub use peer_id::{ParsePeerAddrError, ParsePeerIdError, PeerAddr, PeerId};

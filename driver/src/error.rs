@@ -120,7 +120,7 @@ pub enum ConnectError {
 #[non_exhaustive]
 pub enum SendError {
     /// The message is longer than `message_bytes_max`.
-    #[error("the message has {size} bytes, allowed are {max}")]
+    #[error("message of {size} bytes exceeds the limit of {max}")]
     TooLarge {
         /// Bytes of the message.
         size: usize,
@@ -143,7 +143,7 @@ pub enum TrySendError {
     #[error("the outbox is full")]
     Full,
     /// The message is longer than `message_bytes_max`.
-    #[error("the message has {size} bytes, allowed are {max}")]
+    #[error("message of {size} bytes exceeds the limit of {max}")]
     TooLarge {
         /// Bytes of the message.
         size: usize,

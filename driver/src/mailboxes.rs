@@ -5,7 +5,7 @@ use std::{
     mem,
 };
 
-use quicpool_core::{Message, PeerId, Turns};
+use quicpool_core::{DeficitRoundRobin, Message, PeerId};
 use slab::Slab;
 
 /// Bytes of one peer that the application is given before it is the next one's turn: a batch of the
@@ -24,7 +24,7 @@ const SPARE_MESSAGES_MAX: usize = 1_024;
 pub(crate) struct Mailboxes {
     mailboxes: Slab<Mailbox>,
     keys: HashMap<PeerId, usize>,
-    turns: Turns<usize>,
+    turns: DeficitRoundRobin<usize>,
     /// Messages in all of them.
     len: usize,
     /// The memory of a queue for the next one: a peer of which single messages come has a new one
@@ -43,7 +43,7 @@ impl Default for Mailboxes {
         Self {
             mailboxes: Slab::new(),
             keys: HashMap::new(),
-            turns: Turns::new(TURN_BYTES),
+            turns: DeficitRoundRobin::new(TURN_BYTES),
             len: 0,
             spare: VecDeque::new(),
         }

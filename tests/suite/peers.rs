@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use quicpool::{
-    Config, ConnectError, ConnectionStatus, FlushError, Identity, Lack, Outlook, PeerError, Reason,
-    SendError,
+    Config, ConnectError, ConnectionStatus, FlushError, Identity, NextAttempt, PeerError, Reason,
+    SendError, WaitingFor,
 };
 
 use crate::support::{black_hole, manager, pair, soon};
@@ -149,9 +149,9 @@ async fn a_protected_peer_keeps_the_only_slot() {
     let told = soon(to_second.explain()).await.unwrap().unwrap();
     assert!(
         matches!(
-            told.outlook,
-            Outlook::Waiting {
-                lacks: Lack::Slot,
+            told.next_attempt,
+            NextAttempt::Waiting {
+                waits_for: WaitingFor::Slot,
                 ..
             }
         ),

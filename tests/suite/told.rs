@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quicpool::{Config, ConnectionStatus, Event, EventsError, Outlook, Reason, Undeliverable};
+use quicpool::{Config, ConnectionStatus, Event, EventsError, NextAttempt, Reason, Undeliverable};
 
 use crate::support::{black_hole, counts, event_where, manager, pair, soon, status_is};
 
@@ -78,7 +78,7 @@ async fn a_peer_is_explained_in_words() {
     to_nobody.send("hello?").await.unwrap();
     let told = soon(to_nobody.explain()).await.unwrap().unwrap();
     assert!(
-        matches!(told.outlook, Outlook::Dialling { address, .. } if address == nobody.addr),
+        matches!(told.next_attempt, NextAttempt::Dialling { address, .. } if address == nobody.addr),
         "{told}"
     );
     assert_eq!(told.queued_messages, 1);

@@ -78,7 +78,10 @@ fn a_value_out_of_range_is_named_with_its_range() {
         assert_eq!(error.field(), *field);
         let text = error.to_string();
         assert!(text.starts_with(field), "{text}");
-        assert!(text.contains("allowed is") && text.contains(".."), "{text}");
+        assert!(
+            text.contains("is out of range") && text.contains(".."),
+            "{text}"
+        );
     }
 }
 
@@ -115,7 +118,7 @@ fn a_mesh_key_without_sealing_is_refused() {
     let error = config.check().expect_err("it would protect nothing");
     assert_eq!(
         error.to_string(),
-        "mesh_key is set, allowed is none while sealing is Off"
+        "mesh_key is set, and has no effect while sealing = Off"
     );
 }
 

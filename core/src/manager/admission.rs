@@ -169,7 +169,9 @@ fn admit<'a>(
         return Err(busy(id, shared));
     }
     let claim = Claim::Arrival {
-        waits_since: known.and_then(|peer| peer.turned_away).filter(|_| is_ours),
+        waits_since: known
+            .and_then(|peer| peer.refused_since)
+            .filter(|_| is_ours),
     };
     let known = known.map(|peer| peer.key);
     let key = known.unwrap_or_else(|| {
@@ -183,7 +185,7 @@ fn admit<'a>(
             peers.remove(key);
         }
         Err(_) => {
-            peers.owner(key).turned_away.get_or_insert(now);
+            peers.owner(key).refused_since.get_or_insert(now);
         }
     }
     Err(busy(id, shared))

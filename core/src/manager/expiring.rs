@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{
     dialling,
     pairing::close::{self, Close},
-    peer::{Comes, Expiry, Peer, Redial},
+    peer::{Expiry, Peer, Reachability, Redial},
     session::expiry,
     shared::Shared,
     timers::Timer,
@@ -27,7 +27,7 @@ pub(super) fn idle_is_due(
     let at = peer.last_used + shared.config.pool_ttl;
     if at > now {
         shared.timers.set(timer, Some(at));
-    } else if !peer.is_idle() || peer.session.comes == Comes::Never {
+    } else if !peer.is_idle() || peer.session.reachability == Reachability::CannotDialUs {
         // Messages wait at an end: the connection is in use until they are taken. Or the other end could
         // not get back to us if it had some.
         shared.timers.set(timer, Some(now + shared.config.pool_ttl));

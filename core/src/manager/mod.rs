@@ -218,7 +218,7 @@ impl Manager {
             }
             Timer::Stable(key) => dialling::proved_stable(peers.owner(key)),
             Timer::Stall(key) => acknowledging::stall_is_due(now, peers.owner(key), shared),
-            Timer::Revisit(key) => pairing::reconnect::is_due(peers.owner(key), shared),
+            Timer::Reconnect(key) => pairing::reconnect::is_due(peers.owner(key), shared),
             Timer::Dials => slots.wake(),
             // Both are looked after by the loop.
             Timer::Room => {}

@@ -50,7 +50,7 @@ pub(super) struct Peer {
     /// What had passed when the present connection began.
     pub(super) passed_before: Passed,
     /// Since when it dials us and is refused for want of room.
-    pub(super) turned_away: Option<Instant>,
+    pub(super) refused_since: Option<Instant>,
     pub(super) session: Session,
     /// Only of a peer that is connected, or that has some queued.
     pub(super) datagrams: Option<Box<Datagrams>>,
@@ -176,18 +176,18 @@ pub(super) struct Session {
     /// The smaller of both ends' timeouts.
     pub(super) timeout: Duration,
     pub(super) expiry: Expiry,
-    pub(super) comes: Comes,
+    pub(super) reachability: Reachability,
 }
 
 /// Whether the peer can dial us, as its last hello of this session said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Comes {
+pub(super) enum Reachability {
     /// It has not said hello.
     Unknown,
     /// It knows an address of ours.
-    ByItself,
+    CanDialUs,
     /// It knows none: if we are to meet, we have to dial.
-    Never,
+    CannotDialUs,
 }
 
 /// How close to its end a session is.
@@ -255,7 +255,7 @@ impl Peer {
             is_protected: false,
             hold_time: HoldTime::default(),
             passed_before: Passed::default(),
-            turned_away: None,
+            refused_since: None,
             session: Session {
                 outbox,
                 inbox: Inbox::new(config.inbox_bytes_max),
@@ -266,7 +266,7 @@ impl Peer {
                 held_reported: 0,
                 timeout: config.session_timeout,
                 expiry: Expiry::NotDue,
-                comes: Comes::Unknown,
+                reachability: Reachability::Unknown,
             },
             datagrams: None,
             flushes: None,

@@ -19,7 +19,7 @@ pub(super) enum Timer {
     Session(PeerKey),
     Stable(PeerKey),
     Stall(PeerKey),
-    Revisit(PeerKey),
+    Reconnect(PeerKey),
     /// The dial queue may be run again.
     Dials,
     Room,
@@ -34,7 +34,7 @@ impl Timer {
             Self::Health(_) => DeadlineReason::Liveness,
             Self::Flush(_) => DeadlineReason::Flush,
             Self::Acknowledge(_) => DeadlineReason::Acknowledge,
-            Self::Backoff(_) | Self::Revisit(_) => DeadlineReason::Dial,
+            Self::Backoff(_) | Self::Reconnect(_) => DeadlineReason::Dial,
             Self::Idle(_) => DeadlineReason::Expiry,
             Self::Session(_) => DeadlineReason::Session,
             Self::Stable(_) => DeadlineReason::Stable,
@@ -59,7 +59,7 @@ impl Timer {
 
     /// The deadlines that a peer may have without a connection.
     const fn of_absence(key: PeerKey) -> [Self; 3] {
-        [Self::Backoff(key), Self::Session(key), Self::Revisit(key)]
+        [Self::Backoff(key), Self::Session(key), Self::Reconnect(key)]
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     Config, ConnectionName, ConnectionStatus, Explanation, Health, NetworkMetrics, Occupancy,
     PeerId, PeerMetrics,
-    explanation::{Lack, Outlook},
+    explanation::{NextAttempt, WaitingFor},
     peer::{LinkId, chooser::Dialler, links::Dialling},
     transport::Stage,
 };
@@ -146,8 +146,8 @@ impl Manager {
     /// manager.send(now, bob.id, b"hello")?;
     ///
     /// let told = manager.explain(now, bob.id).expect("bob is known").to_string();
-    /// assert!(told.contains("is not connected: we dial 192.0.2.1:4433 for 5.0 s more at most."));
-    /// assert!(told.contains("1 messages of 6 bytes wait to be taken"));
+    /// assert!(told.contains("is not connected: dialling 192.0.2.1:4433 for at most 5.0 s more."));
+    /// assert!(told.contains("Queued: 1 messages, 6 bytes"));
     /// # Ok(())
     /// # }
     /// ```
@@ -168,7 +168,7 @@ impl Manager {
         Some(Explanation {
             peer,
             status: known.status,
-            outlook: self.outlook(now, known),
+            next_attempt: self.next_attempt(now, known),
             ailment: known.ailment(),
             refuses: self.verdict(peer).err(),
             last_failure: known.last_failure.as_deref().cloned(),
@@ -181,47 +181,49 @@ impl Manager {
         })
     }
 
-    fn outlook(&self, now: Instant, peer: &Peer) -> Outlook {
+    fn next_attempt(&self, now: Instant, peer: &Peer) -> NextAttempt {
         let live = peer.links.live().and_then(|id| self.transport.link(id));
         if let Some(link) = live {
             let rtt = link.rtt();
-            return Outlook::Connected { rtt };
+            return NextAttempt::Connected { rtt };
         }
         match peer.links.dialling() {
             Dialling::Running { link, address } => {
                 let due = self.shared.timers.get(Timer::Handshake(link));
                 let gives_up_in = due.map_or(Duration::ZERO, |at| left(now, at));
-                Outlook::Dialling {
+                NextAttempt::Dialling {
                     address,
                     gives_up_in,
                 }
             }
-            Dialling::Waiting { ticket } => Outlook::Waiting {
+            Dialling::Waiting { ticket } => NextAttempt::Waiting {
                 ahead: self.slots.ahead_of(ticket),
-                lacks: match self.slots.keeps_rate(now) {
-                    true => Lack::Slot,
-                    false => Lack::DialRate,
+                waits_for: match self.slots.keeps_rate(now) {
+                    true => WaitingFor::Slot,
+                    false => WaitingFor::DialRate,
                 },
             },
-            Dialling::Idle | Dialling::Backoff if peer.links.has_arrivals() => Outlook::Arriving,
+            Dialling::Idle | Dialling::Backoff if peer.links.has_arrivals() => {
+                NextAttempt::Arriving
+            }
             Dialling::Backoff => {
                 let at = self.shared.timers.get(Timer::Backoff(peer.key));
                 let dials_in = at.map_or(Duration::ZERO, |at| left(now, at));
-                Outlook::BackingOff { dials_in }
+                NextAttempt::BackingOff { dials_in }
             }
             Dialling::Idle if peer.addresses.is_empty() && peer.standing != Standing::Blocked => {
-                Outlook::Unreachable
+                NextAttempt::Unreachable
             }
-            Dialling::Idle if peer.redial == Redial::Barred => Outlook::Barred,
-            Dialling::Idle if self.shared.timers.get(Timer::Revisit(peer.key)).is_some() => {
-                let at = self.shared.timers.get(Timer::Revisit(peer.key));
+            Dialling::Idle if peer.redial == Redial::Barred => NextAttempt::Barred,
+            Dialling::Idle if self.shared.timers.get(Timer::Reconnect(peer.key)).is_some() => {
+                let at = self.shared.timers.get(Timer::Reconnect(peer.key));
                 let dials_in = at.map_or(Duration::ZERO, |at| left(now, at));
-                Outlook::Revisiting { dials_in }
+                NextAttempt::Revisiting { dials_in }
             }
             Dialling::Idle => {
                 let not_before = peer.not_before.filter(|at| *at > now);
                 let not_before = not_before.map(|at| left(now, at));
-                Outlook::Idle { not_before }
+                NextAttempt::Idle { not_before }
             }
         }
     }

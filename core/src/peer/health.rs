@@ -77,7 +77,7 @@ pub(crate) struct Change {
 pub(crate) struct Orders {
     pub(crate) change: Option<Change>,
     /// Connections that are to be asked for an answer.
-    pub(crate) asks: Vec<LinkId>,
+    pub(crate) probes: Vec<LinkId>,
     /// The connection to send on, in place of one that is without contact.
     pub(crate) prefers: Option<LinkId>,
     /// Connections that are over.
@@ -209,7 +209,7 @@ impl Monitor {
             }
             match watched.judge(now, self.limit) {
                 Verdict::Alive | Verdict::Wait => {}
-                Verdict::Ask => orders.asks.push(watched.link),
+                Verdict::Probe => orders.probes.push(watched.link),
                 Verdict::Dead => orders.ends.push(watched.link),
             }
             self.contact.join(watched.contact);

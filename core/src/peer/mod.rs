@@ -12,7 +12,7 @@ pub(crate) mod links;
 mod on_demand;
 pub(crate) mod outbox;
 pub(crate) mod processes;
-pub(crate) mod turns;
+pub(crate) mod round_robin;
 
 /// A peer's place in the machine's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -80,7 +80,7 @@ pub(crate) struct Link {
     /// When a datagram last arrived that names the connection, which anybody can have sent.
     pub(super) arrival: Instant,
     pub(super) past_deadlines: PastDeadlines,
-    question: Question,
+    probe: Probe,
     control: Outgo,
     data: Outgo,
     frames: FrameReader,
@@ -105,7 +105,7 @@ pub(crate) struct Link {
 
 /// Whether the other end is to be asked for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Question {
+enum Probe {
     None,
     /// With the next packet, for which there is always room.
     Due,
@@ -177,7 +177,7 @@ impl Link {
             ending: None,
             arrival: now,
             past_deadlines: PastDeadlines::default(),
-            question: Question::None,
+            probe: Probe::None,
             control: Outgo::closed(),
             data: Outgo::closed(),
             frames: FrameReader::default(),
@@ -416,9 +416,9 @@ impl Link {
         datagrams_max: usize,
         buf: &mut Vec<u8>,
     ) -> Option<Transmit> {
-        let transmit = match std::mem::replace(&mut self.question, Question::None) {
-            Question::None => self.connection.poll_transmit(now, datagrams_max, buf),
-            Question::Due => self.poll_question(now, buf),
+        let transmit = match std::mem::replace(&mut self.probe, Probe::None) {
+            Probe::None => self.connection.poll_transmit(now, datagrams_max, buf),
+            Probe::Due => self.poll_probe(now, buf),
         };
         let Some(transmit) = transmit else {
             self.lane.order.wrote_nothing(&mut self.connection);
@@ -440,12 +440,12 @@ impl Link {
     }
 
     /// Asks the other end for an answer, however much is in flight.
-    pub(super) fn ask(&mut self) {
+    pub(super) fn probe(&mut self) {
         self.connection.ping();
-        self.question = Question::Due;
+        self.probe = Probe::Due;
     }
 
-    fn poll_question(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
+    fn poll_probe(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
         if self.connection.is_closed() {
             // Its window was lifted for its last words, and stays so.
             return self.connection.poll_transmit(now, 1, buf);

@@ -20,7 +20,7 @@ pub(crate) use link::{Link, Stage};
 
 use crate::{
     Config, Credentials, Datagram, Incarnation, PeerId, Reason, Sealing, Transmit,
-    peer::{LinkId, chooser::Dialler, health::Sample, turns::Turns},
+    peer::{LinkId, chooser::Dialler, health::Sample, round_robin::DeficitRoundRobin},
     rng::Rng,
     wire::{code::CloseCode, record},
 };
@@ -57,7 +57,7 @@ pub(crate) struct Transport {
     held: Held,
     dirty: VecDeque<LinkId>,
     /// Those that have packets, or may have.
-    ready: Turns<LinkId>,
+    ready: DeficitRoundRobin<LinkId>,
     replies: VecDeque<(Transmit, Vec<u8>)>,
     segments_max: usize,
     /// What the other end of a connection may send before we read it, in bytes.
@@ -146,7 +146,7 @@ impl Transport {
             count: 0,
             held: Held::default(),
             dirty: VecDeque::new(),
-            ready: Turns::new(DATAGRAM_BYTES_MAX),
+            ready: DeficitRoundRobin::new(DATAGRAM_BYTES_MAX),
             replies: VecDeque::new(),
             segments_max: 1,
             stream_window: settings::stream_window(config),
@@ -286,9 +286,9 @@ impl Transport {
     }
 
     /// Asks the other end for an answer.
-    pub(crate) fn ask(&mut self, id: LinkId) {
+    pub(crate) fn probe(&mut self, id: LinkId) {
         if let Some(link) = self.link_mut(id) {
-            link.ask();
+            link.probe();
             self.mark_ready(id);
         }
     }

@@ -88,11 +88,11 @@ fn what_cannot_be_played_is_an_error_that_says_what_can() {
             Box::new(|world| world.nodes = 1),
         ),
         (
-            "connections_max is 0, allowed is 1..=1000000",
+            "connections_max = 0 is out of range 1..=1000000",
             Box::new(|world| world.limits.connections_max = 0),
         ),
         (
-            "batch_bytes_max is 1, allowed is 1024..=",
+            "batch_bytes_max = 1 is out of range 1024..=",
             Box::new(|world| {
                 world.own_limits = vec![OwnLimits {
                     batch_bytes_max: Some(1),

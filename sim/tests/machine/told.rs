@@ -1,8 +1,8 @@
 //! What a machine tells those who ask: how it stands with a peer, and what became of one message.
 
 use quicpool_core::{
-    Accept, Config, ConnectionStatus, Explanation, Lack, OnPeerRestart, Outlook, PeerError, Reason,
-    Undeliverable,
+    Accept, Config, ConnectionStatus, Explanation, NextAttempt, OnPeerRestart, PeerError, Reason,
+    Undeliverable, WaitingFor,
 };
 use quicpool_sim::{Net, NodeId, ms, secs};
 
@@ -79,7 +79,7 @@ fn a_message_that_is_given_up_on_the_spot_is_not_confirmed() {
 fn a_peer_that_is_gone_is_explained_from_the_first_dial_to_the_last() {
     let (mut net, a, b) = introduced(Net::new(4), Config::default());
     let idle = explain(&net, a, b);
-    assert_eq!(idle.outlook, Outlook::Idle { not_before: None });
+    assert_eq!(idle.next_attempt, NextAttempt::Idle { not_before: None });
     assert_eq!((idle.status, idle.addresses), (ConnectionStatus::New, 1));
 
     net.crash(b);
@@ -88,29 +88,38 @@ fn a_peer_that_is_gone_is_explained_from_the_first_dial_to_the_last() {
     let dialling = explain(&net, a, b);
     let address = net.addr(b);
     let gives_up_in = secs(4);
-    let expected = Outlook::Dialling {
+    let expected = NextAttempt::Dialling {
         address,
         gives_up_in,
     };
-    assert_eq!((dialling.outlook, dialling.last_failure), (expected, None));
+    assert_eq!(
+        (dialling.next_attempt, dialling.last_failure),
+        (expected, None)
+    );
 
     net.run_until(secs(5), |n| {
-        matches!(explain(n, a, b).outlook, Outlook::BackingOff { .. })
+        matches!(
+            explain(n, a, b).next_attempt,
+            NextAttempt::BackingOff { .. }
+        )
     });
     let backing_off = explain(&net, a, b);
     assert_eq!(backing_off.last_failure, Some(Reason::HandshakeTimeout));
     assert_eq!((backing_off.failures, backing_off.queued_messages), (1, 3));
-    let Outlook::BackingOff { dials_in } = backing_off.outlook else {
+    let NextAttempt::BackingOff { dials_in } = backing_off.next_attempt else {
         unreachable!("it was looked for");
     };
     net.advance(dials_in - ms(1));
     assert!(matches!(
-        explain(&net, a, b).outlook,
-        Outlook::BackingOff { .. }
+        explain(&net, a, b).next_attempt,
+        NextAttempt::BackingOff { .. }
     ));
     net.advance(ms(1));
     assert!(
-        matches!(explain(&net, a, b).outlook, Outlook::Dialling { .. }),
+        matches!(
+            explain(&net, a, b).next_attempt,
+            NextAttempt::Dialling { .. }
+        ),
         "it is punctual"
     );
 
@@ -137,7 +146,7 @@ fn a_connection_is_explained_at_both_ends() {
     send_many(&mut net, a, b, 4);
     net.advance(secs(1));
     let here = explain(&net, a, b);
-    let Outlook::Connected { rtt: measured } = here.outlook else {
+    let NextAttempt::Connected { rtt: measured } = here.next_attempt else {
         panic!("{here}");
     };
     assert!(measured >= rtt && measured < 2 * rtt, "{here}");
@@ -163,9 +172,13 @@ fn whoever_waits_for_a_slot_or_for_the_rate_is_told_which_and_how_many_come_firs
     }
     net.advance(ms(10));
     for (ahead, other) in others[1..].iter().enumerate() {
-        let lacks = Lack::Slot;
+        let waits_for = WaitingFor::Slot;
         let told = explain(&net, a, *other);
-        assert_eq!(told.outlook, Outlook::Waiting { ahead, lacks }, "{told}");
+        assert_eq!(
+            told.next_attempt,
+            NextAttempt::Waiting { ahead, waits_for },
+            "{told}"
+        );
     }
 
     let mut config = Config::default();
@@ -179,9 +192,9 @@ fn whoever_waits_for_a_slot_or_for_the_rate_is_told_which_and_how_many_come_firs
     }
     net.advance(ms(10));
     let told = explain(&net, a, others[2]);
-    let lacks = Lack::DialRate;
-    let waits = |ahead| Outlook::Waiting { ahead, lacks };
-    assert!([waits(0), waits(1)].contains(&told.outlook), "{told}");
+    let waits_for = WaitingFor::DialRate;
+    let waits = |ahead| NextAttempt::Waiting { ahead, waits_for };
+    assert!([waits(0), waits(1)].contains(&told.next_attempt), "{told}");
 }
 
 #[test]
@@ -206,7 +219,7 @@ fn a_peer_without_address_and_one_that_refuses_us_are_told_apart() {
         m.remove_address(now, quicpool_core::PeerAddr { id: whom, addr });
     });
     let told = explain(&net, a, b);
-    assert_eq!(told.outlook, Outlook::Unreachable, "{told}");
+    assert_eq!(told.next_attempt, NextAttempt::Unreachable, "{told}");
     assert_eq!(told.refuses, Some(PeerError::NoAddress(whom)));
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use quicpool_core::{
     Config,
     ConnectionStatus::{Connected, Disconnected, Failed},
-    Outlook, PeerError, SendError, Undeliverable,
+    NextAttempt, PeerError, SendError, Undeliverable,
 };
 use quicpool_sim::{Net, NodeId, ms, secs};
 
@@ -23,7 +23,7 @@ fn who_cannot_be_dialled_keeps_its_connection_and_comes_back_when_the_other_clos
 
     let told = explanation(&mut net, hidden, b);
     assert!(
-        told.contains("it cannot dial us, so we look in again in"),
+        told.contains("it cannot dial us; next reconnect in"),
         "{told}"
     );
     net.advance(secs(31));
@@ -139,7 +139,10 @@ fn who_can_be_dialled_is_left_alone() {
     net.connect(a, b);
     net.advance(secs(600));
     assert_eq!(counters(&net, a).dials + counters(&net, b).dials, 1);
-    assert!(matches!(outlook(&mut net, a, b), Outlook::Idle { .. }));
+    assert!(matches!(
+        next_attempt(&mut net, a, b),
+        NextAttempt::Idle { .. }
+    ));
 }
 
 #[test]
@@ -230,8 +233,8 @@ fn explanation(net: &mut Net, node: NodeId, of: NodeId) -> String {
     told.expect("it is known").to_string()
 }
 
-fn outlook(net: &mut Net, node: NodeId, of: NodeId) -> Outlook {
+fn next_attempt(net: &mut Net, node: NodeId, of: NodeId) -> NextAttempt {
     let of = net.peer_id(of);
     let told = net.with(node, |machine, now| machine.explain(now, of));
-    told.expect("it is known").outlook
+    told.expect("it is known").next_attempt
 }

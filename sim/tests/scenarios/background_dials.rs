@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quicpool_core::{Config, ConnectionStatus::Connected, Lack, Outlook};
+use quicpool_core::{Config, ConnectionStatus::Connected, NextAttempt, WaitingFor};
 use quicpool_sim::{Net, NodeId, ms, secs};
 
 /// A handshake and both hellos, at 10 ms each way, and nothing else.
@@ -69,7 +69,8 @@ fn failure_20_a_redial_that_the_user_asks_for_waits_behind_no_other() {
     let (mut net, me, mut dead) = redialling(config, 60);
     for _ in 0..10 {
         let last = |n: &Net| {
-            let waits = |node: &&NodeId| matches!(lacks(n, me, **node), Some(Lack::DialRate));
+            let waits =
+                |node: &&NodeId| matches!(waits_for(n, me, **node), Some(WaitingFor::DialRate));
             dead.iter().copied().rfind(|node| waits(&node))
         };
         net.run_until(secs(60), |n| waiting(n, me) > 10 && last(n).is_some());
@@ -91,7 +92,12 @@ fn failure_20_a_redial_that_the_user_joins_is_left_alone() {
     net.run_until(secs(60), |n| slots(n, me) == 3);
     let joined: Vec<_> = dead
         .into_iter()
-        .filter(|node| matches!(outlook(&net, me, *node), Some(Outlook::Dialling { .. })))
+        .filter(|node| {
+            matches!(
+                next_attempt(&net, me, *node),
+                Some(NextAttempt::Dialling { .. })
+            )
+        })
         .collect();
     let failures = |n: &Net, node| n.peer_metrics(me, node).map(|peer| peer.failures);
     let before: Vec<_> = joined.iter().map(|node| failures(&net, *node)).collect();
@@ -170,17 +176,17 @@ fn waiting(net: &Net, node: NodeId) -> usize {
     net.occupancy(node).map_or(0, |held| held.waiting_dials)
 }
 
-fn outlook(net: &Net, node: NodeId, of: NodeId) -> Option<Outlook> {
+fn next_attempt(net: &Net, node: NodeId, of: NodeId) -> Option<NextAttempt> {
     let now = net.instant();
     let explanation = net.machine(node)?.explain(now, net.peer_id(of))?;
-    Some(explanation.outlook)
+    Some(explanation.next_attempt)
 }
 
 /// What a dial waits for, if it waits in the row.
-fn lacks(net: &Net, node: NodeId, of: NodeId) -> Option<Lack> {
-    let outlook = outlook(net, node, of)?;
-    if let Outlook::Waiting { lacks, .. } = outlook {
-        return Some(lacks);
+fn waits_for(net: &Net, node: NodeId, of: NodeId) -> Option<WaitingFor> {
+    let next_attempt = next_attempt(net, node, of)?;
+    if let NextAttempt::Waiting { waits_for, .. } = next_attempt {
+        return Some(waits_for);
     }
     None
 }

@@ -13,7 +13,7 @@ use crate::{
     Reason, Undeliverable,
     manager::{
         datagrams,
-        peer::{Comes, Expiry, Peer, Redial},
+        peer::{Expiry, Peer, Reachability, Redial},
         session,
         shared::Shared,
         timers::Timer,
@@ -151,9 +151,9 @@ fn resume(
     session.accepts = Some(hello.accepts);
     session.their_held = hello.mine.next - hello.mine.first;
     session.timeout = shared.config.session_timeout.min(hello.session_timeout);
-    session.comes = match hello.can_dial {
-        true => Comes::ByItself,
-        false => Comes::Never,
+    session.reachability = match hello.can_dial {
+        true => Reachability::CanDialUs,
+        false => Reachability::CannotDialUs,
     };
     shared.report.delivered(now, peer, taken);
     Ok((restarted || continuity == Continuity::Lost).then_some(continuity))
@@ -193,7 +193,7 @@ fn confirmed(
     }
     let loser = peer.links.confirm(shared.id, peer.id, candidate);
     peer.addresses.end_attempt();
-    peer.turned_away = None;
+    peer.refused_since = None;
     peer.failures.admitted();
     peer.preemption.confirmed();
     peer.priority = Priority::Background;

@@ -29,8 +29,8 @@ pub(in crate::manager) fn is_due(
     let due = monitor.due();
     shared.timers.set(Timer::Health(peer.key), Some(due));
     liveness::report(peer, shared, orders.change);
-    for link in orders.asks {
-        transport.ask(link);
+    for link in orders.probes {
+        transport.probe(link);
     }
     if orders.prefers.is_some_and(|link| peer.links.prefer(link)) {
         lost::live_changed(now, peer, transport, shared);

@@ -55,7 +55,7 @@ pub(in crate::manager) fn check(
 fn let_wait(now: Instant, id: LinkId, peer: &mut Peer, transport: &mut Transport, hello: &Hello) {
     transport.owned(id).stage = Stage::Waiting(Box::new(*hello));
     peer.processes.wait(now, id, hello.incarnation);
-    transport.ask(id);
+    transport.probe(id);
     probe_present(peer, transport);
 }
 
@@ -63,7 +63,7 @@ fn let_wait(now: Instant, id: LinkId, peer: &mut Peer, transport: &mut Transport
 pub(in crate::manager) fn probe_present(peer: &Peer, transport: &mut Transport) {
     let live = peer.links.live();
     if let Some(live) = live.filter(|_| peer.processes.is_contested()) {
-        transport.ask(live);
+        transport.probe(live);
     }
 }
 

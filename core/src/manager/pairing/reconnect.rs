@@ -8,7 +8,7 @@
 use std::time::Instant;
 
 use crate::manager::{
-    peer::{Comes, Peer, Redial},
+    peer::{Peer, Reachability, Redial},
     shared::Shared,
     timers::Timer,
 };
@@ -18,14 +18,14 @@ const JITTER: f64 = 0.25;
 
 /// Schedules a reconnect after the last connection of a peer has ended.
 pub(in crate::manager) fn schedule(now: Instant, peer: &mut Peer, shared: &mut Shared) {
-    if peer.session.comes != Comes::Never {
+    if peer.session.reachability != Reachability::CannotDialUs {
         return;
     }
     // The session has to be there still, at both ends.
     let longest = shared.config.revisit.min(peer.session.timeout / 2);
     let fraction = shared.fraction(peer, "reconnect");
     let delay = longest.mul_f64(1.0 - JITTER * fraction);
-    let timer = Timer::Revisit(peer.key);
+    let timer = Timer::Reconnect(peer.key);
     shared.timers.set(timer, Some(now + delay));
 }
 

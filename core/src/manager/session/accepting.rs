@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::{
     OpenBatch, PeerError, Reason, SendError,
     manager::{
-        peer::{Comes, Peer, Redial, Standing},
+        peer::{Peer, Reachability, Redial, Standing},
         shared::Shared,
         timers::Timer,
     },
@@ -29,9 +29,11 @@ pub(in crate::manager) fn verdict(
     }
     if peer.addresses.is_empty() {
         // It polls for messages by itself: see `reconnect`.
-        return match peer.session.comes {
-            Comes::ByItself => Ok(()),
-            Comes::Unknown | Comes::Never => Err(PeerError::NoAddress(peer.id)),
+        return match peer.session.reachability {
+            Reachability::CanDialUs => Ok(()),
+            Reachability::Unknown | Reachability::CannotDialUs => {
+                Err(PeerError::NoAddress(peer.id))
+            }
         };
     }
     // Derived from the backoff, so that there is no state that could stick: once the backoff has ended

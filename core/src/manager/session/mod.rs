@@ -14,7 +14,7 @@ pub(super) mod expiry;
 
 use super::{
     datagrams,
-    peer::{Comes, Expiry, Peer, Redial},
+    peer::{Expiry, Peer, Reachability, Redial},
     shared::Shared,
 };
 use crate::{Event, Undeliverable, peer::outbox::Continuity, slots::Priority};
@@ -41,7 +41,7 @@ pub(super) fn give_up(peer: &mut Peer, shared: &mut Shared, why: Undeliverable) 
     forget_theirs(peer);
     peer.session.held_reported = 0;
     peer.session.expiry = Expiry::NotDue;
-    peer.session.comes = Comes::Unknown;
+    peer.session.reachability = Reachability::Unknown;
     shared.report.undelivered(peer, given_up, why);
 }
 

@@ -42,7 +42,7 @@ struct Asked {
 pub(super) enum Verdict {
     Alive,
     /// Something is missing: the other end is to be asked for an answer.
-    Ask,
+    Probe,
     /// Something is missing, and the last question is not old.
     Wait,
     Dead,
@@ -85,7 +85,7 @@ impl Watched {
             return Verdict::Dead;
         }
         match self.contact.asked.is_some_and(|asked| asked.last == now) {
-            true => Verdict::Ask,
+            true => Verdict::Probe,
             false => Verdict::Wait,
         }
     }

@@ -151,7 +151,7 @@ fn a_process_that_stood_still_asks_before_it_judges() {
     let mut scene = Scene::new();
     scene.now += secs(100);
     let orders = scene.judge();
-    assert_eq!((orders.asks, orders.change), (vec![LINK], None));
+    assert_eq!((orders.probes, orders.change), (vec![LINK], None));
     let mut answered = scene.clone();
     answered.pass(LIMIT / 6, NEAR, 1, 0, Heard::Yes);
     assert_eq!(answered.changes, []);
@@ -168,7 +168,7 @@ fn a_connection_is_asked_every_second_from_two_fifths_on_and_ends_at_the_limit()
     let start = scene.now;
     scene.pass(LIMIT, NEAR, 1, 0, Heard::No);
     let asked: Vec<_> = scene
-        .asks
+        .probes
         .iter()
         .map(|at| (*at - start).as_secs())
         .collect();
@@ -190,9 +190,9 @@ fn the_limit_counts_from_what_was_heard_last() {
 fn an_answer_ends_the_questions() {
     let mut scene = Scene::new();
     scene.pass(secs(6), NEAR, 1, 0, Heard::No);
-    assert_eq!(scene.asks.len(), 1);
+    assert_eq!(scene.probes.len(), 1);
     scene.pass(secs(20), NEAR, 1, 0, Heard::Yes);
-    assert_eq!((scene.asks.len(), &scene.changes[..]), (1, &[][..]));
+    assert_eq!((scene.probes.len(), &scene.changes[..]), (1, &[][..]));
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn a_peer_that_only_receives_is_asked_and_answers() {
     for _ in 0..100 {
         // It is heard all the time, and acknowledges what it is asked.
         scene.pass(ms(100), NEAR, 0, 0, Heard::OneWay);
-        if scene.asks.last() == Some(&scene.now) {
+        if scene.probes.last() == Some(&scene.now) {
             scene.sample.acknowledged = Some(scene.now);
         }
     }
@@ -444,7 +444,7 @@ struct Scene {
     /// Other connections, of which nothing is heard.
     others: Vec<(LinkId, Sample)>,
     changes: Vec<Change>,
-    asks: Vec<Instant>,
+    probes: Vec<Instant>,
     prefers: Option<LinkId>,
     /// How long after the beginning a connection was given up.
     ended: Option<Duration>,
@@ -475,7 +475,7 @@ impl Scene {
             live: LINK,
             others: Vec::new(),
             changes: Vec::new(),
-            asks: Vec::new(),
+            probes: Vec::new(),
             prefers: None,
             ended: None,
         }
@@ -542,8 +542,8 @@ impl Scene {
             assert!(change.from != Unresponsive || !was_silent, "{change:?}");
             self.changes.push(change);
         }
-        if !look.asks.is_empty() && look.ends.is_empty() {
-            self.asks.push(self.now);
+        if !look.probes.is_empty() && look.ends.is_empty() {
+            self.probes.push(self.now);
         }
         self.prefers = self.prefers.or(look.prefers);
         if !look.ends.is_empty() && self.ended.is_none() {

@@ -13,9 +13,9 @@ use std::collections::VecDeque;
 /// and the largest piece. Whoever has nothing leaves, and keeps neither what was left nor its place.
 ///
 /// ```
-/// use quicpool_core::Turns;
+/// use quicpool_core::DeficitRoundRobin;
 ///
-/// let mut turns = Turns::new(100);
+/// let mut turns = DeficitRoundRobin::new(100);
 /// turns.join("bulk");
 /// turns.join("lone");
 /// assert_eq!(turns.current(), Some("bulk"));
@@ -27,13 +27,13 @@ use std::collections::VecDeque;
 /// assert_eq!(turns.current(), Some("bulk"));
 /// ```
 #[derive(Debug)]
-pub struct Turns<K> {
+pub struct DeficitRoundRobin<K> {
     /// Bytes of a turn.
     quantum: usize,
     row: VecDeque<(K, isize)>,
 }
 
-impl<K: Copy> Turns<K> {
+impl<K: Copy> DeficitRoundRobin<K> {
     /// A row of nobody, in which each turn has this many bytes: at least 1.
     #[must_use]
     pub fn new(quantum: usize) -> Self {
@@ -106,7 +106,7 @@ mod tests {
             pieces in prop::collection::vec(1..9_000usize, 1..400),
             others in 0..5usize,
         ) {
-            let mut turns = Turns::new(quantum);
+            let mut turns = DeficitRoundRobin::new(quantum);
             (0..2 + others).for_each(|key| turns.join(key));
             let mut had = vec![0; 2 + others];
             let largest = pieces.iter().copied().max().unwrap_or(0);
@@ -126,7 +126,7 @@ mod tests {
             before in 0..300usize,
             others in 1..6usize,
         ) {
-            let mut turns = Turns::new(quantum);
+            let mut turns = DeficitRoundRobin::new(quantum);
             (0..others).for_each(|key| turns.join(key));
             for _ in 0..before {
                 let _ = turns.current();
@@ -147,7 +147,7 @@ mod tests {
             queues in prop::collection::vec(prop::collection::vec(0..300usize, 0..20), 1..8),
         ) {
             let mut queues = queues;
-            let mut turns = Turns::new(quantum);
+            let mut turns = DeficitRoundRobin::new(quantum);
             (0..queues.len()).for_each(|key| turns.join(key));
             let mut steps = 0;
             while let Some(key) = turns.current() {
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn who_has_nothing_keeps_no_credit() {
-        let mut turns = Turns::new(100);
+        let mut turns = DeficitRoundRobin::new(100);
         turns.join('a');
         turns.join('b');
         for _ in 0..10 {
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn who_has_overdrawn_pays_even_if_it_had_nothing_more() {
-        let mut turns = Turns::new(100);
+        let mut turns = DeficitRoundRobin::new(100);
         turns.join('a');
         turns.join('b');
         assert_eq!(turns.current(), Some('a'));
