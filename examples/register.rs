@@ -1,5 +1,5 @@
-//! An application that is not quicpool's own, on simulated nodes in every kind of trouble: what the
-//! README shows. `cargo test --example register` runs its test, and `cargo run --example register`
+//! An application that is not quicpool's own, on simulated nodes in every kind of trouble, as
+//! `docs/simulation.md` shows it. `cargo test --example register` runs its test, and `cargo run --example register`
 //! does the same.
 
 #![expect(

@@ -72,7 +72,15 @@ pub use quicpool_driver::{Damage, IdentityFile, IdentityFileError};
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 pub use quicpool_tokio::TokioRuntime;
 
-/// The programs in the README are tested as those in the documentation are.
+/// The programs in the documents are tested as those in the documentation are.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-mod readme {}
+mod documents {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/runtimes.md")]
+    mod runtimes {}
+    #[doc = include_str!("../docs/event-loop.md")]
+    mod event_loop {}
+    #[doc = include_str!("../docs/simulation.md")]
+    mod simulation {}
+}

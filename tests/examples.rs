@@ -149,24 +149,24 @@ fn an_identity_on_disk_comes_back() {
     assert_eq!(first, second);
 }
 
-/// The program in the README, and what its test takes from the environment.
+/// The program in `docs/simulation.md`, and what its test takes from the environment.
 const REGISTER: &str = include_str!("../examples/register.rs");
 
 #[test]
-fn the_readme_shows_the_register() {
+fn the_documents_show_the_register() {
     let begin = REGISTER
         .find("use quicpool::Message")
         .expect("it begins so");
     let end = REGISTER.find("\nfn main").expect("it ends so");
     let shown = REGISTER[begin..end].replace("#[cfg_attr(test, test)]", "#[test]");
     let block = format!("```rust\n{shown}```\n");
-    let readme = include_str!("../README.md");
-    assert!(readme.contains(&block), "README.md should contain: {block}");
+    let document = include_str!("../docs/simulation.md");
+    assert!(document.contains(&block), "docs/simulation.md: {block}");
     let test = shown.split("#[test]").nth(1).expect("there is a test");
     assert!(test.trim().lines().count() < 20, "{test}");
 }
 
-/// The event loop in the README and in the documentation of the machine.
+/// The event loop in `docs/event-loop.md` and in the documentation of the machine.
 const EVENT_LOOP: &str = include_str!("../examples/event_loop_std.rs");
 
 /// What the example imports for its peers, and the event loop does not need.
@@ -186,9 +186,9 @@ fn the_documents_show_the_event_loop() {
             assert!(shown.contains(import), "{import}");
             shown.replace(import, "")
         });
-    let readme = include_str!("../README.md");
+    let document = include_str!("../docs/event-loop.md");
     let block = format!("```rust\n{shown}```\n");
-    assert!(readme.contains(&block), "README.md should contain: {block}");
+    assert!(document.contains(&block), "docs/event-loop.md: {block}");
 
     let lines = shown
         .lines()

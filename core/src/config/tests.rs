@@ -1,4 +1,4 @@
-//! Ranges, defaults, and what the README says of them.
+//! Ranges, defaults, and what the documents state of them.
 
 use super::*;
 
@@ -129,7 +129,7 @@ fn a_mesh_key_is_not_printed() {
 }
 
 #[test]
-fn the_readme_states_every_default() {
+fn the_documents_state_every_default() {
     // Not `..`: a new field has to be documented.
     let Config {
         connections_max,
@@ -217,10 +217,13 @@ fn the_readme_states_every_default() {
         ("on_peer_restart", format!("{on_peer_restart:?}")),
         ("accept", format!("{accept:?}")),
     ];
-    let readme = include_str!("../../../README.md");
+    let document = include_str!("../../../docs/defaults.md");
     for (field, default) in rows {
         let row = format!("| `{field}` | {default} |");
-        assert!(readme.contains(&row), "README.md should contain: {row}");
+        assert!(
+            document.contains(&row),
+            "docs/defaults.md should contain: {row}"
+        );
     }
 }
 
