@@ -78,8 +78,8 @@ impl World {
         steps
     }
 
-    /// `Manager::dial_if_wanted`, however long the backoff. Only an end that has closed its own dial,
-    /// to tell the other that it is forgotten, stays away (`Manager::stay_away`) until that is heard:
+    /// `dialling::dial_if_wanted`, however long the backoff. Only an end that has closed its own dial,
+    /// to tell the other that it is forgotten, stays away (`dialling::stay_away`) until that is heard:
     /// if every such close took longer than the dial after it, there would be no end to dials.
     fn may_dial(&self, rule: Rule, end: End) -> bool {
         let party = self.party(end);
@@ -158,7 +158,7 @@ impl World {
         one.send(end.other(), |underway| {
             (underway.flight, underway.hello) = answer;
         });
-        // `Manager::arrived`.
+        // `admission::arrived`.
         if stage == Stage::Greeted && dialled {
             let surplus = self.party_mut(end).links.arrived(link);
             if let Some(oldest) = surplus {
@@ -175,7 +175,7 @@ impl World {
         }
     }
 
-    /// `Manager::refuse_waiting`, `Manager::admit_waiting`.
+    /// `processes::refuse_waiting`, `processes::admit_waiting`.
     fn answered(&mut self, link: LinkId, end: End) {
         let Party {
             links, processes, ..
@@ -189,7 +189,7 @@ impl World {
         }
     }
 
-    /// `Manager::greet_waiting`: whoever waits gets the place of who is gone, or has it already.
+    /// `hello::read_waiting`: whoever waits gets the place of who is gone, or has it already.
     fn greet_waiting(&mut self, rule: Rule, end: End) {
         let waiting: Vec<LinkId> = self.party(end).processes.waiting().collect();
         for link in waiting {
@@ -205,11 +205,11 @@ impl World {
         }
     }
 
-    /// `Manager::greeted`. What the lines hold is not in the model: `passed_over` never is.
+    /// `hello::read`. What the lines hold is not in the model: `passed_over` never is.
     fn greeted(&mut self, rule: Rule, link: LinkId, end: End, hello: Hello) {
         self.connection_mut(link).side_mut(end).hello = Some(hello);
         let party = self.party_mut(end);
-        // `Manager::check_incarnation`.
+        // `processes::check`.
         match party
             .processes
             .judge(hello.incarnation, party.links.presence())
@@ -226,14 +226,14 @@ impl World {
             }
             Claim::Forgotten => return self.close(link, end, CloseCode::Forgotten),
         }
-        // `Manager::continue_session`. A peer that has begun another line does not know ours.
+        // `hello::resume`. A peer that has begun another line does not know ours.
         let party = self.party_mut(end);
         let before = party.processes.present();
         party.processes.adopt(hello.incarnation);
         let line = party.their_line.replace(hello.line);
         let restarted = before.is_some_and(|before| before != hello.incarnation);
         if restarted || line.is_some_and(|line| line != hello.line) {
-            // `Manager::peer_restarted`.
+            // `session::restart`.
             self.close_confirmed(end, CloseCode::Replaced);
         }
         self.confirmed(rule, link, end);
@@ -246,7 +246,7 @@ impl World {
             .for_each(|link| self.close(link, end, code));
     }
 
-    /// `Manager::confirmed`.
+    /// `hello::confirmed`.
     fn confirmed(&mut self, rule: Rule, link: LinkId, end: End) {
         let one = self.connection_mut(link);
         one.side_mut(end).stage = Stage::Confirmed;
@@ -264,7 +264,7 @@ impl World {
         }
     }
 
-    /// `Manager::close_link`.
+    /// `close::close`.
     pub(super) fn close(&mut self, link: LinkId, end: End, code: CloseCode) {
         let one = self.connection_mut(link);
         one.side_mut(end).stage = Stage::Gone;
@@ -272,7 +272,7 @@ impl World {
         self.lost(link, end, None);
     }
 
-    /// `Manager::ended`, after a close of the other end.
+    /// `streams::ended`, after a close of the other end.
     fn closed(&mut self, rule: Rule, link: LinkId, end: End, code: CloseCode) {
         let held = self.connection(link).is_held(end);
         let stale = self.is_stale(link, end);
@@ -308,7 +308,7 @@ impl World {
         }
     }
 
-    /// `Manager::is_stale`.
+    /// `streams::is_stale`.
     fn is_stale(&self, link: LinkId, end: End) -> bool {
         let (party, one) = (self.party(end), self.connection(link));
         match one.stage(end) {
@@ -319,8 +319,8 @@ impl World {
         }
     }
 
-    /// `Manager::lost_link`. Whether and when there will be another dial follows from the state, but
-    /// for the reason that bars it (`Manager::back_off`).
+    /// `lost::lost`. Whether and when there will be another dial follows from the state, but
+    /// for the reason that bars it (`dialling::back_off`).
     fn lost(&mut self, link: LinkId, end: End, code: Option<CloseCode>) {
         let party = self.party_mut(end);
         party.processes.leave(link);
@@ -332,7 +332,7 @@ impl World {
         }
     }
 
-    /// `Manager::begin_anew`. The number is random; here it is greater than all before.
+    /// `processes::begin_anew`. The number is random; here it is greater than all before.
     fn begin_anew(&mut self, end: End) {
         self.party_mut(end).incarnation.random += 1;
     }
@@ -344,13 +344,13 @@ impl World {
         party.processes.end_session();
     }
 
-    /// `Manager::end_session`.
+    /// `close::end_session`.
     pub(super) fn end_session(&mut self, end: End) {
         self.give_up(end);
         self.close_all(end, CloseCode::Goodbye);
     }
 
-    /// `Manager::close_keeping_session`.
+    /// `close::close_keeping_session`.
     pub(super) fn close_all(&mut self, end: End, code: CloseCode) {
         let unconfirmed: Vec<LinkId> = self.party(end).links.unconfirmed().collect();
         for link in unconfirmed {
