@@ -40,7 +40,8 @@ impl Manager {
     /// connected, or if either end has no datagrams.
     ///
     /// It follows from the path: a little over a kilobyte at first, and more when QUIC has found that
-    /// longer packets get through (RFC 9000 section 14.3). [`Event::DatagramLimit`] tells of changes.
+    /// longer packets get through (RFC 9000 section 14.3). [`Event::DatagramLimit`](crate::Event::DatagramLimit)
+    /// reports changes.
     pub fn datagram_bytes_max(&self, peer: PeerId) -> Option<usize> {
         self.peers.find(peer)?.datagrams.as_ref()?.told_max
     }
