@@ -182,10 +182,7 @@ impl Manager {
         let shared = &self.shared;
         !shared.report.events.is_empty()
             || !self.transport.is_drained()
-            || !shared.work.is_empty()
-            || self.slots.is_awake()
-            || room::is_to_report(shared)
-            || shared.budget.is_room_to_read()
+            || has_marks(&self.slots, shared)
             || matches!(shared.closing, Closing::Ending { .. })
     }
 
@@ -232,6 +229,18 @@ impl Manager {
     /// Ends come last: of two connections of one peer, the one that stays is confirmed before the other is
     /// gone, in whichever order their datagrams arrived.
     fn settle(&mut self, now: Instant) {
+        // Most polls find nothing to do, and must cost next to nothing.
+        let is_closing = matches!(
+            self.shared.closing,
+            Closing::Flushing { .. } | Closing::Ending { .. }
+        );
+        if has_marks(&self.slots, &self.shared) || self.transport.has_news() || is_closing {
+            self.work_off(now);
+        }
+    }
+
+    #[inline(never)]
+    fn work_off(&mut self, now: Instant) {
         while self.follow_up_one(now) || self.handle_one(now) {}
         room::report(now, &mut self.peers, &mut self.shared);
     }
@@ -324,4 +333,12 @@ impl Manager {
         } = self;
         ending::end_all(now, peers, transport, slots, shared);
     }
+}
+
+/// Whether anything is marked that the loop works off, but for connections.
+fn has_marks(slots: &Slots, shared: &Shared) -> bool {
+    !shared.work.is_empty()
+        || slots.is_awake()
+        || shared.budget.is_room_to_read()
+        || room::is_to_report(shared)
 }

@@ -11,6 +11,7 @@ use super::{
     pairing::{close, hello},
     peer::{Peer, Peers, Redial, Standing},
     session::{accepting, acknowledging},
+    shared::Shared,
 };
 use crate::{
     DatagramQueue, Event, Message, OpenBatch, PeerAddr, PeerError, PeerId, SendDatagramError,
@@ -59,16 +60,6 @@ impl Manager {
         self.now = now;
         if let Some(known) = self.peers.find_mut(peer.id) {
             known.remove_address(address::canonical(peer.addr));
-        }
-    }
-
-    fn verdict_on_unknown(&self, id: PeerId) -> PeerError {
-        if !self.shared.closing.is_open() {
-            return PeerError::Closed;
-        }
-        match id == self.shared.id {
-            true => PeerError::OwnId(id),
-            false => PeerError::NoAddress(id),
         }
     }
 
@@ -149,7 +140,7 @@ impl Manager {
     pub fn verdict(&self, peer: PeerId) -> Result<(), PeerError> {
         match self.peers.find(peer) {
             Some(known) => accepting::verdict(self.now, known, &self.shared),
-            None => Err(self.verdict_on_unknown(peer)),
+            None => Err(verdict_on_unknown(peer, &self.shared)),
         }
     }
 
@@ -282,7 +273,6 @@ impl Manager {
         messages: &[impl AsRef<[u8]>],
     ) -> Result<(&mut Peer, usize), SendError> {
         self.now = now;
-        let unknown = self.verdict_on_unknown(peer);
         let Self {
             peers,
             slots,
@@ -294,7 +284,7 @@ impl Manager {
             let size = messages.first().map_or(0, |message| message.as_ref().len());
             return Err(match size > max {
                 true => SendError::TooLarge { size, max },
-                false => unknown.into(),
+                false => verdict_on_unknown(peer, shared).into(),
             });
         };
         let accepted = accepting::accept(now, known, shared, messages)?;
@@ -557,5 +547,15 @@ fn set_protected(id: PeerId, is_protected: bool, peers: &mut Peers, slots: &mut 
     if let Some(known) = peers.find_mut(id) {
         known.is_protected = is_protected;
         slots.set_protected(known.key, is_protected);
+    }
+}
+
+fn verdict_on_unknown(id: PeerId, shared: &Shared) -> PeerError {
+    if !shared.closing.is_open() {
+        return PeerError::Closed;
+    }
+    match id == shared.id {
+        true => PeerError::OwnId(id),
+        false => PeerError::NoAddress(id),
     }
 }

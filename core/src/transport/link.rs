@@ -103,7 +103,7 @@ pub(crate) struct Link {
     message_bytes_max: usize,
 }
 
-/// Whether the other end is to be asked for an answer.
+/// Whether the connection is to be probed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Probe {
     None,
@@ -439,7 +439,7 @@ impl Link {
         Some(transmit)
     }
 
-    /// Asks the other end for an answer, however much is in flight.
+    /// Has the other end acknowledge a PING, however much is in flight.
     pub(super) fn probe(&mut self) {
         self.connection.ping();
         self.probe = Probe::Due;

@@ -1,5 +1,6 @@
 //! The only room that knows quinn-proto: connections, and the endpoint that they share.
 
+mod arrival;
 #[cfg(all(test, any(feature = "ring", feature = "aws-lc-rs")))]
 pub(crate) mod bare;
 mod ending;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 pub use quinn_proto::EcnCodepoint;
 use quinn_proto::{ConnectionHandle, DatagramEvent, Endpoint, Event, FrameStats, StreamEvent};
 
+pub(crate) use arrival::{Arrival, Incoming, LinkEvent};
 pub(crate) use ending::Ending;
 pub(crate) use lane::Unwritten;
 pub(crate) use link::{Link, Stage};
@@ -85,37 +87,6 @@ enum Queued {
 enum Exchanged {
     Nothing,
     Something,
-}
-
-/// Where a datagram went.
-pub(crate) enum Arrival {
-    /// To a connection, or it was answered.
-    Routed,
-    /// It belongs to nothing.
-    Ignored,
-    /// Its answer found the queue full.
-    ReplyDropped,
-    /// It begins a handshake, about which the caller decides.
-    Handshake(Incoming),
-}
-
-/// A handshake of which the first packet has arrived.
-pub(crate) struct Incoming(Box<quinn_proto::Incoming>);
-
-impl Incoming {
-    /// Whether the other end has proved that it receives at its address.
-    pub(crate) fn is_address_validated(&self) -> bool {
-        self.0.remote_address_validated()
-    }
-}
-
-/// Something that has happened to a connection.
-#[derive(Debug)]
-pub(crate) enum LinkEvent {
-    /// TLS is done, and this is who the other end is.
-    Established { peer: Option<PeerId> },
-    /// It ended: by the other end, or by an error.
-    Ended(Ending),
 }
 
 impl Transport {
@@ -209,6 +180,11 @@ impl Transport {
         self.replies.len()
     }
 
+    /// Whether any connection is to be settled.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
     pub(crate) fn is_drained(&self) -> bool {
         self.dirty.is_empty() && self.ready.is_empty() && self.replies.is_empty()
     }
@@ -285,7 +261,7 @@ impl Transport {
         })
     }
 
-    /// Asks the other end for an answer.
+    /// Has the other end acknowledge a PING.
     pub(crate) fn probe(&mut self, id: LinkId) {
         if let Some(link) = self.link_mut(id) {
             link.probe();
