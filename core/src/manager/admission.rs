@@ -192,8 +192,8 @@ fn admit<'a>(
 }
 
 fn busy(id: PeerId, shared: &Shared) -> Close {
-    let refused = shared.report.counters.handshakes_refused;
-    let fraction = shared.fraction_for(id, "retry after", refused);
+    // The same each time: the peer adds its own jitter to it.
+    let fraction = shared.fraction_for(id, "retry after");
     Close {
         code: CloseCode::Busy,
         bytes: code::busy_reason(processes::retry_after(fraction)),

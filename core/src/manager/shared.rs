@@ -68,8 +68,8 @@ impl Shared {
     }
 
     /// A number below 1 and not below 0, for a peer that need not be known.
-    pub(super) fn fraction_for(&self, id: PeerId, purpose: &str, draw: u64) -> f64 {
-        self.draws.stream(purpose, id, draw).fraction()
+    pub(super) fn fraction_for(&self, id: PeerId, purpose: &str) -> f64 {
+        self.draws.stream(purpose, id, 0).fraction()
     }
 
     /// A stream for the machine's dial with this number.
