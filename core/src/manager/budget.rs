@@ -2,7 +2,7 @@
 //!
 //! An outbox may hold at most free^2 / total bytes (dynamic thresholds, Choudhury and Hahne 1998): outboxes
 //! that fill up for peers that are gone leave room for the others, the hundredth of them still about a
-//! hundredth. Callers that wait for room of other peers are told once there is enough: the smallest need
+//! hundredth. Callers that wait for room of other peers get `Writable` once there is enough: the smallest need
 //! first, the longest wait among equals, no more of them at a time than the room is for.
 //!
 //! Inboxes that are full together hold back the streams of all peers but those with an empty inbox: one

@@ -1,4 +1,4 @@
-//! Tells how far the machine is with its own end.
+//! Names the stages of closing the machine.
 
 use crate::peer::PeerKey;
 

@@ -185,15 +185,20 @@ impl Report {
         *peak = (*peak).max(slots as u64);
     }
 
-    /// Everything in numbers but memory, which others count.
-    pub(super) fn metrics(&self, now: Instant) -> NetworkMetrics {
+    /// Everything in numbers, with the memory that others count.
+    pub(super) fn metrics(
+        &self,
+        now: Instant,
+        memory_queues: usize,
+        memory_usage: usize,
+    ) -> NetworkMetrics {
         NetworkMetrics {
             messages_per_second: self.rate.per_second(now),
             connections: self.connected,
             avg_latency: self.latency.get(),
             avg_queue_delay: self.queue_delay.get(),
-            memory_queues: 0,
-            memory_usage: 0,
+            memory_queues,
+            memory_usage,
             counters: self.counters,
         }
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{peer::Peers, shared::Shared, timers::Timer};
 
-/// How long callers that were told of room have for taking it, before the next ones are told of the rest.
+/// Time for callers to take the room that was reported to them, before the rest is reported to the next.
 const TURN: Duration = Duration::from_millis(1);
 
 /// Whether there is room for the first of those that wait, and it is its turn.

@@ -222,8 +222,7 @@ fn ended(
         Some(code) if code.is_deliberate() => End::Deliberate,
         Some(_) | None => End::Error,
     };
-    // A close that is meant for a process that we no longer are, since we were told to begin anew, is not
-    // meant for us.
+    // A close that concerns an incarnation which we have given up does not concern the present one.
     let current = |code: &CloseCode| {
         let is_about_us = *code == CloseCode::Forgotten || *code == CloseCode::IdentityInUse;
         let is_about_session = *code != CloseCode::Forgotten;

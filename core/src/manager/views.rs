@@ -54,11 +54,8 @@ impl Manager {
             + shared.work.memory()
             + self.transport.buffers();
         let known = self.peers.memory() + self.slots.memory() + shared.timers.memory();
-        NetworkMetrics {
-            memory_queues: queues,
-            memory_usage: queues + known + self.transport.quic_memory(),
-            ..shared.report.metrics(now)
-        }
+        let usage = queues + known + self.transport.quic_memory();
+        shared.report.metrics(now, queues, usage)
     }
 
     /// One peer in numbers; `None` if it is not known.

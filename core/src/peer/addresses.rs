@@ -38,7 +38,7 @@ impl Addresses {
         if self.known.iter().any(|known| known.address == address) {
             return;
         }
-        while self.known.len() >= max.max(1) {
+        while self.known.len() >= max {
             let never_worked = self.known.iter().position(|known| !known.has_worked);
             let forgotten = self.known.remove(never_worked.unwrap_or(0));
             self.untried.retain(|untried| *untried != forgotten.address);

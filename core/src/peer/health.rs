@@ -7,7 +7,7 @@
 //!
 //! Nothing is done for each packet. The connections are looked at every third of `liveness_timeout`, as
 //! often as they are kept alive, four times as often while something seems wrong, and when a threshold
-//! is due. A connection of which one of the two was missing for two fifths of `liveness_timeout` is asked
+//! is due. A connection of which one of the two was missing for two fifths of `liveness_timeout` is probed
 //! for an answer, fifteen times in `liveness_timeout`.
 //!
 //! Health must not flap. What is bad has to be so twice in a row, what is well has to keep a distance from
@@ -76,7 +76,7 @@ pub(crate) struct Change {
 #[must_use]
 pub(crate) struct Orders {
     pub(crate) change: Option<Change>,
-    /// Connections that are to be asked for an answer.
+    /// Connections that are to be probed.
     pub(crate) probes: Vec<LinkId>,
     /// The connection to send on, in place of one that is without contact.
     pub(crate) prefers: Option<LinkId>,
@@ -201,11 +201,11 @@ impl Monitor {
     /// Judges the connections one by one.
     fn judge_links(&mut self, now: Instant, lateness: Duration) -> Orders {
         let mut orders = Orders::default();
-        self.contact.ask_again();
+        self.contact.probe_again();
         for watched in &mut self.links {
             if lateness > self.limit / 3 {
                 // This process stood still, and answers may wait in the socket.
-                watched.contact.ask_again();
+                watched.contact.probe_again();
             }
             match watched.judge(now, self.limit) {
                 Verdict::Alive | Verdict::Wait => {}

@@ -1,4 +1,4 @@
-//! Tells the user's dials from those that the machine makes by itself.
+//! Distinguishes dials of the user from dials that the machine makes by itself.
 
 /// The priority of a dial. A background dial never delays one in the foreground: not in the queue, not
 /// by the dial rate (`rate.rs`), and not by holding a slot (`table.rs`).

@@ -26,7 +26,7 @@ pub(in crate::manager) struct Close {
     pub(in crate::manager) code: CloseCode,
     /// What goes with the code.
     pub(in crate::manager) bytes: Bytes,
-    /// What the application is told.
+    /// The reason in the event of the application.
     pub(in crate::manager) reason: Reason,
 }
 
@@ -39,7 +39,7 @@ impl Close {
         }
     }
 
-    /// A deliberate close, which tells the other end how far we are.
+    /// A deliberate close that carries an acknowledgement.
     pub(in crate::manager) fn with_ack(peer: &Peer, code: CloseCode, reason: Reason) -> Self {
         Self {
             code,

@@ -123,7 +123,7 @@ fn check_sealed(link: &Link, hello: &Hello) -> Result<(), CloseCode> {
     }
 }
 
-/// Resumes both streams where the hello says that they are. Returns what is left of ours if the peer has
+/// Resumes both streams at the numbers in the hello. Returns what is left of ours if the peer has
 /// restarted.
 fn resume(
     now: Instant,

@@ -1,4 +1,4 @@
-//! Tells several processes with one identity apart, and what they are told.
+//! Distinguishes several processes with one identity: lets them wait, refuses them, gives them the place.
 
 use std::time::{Duration, Instant};
 
@@ -140,7 +140,7 @@ pub(in crate::manager) fn retry_after(fraction: f64) -> Duration {
     Duration::from_secs(1).mul_f64(0.5 + fraction)
 }
 
-// What we are told
+// Closes that concern our own process
 
 /// Goes on as a process that is new to the peer: another one with our identity has had our place there,
 /// and what the peer knew of us is gone.

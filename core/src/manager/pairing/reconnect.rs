@@ -1,7 +1,7 @@
 //! Polls peers that cannot dial us, as behind a NAT there is no address to give: what waits for us there
 //! waits until we dial.
 //!
-//! Each hello tells whether its sender could dial the other end. Where it could not, the end that can keeps
+//! Each hello states whether its sender could dial the other end. Where it could not, the end that can keeps
 //! an idle connection, and reconnects after a while when it has lost one or its slot was needed. The other
 //! end counts on that: it accepts messages for such a peer while it is away.
 

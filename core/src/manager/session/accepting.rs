@@ -12,7 +12,7 @@ use crate::{
     peer::links::Dialling,
 };
 
-/// Says why nothing can be sent to a known peer.
+/// Checks whether messages can be sent to a known peer.
 pub(in crate::manager) fn verdict(
     now: Instant,
     peer: &Peer,

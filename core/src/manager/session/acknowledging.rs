@@ -22,7 +22,7 @@ pub(in crate::manager) const ACK_DELAY: Duration = Duration::from_millis(5);
 /// default size never runs full for want of one.
 const ACK_BYTES: usize = 128 * 1024;
 
-/// Acknowledges what the peer has not been told, at once or with what follows within `ACK_DELAY`.
+/// Acknowledges messages whose acknowledgement is outstanding, at once or within `ACK_DELAY`.
 pub(in crate::manager) fn schedule(
     now: Instant,
     peer: &mut Peer,

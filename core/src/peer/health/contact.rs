@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use super::{Quality, Sample};
 use crate::{HealthReason, peer::LinkId};
 
-/// Questions to a connection in `liveness_timeout`. Each costs a packet, and data flow again so soon
+/// Probes of a connection in `liveness_timeout`. Each costs a packet, and data flow again so soon
 /// after a cut of the path.
-const ASKS: u32 = 15;
+const PROBES: u32 = 15;
 
 /// A confirmed connection.
 #[derive(Debug, Clone, Copy)]
@@ -26,13 +26,13 @@ pub(super) struct Contact {
     acknowledged: Instant,
     /// The smoothed round-trip time when it was last heard.
     rtt: Duration,
-    /// Questions since one of the two has been missing.
-    asked: Option<Asked>,
+    /// Probes since one of the two has been missing.
+    probed: Option<Probed>,
 }
 
-/// When the first question was asked, and the last.
+/// When the first probe was sent, and the last.
 #[derive(Debug, Clone, Copy)]
-struct Asked {
+struct Probed {
     first: Instant,
     last: Instant,
 }
@@ -41,9 +41,9 @@ struct Asked {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Alive,
-    /// Something is missing: the other end is to be asked for an answer.
+    /// One of the two is missing: the connection is to be probed.
     Probe,
-    /// Something is missing, and the last question is not old.
+    /// One of the two is missing, and the last probe is recent.
     Wait,
     Dead,
 }
@@ -72,37 +72,37 @@ impl Watched {
 
     /// Judges the connection by the times until `now`.
     pub(super) fn judge(&mut self, now: Instant, limit: Duration) -> Verdict {
-        if self.contact.asked_at(limit) > now {
-            self.contact.asked = None;
+        if self.contact.probe_due(limit) > now {
+            self.contact.probed = None;
             return Verdict::Alive;
         }
-        let first = self.contact.asked.map_or(now, |asked| asked.first);
-        let last = self.contact.asked.map(|asked| asked.last);
-        if last.is_none_or(|last| last + limit / ASKS <= now) {
-            self.contact.asked = Some(Asked { first, last: now });
+        let first = self.contact.probed.map_or(now, |probed| probed.first);
+        let last = self.contact.probed.map(|probed| probed.last);
+        if last.is_none_or(|last| last + limit / PROBES <= now) {
+            self.contact.probed = Some(Probed { first, last: now });
         }
         if self.end(limit).is_some_and(|at| at <= now) {
             return Verdict::Dead;
         }
-        match self.contact.asked.is_some_and(|asked| asked.last == now) {
+        match self.contact.probed.is_some_and(|probed| probed.last == now) {
             true => Verdict::Probe,
             false => Verdict::Wait,
         }
     }
 
     /// Returns when the connection is over, if no answer comes until then. There is time to answer after
-    /// the first question: a third of the limit, and on a path that is only long three round trips.
+    /// the first probe: a third of the limit, and on a path that is only long three round trips.
     fn end(&self, limit: Duration) -> Option<Instant> {
         let Contact {
             heard,
             acknowledged,
             rtt,
-            asked,
+            probed,
         } = self.contact;
-        let asked = asked?.first;
-        let silent = (heard + limit).max(asked + limit / 3);
+        let probed = probed?.first;
+        let silent = (heard + limit).max(probed + limit / 3);
         let time = (limit / 3).max(3 * rtt);
-        let deaf = (acknowledged + limit).max(asked + time);
+        let deaf = (acknowledged + limit).max(probed + time);
         Some(match self.contact.is_one_way() {
             true => silent.min(deaf),
             false => silent,
@@ -111,13 +111,13 @@ impl Watched {
 
     /// Returns when to judge it next.
     pub(super) fn due(&self, now: Instant, limit: Duration) -> Instant {
-        let Some((asked, end)) = self.contact.asked.zip(self.end(limit)) else {
-            return self.contact.asked_at(limit);
+        let Some((probed, end)) = self.contact.probed.zip(self.end(limit)) else {
+            return self.contact.probe_due(limit);
         };
-        let question = asked.last + limit / ASKS;
+        let next = probed.last + limit / PROBES;
         match end > now {
-            true => end.min(question),
-            false => question,
+            true => end.min(next),
+            false => next,
         }
     }
 }
@@ -128,7 +128,7 @@ impl Contact {
             heard: now,
             acknowledged: now,
             rtt,
-            asked: None,
+            probed: None,
         }
     }
 
@@ -136,9 +136,9 @@ impl Contact {
         self.heard = now;
     }
 
-    /// Forgets questions: this process stood still, and answers may wait in the socket.
-    pub(super) fn ask_again(&mut self) {
-        self.asked = None;
+    /// Forgets probes: this process stood still, and answers may wait in the socket.
+    pub(super) fn probe_again(&mut self) {
+        self.probed = None;
     }
 
     /// Takes the later times of two connections. If one is heard and does not answer, the peer is taken for
@@ -149,19 +149,19 @@ impl Contact {
         }
         self.acknowledged = self.acknowledged.max(other.acknowledged);
         if other.is_one_way() {
-            self.asked = other.asked;
+            self.probed = other.probed;
         }
     }
 
-    /// Whether the other end was heard after it was asked, and has not acknowledged the question.
+    /// Whether the other end was heard after the first probe, and has not acknowledged it.
     fn is_one_way(&self) -> bool {
-        self.asked
-            .is_some_and(|asked| self.heard > asked.first && self.acknowledged <= asked.first)
+        self.probed
+            .is_some_and(|probed| self.heard > probed.first && self.acknowledged <= probed.first)
     }
 
-    /// Returns when to ask for an answer: later than the time between two keep-alives and a little for the
+    /// Returns when to probe: later than the time between two keep-alives and a little for the
     /// way after one of the two was last there.
-    fn asked_at(&self, limit: Duration) -> Instant {
+    fn probe_due(&self, limit: Duration) -> Instant {
         self.heard.min(self.acknowledged) + limit * 2 / 5
     }
 
@@ -189,7 +189,7 @@ impl Patience {
     /// Derives the times from the limit and the round-trip time.
     ///
     /// A third of the limit is the time between two keep-alives, whose answer takes a round trip, and two
-    /// more if it is lost. The rest of the limit is left for the user. A question is asked after two fifths
+    /// more if it is lost. The rest of the limit is left for the user. The first probe is sent after two fifths
     /// and repeated: after two thirds four have not been acknowledged, each after loss probes.
     pub(super) fn new(limit: Duration, contact: Contact) -> Self {
         let rtt = contact.rtt;

@@ -18,7 +18,7 @@ const LOSSY_ONE_IN: u64 = 20;
 /// The share of packets that may be lost where all is well.
 const WELL_ONE_IN: u64 = 2 * LOSSY_ONE_IN;
 
-/// Packets that make a measure of loss. Fewer say little: a single burst of losses would be a tenth
+/// Packets that make a measure of loss. Fewer are no measure: a single burst of losses would be a tenth
 /// of them.
 const MEASURE_PACKETS: u64 = 200;
 
@@ -120,7 +120,7 @@ pub(super) struct Loss {
     begun: Instant,
     sent_before: u64,
     lost_before: u64,
-    /// What the last measure said.
+    /// The result of the last measure.
     grade: Grade,
     sent: u64,
     lost: u64,

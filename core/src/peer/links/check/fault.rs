@@ -110,7 +110,7 @@ impl World {
             Fault::Evict(end) => self.close_all(end, CloseCode::Evicted),
             Fault::Disconnect(end) => self.end_session(end),
             Fault::Full(link, end) => {
-                // `admission::established`: nobody's yet.
+                // `admission::established`: no peer has it yet.
                 let one = self.connection_mut(link);
                 one.side_mut(end).stage = Stage::Gone;
                 one.send(end.other(), |underway| {

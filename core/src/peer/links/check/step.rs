@@ -189,7 +189,7 @@ impl World {
         }
     }
 
-    /// `hello::read_waiting`: whoever waits gets the place of who is gone, or has it already.
+    /// `hello::read_waiting`: a process that waits gets a free place, or has it already.
     fn greet_waiting(&mut self, rule: Rule, end: End) {
         let waiting: Vec<LinkId> = self.party(end).processes.waiting().collect();
         for link in waiting {
