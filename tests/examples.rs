@@ -115,7 +115,7 @@ fn a_pipe_survives_ten_cuts_of_its_path() {
 fn a_pipe_says_what_is_wrong_with_an_option() {
     for (seconds, complaint) in [
         ("soon", "not a number"),
-        ("0.5", "liveness_timeout is 500ms, allowed is 1s..=600s"),
+        ("0.5", "liveness_timeout = 500ms is out of range 1s..=600s"),
     ] {
         let output = example("pipe")
             .args(["listen", "--liveness-timeout", seconds])
