@@ -2,22 +2,21 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::{
+    context::{Context, Parts},
     pairing::{
         close::{self, Close},
-        hello, processes,
+        hello, processes, rules,
     },
-    peer::{Peer, Peers, Standing},
+    peer::{Peer, Standing},
     shared::Shared,
     slot_taking,
     timers::Timer,
 };
 use crate::{
     Accept, Datagram, PeerId, Reason,
-    peer::{LinkId, chooser::Dialler, lifecycle::Cause},
-    slots::{Claim, Slots},
+    peer::{LinkId, PeerKey, chooser::Dialler, lifecycle::Cause},
+    slots::Claim,
     transport::{Arrival, Incoming, Stage, Transport},
     wire::code::{self, CloseCode},
 };
@@ -66,74 +65,58 @@ fn admit_handshake(
 }
 
 /// Closes a connection whose hello has not come in time.
-pub(super) fn handshake_timed_out(
-    now: Instant,
-    id: LinkId,
-    peers: &mut Peers,
-    transport: &mut Transport,
-    slots: &mut Slots,
-    shared: &mut Shared,
-) {
-    let Some(link) = transport.link(id) else {
+pub(super) fn handshake_timed_out(parts: &mut Parts<'_>, id: LinkId) {
+    let Some(link) = parts.transport.link(id) else {
         return;
     };
     let close = Close::new(CloseCode::HandshakeTimeout, Reason::HandshakeTimeout);
     match (&link.stage, link.owner) {
         (Stage::Handshaking | Stage::Greeted, None) => {
-            close::close_unowned(now, id, transport, shared, close);
+            close::close_unowned(parts.now, id, parts.transport, parts.shared, close);
         }
         (Stage::Handshaking | Stage::Greeted, Some(key)) => {
-            close::close(now, id, peers.owner(key), transport, slots, shared, close);
+            close::close(&mut parts.at(key), id, close);
         }
-        (Stage::Waiting(_), Some(key)) => {
-            processes::waited_in_vain(now, id, peers.owner(key), transport, slots, shared);
-        }
+        (Stage::Waiting(_), Some(key)) => processes::waited_in_vain(&mut parts.at(key), id),
         (Stage::Waiting(_), None) | (Stage::Confirmed(_) | Stage::Closed, _) => {}
     }
 }
 
 /// Greets the other end of a connection whose TLS handshake is done, if it is the peer that was dialled or
 /// may come in.
-pub(super) fn established(
-    now: Instant,
-    id: LinkId,
-    found: Option<PeerId>,
-    peers: &mut Peers,
-    transport: &mut Transport,
-    slots: &mut Slots,
-    shared: &mut Shared,
-) {
+pub(super) fn established(parts: &mut Parts<'_>, id: LinkId, found: Option<PeerId>) {
     // A process that stood still finds the end of a handshake and its deadline at once. If the deadline
     // came first, the connection is closed already.
     let handshaking = |stage: &Stage| matches!(stage, Stage::Handshaking);
-    let link = transport.link(id);
+    let link = parts.transport.link(id);
     let Some(link) = link.filter(|link| handshaking(&link.stage)) else {
         return;
     };
     match (link.dialler, link.owner) {
         (Dialler::Us, Some(key)) => {
-            let peer = peers.owner(key);
-            if found == Some(peer.id) {
-                return greet(now, id, peer, transport, slots, shared);
+            let cx = &mut parts.at(key);
+            if found == Some(cx.peer.id) {
+                return greet(cx, id);
             }
-            shared.report.counters.wrong_peers += 1;
-            let close = Close::new(CloseCode::WrongPeer, Reason::WrongPeer { found });
-            close::close(now, id, peer, transport, slots, shared, close);
+            cx.shared.report.counters.wrong_peers += 1;
+            let reason = Reason::WrongPeer { found };
+            close::close(cx, id, Close::new(CloseCode::WrongPeer, reason));
         }
         (Dialler::Us, None) => {
             let close = Close::new(CloseCode::CalledOff, Reason::CalledOff);
-            close::close_unowned(now, id, transport, shared, close);
+            close::close_unowned(parts.now, id, parts.transport, parts.shared, close);
         }
         (Dialler::Them, _) => {
-            close::leave_handshake(id, transport, shared);
-            match admit(now, found, peers, transport, slots, shared) {
-                Ok(peer) => {
-                    arrived(now, id, peer, transport, slots, shared);
-                    greet(now, id, peer, transport, slots, shared);
+            close::leave_handshake(id, parts.transport, parts.shared);
+            match admit(parts, found) {
+                Ok(key) => {
+                    let cx = &mut parts.at(key);
+                    arrived(cx, id);
+                    greet(cx, id);
                 }
                 Err(refusal) => {
-                    shared.report.counters.handshakes_refused += 1;
-                    close::close_unowned(now, id, transport, shared, refusal);
+                    parts.shared.report.counters.handshakes_refused += 1;
+                    close::close_unowned(parts.now, id, parts.transport, parts.shared, refusal);
                 }
             }
         }
@@ -141,14 +124,10 @@ pub(super) fn established(
 }
 
 /// Decides whether a peer that has dialled us and proved its identity may come in.
-fn admit<'a>(
-    now: Instant,
-    found: Option<PeerId>,
-    peers: &'a mut Peers,
-    transport: &mut Transport,
-    slots: &mut Slots,
-    shared: &mut Shared,
-) -> Result<&'a mut Peer, Close> {
+fn admit(parts: &mut Parts<'_>, found: Option<PeerId>) -> Result<PeerKey, Close> {
+    let Parts {
+        now, peers, shared, ..
+    } = parts;
     let not_accepted = || Close::new(CloseCode::NotAccepted, Reason::NotAccepted);
     let id = found
         .filter(|id| *id != shared.id)
@@ -176,19 +155,20 @@ fn admit<'a>(
     let known = known.map(|peer| peer.key);
     let key = known.unwrap_or_else(|| {
         let line = shared.new_line(id);
-        let peer = Peer::new(id, Standing::Stranger, line, &shared.config, now);
+        let peer = Peer::new(id, Standing::Stranger, line, &shared.config, *now);
         peers.insert(peer).key
     });
-    match slot_taking::claim(now, key, claim, peers, transport, slots, shared) {
-        Ok(()) => return Ok(peers.owner(key)),
+    match slot_taking::claim(parts, key, claim) {
+        Ok(()) => return Ok(key),
         Err(_) if known.is_none() => {
-            peers.remove(key);
+            parts.peers.remove(key);
         }
         Err(_) => {
-            peers.owner(key).refused_since.get_or_insert(now);
+            let peer = parts.peers.owner(key);
+            peer.refused_since.get_or_insert(parts.now);
         }
     }
-    Err(busy(id, shared))
+    Err(busy(id, parts.shared))
 }
 
 fn busy(id: PeerId, shared: &Shared) -> Close {
@@ -202,44 +182,21 @@ fn busy(id: PeerId, shared: &Shared) -> Close {
 }
 
 /// Gives a connection that a peer has begun to the peer.
-fn arrived(
-    now: Instant,
-    id: LinkId,
-    peer: &mut Peer,
-    transport: &mut Transport,
-    slots: &mut Slots,
-    shared: &mut Shared,
-) {
-    transport.owned(id).owner = Some(peer.key);
-    let surplus = peer.links.arrived(id);
-    shared.report.moved(peer, Cause::Begun, Reason::Arriving);
-    if let Some(oldest) = surplus {
-        let close = Close::new(CloseCode::CalledOff, Reason::Replaced);
-        close::close(now, oldest, peer, transport, slots, shared, close);
-    }
+fn arrived(cx: &mut Context<'_>, id: LinkId) {
+    cx.transport.owned(id).owner = Some(cx.peer.key);
+    cx.shared
+        .report
+        .moved(cx.peer, Cause::Begun, Reason::Arriving);
+    rules::arrived(cx, id);
 }
 
 /// Writes our hello on a connection whose keys are there.
-fn greet(
-    now: Instant,
-    id: LinkId,
-    peer: &mut Peer,
-    transport: &mut Transport,
-    slots: &mut Slots,
-    shared: &mut Shared,
-) {
-    let link = transport.owned(id);
+fn greet(cx: &mut Context<'_>, id: LinkId) {
+    let link = cx.transport.owned(id);
     link.stage = Stage::Greeted;
     let dial = link.dial;
-    match link.establish(shared.config.mesh_key.as_ref()) {
-        Ok(sealed) => hello::write(id, peer, transport, shared, (dial, sealed)),
-        Err(code) => {
-            let close = Close {
-                code,
-                bytes: Bytes::new(),
-                reason: Reason::VersionMismatch,
-            };
-            close::close(now, id, peer, transport, slots, shared, close);
-        }
+    match link.establish(cx.shared.config.mesh_key.as_ref()) {
+        Ok(sealed) => hello::write(id, cx.peer, cx.transport, cx.shared, (dial, sealed)),
+        Err(code) => close::close(cx, id, Close::new(code, Reason::VersionMismatch)),
     }
 }

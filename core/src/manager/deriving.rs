@@ -3,26 +3,25 @@
 use std::time::Instant;
 
 use super::{
+    context::Context,
     dialling,
     peer::Peer,
     session::{acknowledging, expiry},
     shared::Shared,
     timers::Timer,
 };
-use crate::{Event, peer::LinkId, slots::Slots, transport::Transport};
+use crate::{Event, peer::LinkId, transport::Transport};
 
 /// Derives everything that depends on a peer's state.
-pub(super) fn derive(
-    now: Instant,
-    peer: &mut Peer,
-    transport: &mut Transport,
-    slots: &mut Slots,
-    shared: &mut Shared,
-) {
+pub(super) fn derive(cx: &mut Context<'_>) {
+    let Context {
+        now, peer, shared, ..
+    } = cx;
+    let now = *now;
     peer.is_stale = false;
     shared.budget.count(peer);
     let idle_since = (peer.is_live() && peer.is_idle()).then_some(peer.last_used);
-    slots.set_idle(peer.key, idle_since);
+    cx.slots.set_idle(peer.key, idle_since);
     shared.budget.report_room(peer, &mut shared.report);
     while let Some(token) = peer.next_flushed() {
         shared.report.event(Event::Flushed {
@@ -32,12 +31,12 @@ pub(super) fn derive(
         });
     }
     match peer.links.live() {
-        Some(link) => derive_live(now, peer, link, transport, shared),
+        Some(link) => derive_live(now, peer, link, cx.transport, shared),
         None => {
             peer.rest();
             shared.budget.count(peer);
             expiry::arm(now, peer, shared);
-            dialling::dial_if_wanted(now, peer, slots, shared);
+            dialling::dial_if_wanted(cx);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::{
+    context::Context,
     peer::{Expiry, Peer, Redial},
     session::expiry,
     shared::Shared,
@@ -12,7 +13,6 @@ use crate::{
     Reason,
     peer::{backoff::Kind, lifecycle::Cause, links::Dialling},
     slots::{Priority, Slots},
-    transport::Transport,
 };
 
 /// Dials for the user. A dial that waits or is under way in the background moves to the foreground.
@@ -30,21 +30,17 @@ pub(super) fn dial_for_user(now: Instant, peer: &mut Peer, slots: &mut Slots, sh
 }
 
 /// Queues a dial, or has it wait for its backoff, if a connection would be of use and there is none.
-pub(super) fn dial_if_wanted(
-    now: Instant,
-    peer: &mut Peer,
-    slots: &mut Slots,
-    shared: &mut Shared,
-) {
+pub(super) fn dial_if_wanted(cx: &mut Context<'_>) {
+    let Context { peer, shared, .. } = cx;
     if !peer.links.may_dial() || !peer.wants_connection() || !shared.closing.accepts() {
         return;
     }
-    match peer.not_before.filter(|at| *at > now) {
+    match peer.not_before.filter(|at| *at > cx.now) {
         Some(at) => {
             peer.links.put_off();
             shared.timers.set(Timer::Backoff(peer.key), Some(at));
         }
-        None => enqueue(now, peer, slots, shared),
+        None => enqueue(cx.now, peer, cx.slots, shared),
     }
 }
 
@@ -64,12 +60,12 @@ pub(super) fn backoff_ended(peer: &mut Peer, shared: &mut Shared) {
 }
 
 /// Queues a dial whatever the backoff says: the session is about to expire.
-pub(super) fn dial_last(now: Instant, peer: &mut Peer, slots: &mut Slots, shared: &mut Shared) {
-    match peer.links.dialling() {
-        Dialling::Idle | Dialling::Backoff if !peer.links.has_arrivals() => {
+pub(super) fn dial_last(cx: &mut Context<'_>) {
+    match cx.peer.links.dialling() {
+        Dialling::Idle | Dialling::Backoff if !cx.peer.links.has_arrivals() => {
             // What the user has queued depends on it.
-            peer.priority = Priority::Foreground;
-            enqueue(now, peer, slots, shared);
+            cx.peer.priority = Priority::Foreground;
+            enqueue(cx.now, cx.peer, cx.slots, cx.shared);
         }
         Dialling::Idle
         | Dialling::Backoff
@@ -79,33 +75,24 @@ pub(super) fn dial_last(now: Instant, peer: &mut Peer, slots: &mut Slots, shared
 }
 
 /// Begins an attempt: dials the peer's addresses one after the other.
-pub(super) fn begin(
-    now: Instant,
-    peer: &mut Peer,
-    transport: &mut Transport,
-    slots: &mut Slots,
-    shared: &mut Shared,
-) {
-    peer.addresses.begin_attempt();
-    if let Some(reason) = dial_next(now, peer, transport, shared) {
-        attempt_failed(
-            now,
-            peer,
-            slots,
-            shared,
-            reason.unwrap_or(Reason::CalledOff),
-        );
+pub(super) fn begin(cx: &mut Context<'_>) {
+    cx.peer.addresses.begin_attempt();
+    if let Some(reason) = dial_next(cx) {
+        attempt_failed(cx, reason.unwrap_or(Reason::CalledOff));
     }
 }
 
 /// Dials the next address of an attempt that can be dialled. If there is none, returns why the last one
 /// could not be, if any was left.
-fn dial_next(
-    now: Instant,
-    peer: &mut Peer,
-    transport: &mut Transport,
-    shared: &mut Shared,
-) -> Option<Option<Reason>> {
+fn dial_next(cx: &mut Context<'_>) -> Option<Option<Reason>> {
+    let Context {
+        now,
+        peer,
+        transport,
+        shared,
+        ..
+    } = cx;
+    let now = *now;
     let mut failure = None;
     while let Some(to) = peer.addresses.next_untried() {
         peer.counts.dials += 1;
@@ -133,44 +120,32 @@ fn dial_next(
 }
 
 /// A dial has failed: dials the next address, or ends the attempt.
-pub(super) fn dial_failed(
-    now: Instant,
-    peer: &mut Peer,
-    transport: &mut Transport,
-    slots: &mut Slots,
-    shared: &mut Shared,
-    reason: Reason,
-) {
-    shared.report.counters.dials_failed += 1;
-    if peer.has_links() || !reason.concerns_address() {
-        return attempt_failed(now, peer, slots, shared, reason);
+pub(super) fn dial_failed(cx: &mut Context<'_>, reason: Reason) {
+    cx.shared.report.counters.dials_failed += 1;
+    if cx.peer.has_links() || !reason.concerns_address() {
+        return attempt_failed(cx, reason);
     }
-    match dial_next(now, peer, transport, shared) {
+    match dial_next(cx) {
         // Not delayed by the dial rate, since the attempt has its slot; later dials are.
-        None => slots.count_dial(now, peer.priority),
-        Some(later) => attempt_failed(now, peer, slots, shared, later.unwrap_or(reason)),
+        None => cx.slots.count_dial(cx.now, cx.peer.priority),
+        Some(later) => attempt_failed(cx, later.unwrap_or(reason)),
     }
 }
 
 /// Ends an attempt: every address has failed.
-fn attempt_failed(
-    now: Instant,
-    peer: &mut Peer,
-    slots: &mut Slots,
-    shared: &mut Shared,
-    reason: Reason,
-) {
+fn attempt_failed(cx: &mut Context<'_>, reason: Reason) {
+    let Context { peer, shared, .. } = cx;
     let kind = Kind::of(&reason);
-    back_off(now, peer, shared, reason.clone(), kind);
+    back_off(cx.now, peer, shared, reason.clone(), kind);
     peer.addresses.end_attempt();
     peer.preemption.failed(kind);
     // The caller was answered; from here on the machine tries by itself.
     peer.priority = Priority::Background;
     if !peer.has_links() {
         shared.report.moved(peer, Cause::AttemptFailed, reason);
-        slots.release(peer.key);
+        cx.slots.release(peer.key);
         if peer.session.expiry == Expiry::LastDial {
-            expiry::expire(now, peer, shared);
+            expiry::expire(cx.now, peer, shared);
         }
     }
     shared.changed(peer);

@@ -4,14 +4,15 @@ use std::time::Instant;
 
 use super::{
     closing::Closing,
+    context::Parts,
     datagrams,
-    pairing::close,
+    pairing::rules,
     peer::{Peer, Peers},
     room,
     shared::Shared,
     timers::Timer,
 };
-use crate::{Event, Undeliverable, peer::PeerKey, slots::Slots, transport::Transport};
+use crate::{Event, Undeliverable, peer::PeerKey};
 
 /// Begins to close: what is queued for all peers is to be taken, within `close_timeout`.
 pub(super) fn flush_all(now: Instant, peers: &mut Peers, shared: &mut Shared) {
@@ -37,42 +38,31 @@ pub(super) fn flush_all(now: Instant, peers: &mut Peers, shared: &mut Shared) {
 }
 
 /// Goes on with closing, where nothing else is left to do. Returns whether it did.
-pub(super) fn go_on(
-    now: Instant,
-    peers: &mut Peers,
-    transport: &mut Transport,
-    slots: &mut Slots,
-    shared: &mut Shared,
-) -> bool {
-    match &mut shared.closing {
+pub(super) fn go_on(parts: &mut Parts<'_>) -> bool {
+    match &mut parts.shared.closing {
         Closing::No | Closing::Done => return false,
         Closing::Flushing { owing, .. } => {
             while let Some(key) = owing.last() {
-                if peers.get(*key).is_some_and(Peer::is_owed) {
+                if parts.peers.get(*key).is_some_and(Peer::is_owed) {
                     return false;
                 }
                 owing.pop();
             }
-            end_all(now, peers, transport, slots, shared);
+            end_all(parts);
         }
         Closing::Ending { undelivered_before } => {
             let before = *undelivered_before;
-            let undelivered = shared.report.counters.messages_undelivered - before;
-            shared.closing = Closing::Done;
-            shared.report.event(Event::Closed { undelivered });
+            let undelivered = parts.shared.report.counters.messages_undelivered - before;
+            parts.shared.closing = Closing::Done;
+            parts.shared.report.event(Event::Closed { undelivered });
         }
     }
     true
 }
 
 /// Ends every session, now.
-pub(super) fn end_all(
-    now: Instant,
-    peers: &mut Peers,
-    transport: &mut Transport,
-    slots: &mut Slots,
-    shared: &mut Shared,
-) {
+pub(super) fn end_all(parts: &mut Parts<'_>) {
+    let shared = &mut *parts.shared;
     let undelivered_before = match shared.closing {
         Closing::No => shared.report.counters.messages_undelivered,
         Closing::Flushing {
@@ -82,22 +72,21 @@ pub(super) fn end_all(
     };
     shared.closing = Closing::Ending { undelivered_before };
     shared.timers.set(Timer::Close, None);
-    for key in peers.keys() {
-        let why = Undeliverable::Closed;
-        close::end_session(now, peers.owner(key), transport, slots, shared, why);
+    for key in parts.peers.keys() {
+        rules::end_session(&mut parts.at(key), Undeliverable::Closed);
     }
-    room::give_up(peers, shared);
+    room::give_up(parts.peers, parts.shared);
 }
 
 /// Removes a peer of which no connection is open.
-pub(super) fn remove(key: PeerKey, peers: &mut Peers, slots: &mut Slots, shared: &mut Shared) {
-    let Some(peer) = peers.get_mut(key) else {
+pub(super) fn remove(parts: &mut Parts<'_>, key: PeerKey) {
+    let Some(peer) = parts.peers.get_mut(key) else {
         return;
     };
     debug_assert!(!peer.has_links(), "connections are closed first");
-    datagrams::drop_unread(peer, shared);
-    shared.timers.disarm(key);
-    slots.release(key);
-    shared.budget.forget(peer);
-    peers.remove(key);
+    datagrams::drop_unread(peer, parts.shared);
+    parts.shared.timers.disarm(key);
+    parts.slots.release(key);
+    parts.shared.budget.forget(peer);
+    parts.peers.remove(key);
 }

@@ -1,25 +1,21 @@
 //! Ends connections and sessions whose time is up.
 
-use std::time::Instant;
-
 use super::{
+    context::Context,
     dialling,
-    pairing::close::{self, Close},
-    peer::{Expiry, Peer, Reachability, Redial},
+    pairing::{close::Close, rules},
+    peer::{Expiry, Reachability, Redial},
     session::expiry,
-    shared::Shared,
     timers::Timer,
 };
-use crate::{Reason, slots::Slots, transport::Transport, wire::code::CloseCode};
+use crate::{Reason, wire::code::CloseCode};
 
 /// Closes a pooled connection that has reached its time to live.
-pub(super) fn idle_is_due(
-    now: Instant,
-    peer: &mut Peer,
-    transport: &mut Transport,
-    slots: &mut Slots,
-    shared: &mut Shared,
-) {
+pub(super) fn idle_is_due(cx: &mut Context<'_>) {
+    let Context {
+        now, peer, shared, ..
+    } = cx;
+    let now = *now;
     if !peer.is_live() {
         return;
     }
@@ -33,19 +29,16 @@ pub(super) fn idle_is_due(
         shared.timers.set(timer, Some(now + shared.config.pool_ttl));
     } else {
         shared.report.counters.expirations += 1;
-        let idle = (CloseCode::Idle, Reason::Idle);
-        close::close_keeping_session(now, peer, transport, slots, shared, idle);
+        rules::close_keeping_session(cx, CloseCode::Idle, Reason::Idle);
     }
 }
 
 /// Dials a peer a last time whose session is about to expire, or ends the session.
-pub(super) fn session_is_due(
-    now: Instant,
-    peer: &mut Peer,
-    transport: &mut Transport,
-    slots: &mut Slots,
-    shared: &mut Shared,
-) {
+pub(super) fn session_is_due(cx: &mut Context<'_>) {
+    let Context {
+        now, peer, shared, ..
+    } = cx;
+    let now = *now;
     if peer.is_live() {
         return;
     }
@@ -55,11 +48,11 @@ pub(super) fn session_is_due(
     if hopeless || peer.session.expiry == Expiry::LastDial {
         expiry::expire(now, peer, shared);
         let called_off = Close::new(CloseCode::CalledOff, Reason::CalledOff);
-        return close::close_all(now, peer, transport, slots, shared, &called_off);
+        return rules::close_all(cx, &called_off);
     }
     peer.session.expiry = Expiry::LastDial;
-    dialling::dial_last(now, peer, slots, shared);
+    dialling::dial_last(cx);
     // The last dial decides; if it cannot even begin, so does its time.
-    let at = now + 2 * shared.config.handshake_timeout;
-    shared.timers.set(Timer::Session(peer.key), Some(at));
+    let at = now + 2 * cx.shared.config.handshake_timeout;
+    cx.shared.timers.set(Timer::Session(cx.peer.key), Some(at));
 }

@@ -18,6 +18,7 @@
 mod admission;
 mod budget;
 mod closing;
+mod context;
 mod datagrams;
 mod deriving;
 mod dialling;
@@ -43,6 +44,7 @@ use std::{sync::Arc, time::Instant};
 
 use self::{
     closing::Closing,
+    context::Parts,
     peer::Peers,
     session::{acknowledging, batches},
     shared::Shared,
@@ -186,19 +188,28 @@ impl Manager {
             || matches!(shared.closing, Closing::Ending { .. })
     }
 
+    /// The parts of the machine, for functions that touch several.
+    fn parts(&mut self, now: Instant) -> Parts<'_> {
+        Parts {
+            now,
+            peers: &mut self.peers,
+            transport: &mut self.transport,
+            slots: &mut self.slots,
+            shared: &mut self.shared,
+        }
+    }
+
     fn fire(&mut self, now: Instant, timer: Timer) {
-        let Self {
+        let parts = &mut self.parts(now);
+        let Parts {
             peers,
             transport,
-            slots,
             shared,
             ..
-        } = self;
+        } = parts;
         match timer {
             Timer::Quic(link) => transport.handle_timeout(now, link),
-            Timer::Handshake(link) => {
-                admission::handshake_timed_out(now, link, peers, transport, slots, shared);
-            }
+            Timer::Handshake(link) => admission::handshake_timed_out(parts, link),
             Timer::Health(key) => {
                 pairing::monitoring::is_due(now, peers.owner(key), transport, shared);
             }
@@ -207,19 +218,15 @@ impl Manager {
                 acknowledging::acknowledge(peers.owner(key), transport, shared);
             }
             Timer::Backoff(key) => dialling::backoff_ended(peers.owner(key), shared),
-            Timer::Idle(key) => {
-                expiring::idle_is_due(now, peers.owner(key), transport, slots, shared);
-            }
-            Timer::Session(key) => {
-                expiring::session_is_due(now, peers.owner(key), transport, slots, shared);
-            }
+            Timer::Idle(key) => expiring::idle_is_due(&mut parts.at(key)),
+            Timer::Session(key) => expiring::session_is_due(&mut parts.at(key)),
             Timer::Stable(key) => dialling::proved_stable(peers.owner(key)),
             Timer::Stall(key) => acknowledging::stall_is_due(now, peers.owner(key), shared),
             Timer::Reconnect(key) => pairing::reconnect::is_due(peers.owner(key), shared),
-            Timer::Dials => slots.wake(),
+            Timer::Dials => parts.slots.wake(),
             // Both are looked after by the loop.
             Timer::Room => {}
-            Timer::Close => ending::end_all(now, peers, transport, slots, shared),
+            Timer::Close => ending::end_all(parts),
         }
     }
 
@@ -254,21 +261,15 @@ impl Manager {
     /// Derives what follows from the state of one peer, or runs the dial queue. Returns whether there was
     /// anything to do.
     fn follow_up_one(&mut self, now: Instant) -> bool {
-        let Self {
-            peers,
-            transport,
-            slots,
-            shared,
-            ..
-        } = self;
-        if let Some(key) = shared.work.next_stale() {
-            if let Some(peer) = peers.get_mut(key) {
-                deriving::derive(now, peer, transport, slots, shared);
+        let parts = &mut self.parts(now);
+        if let Some(key) = parts.shared.work.next_stale() {
+            if parts.peers.get(key).is_some() {
+                deriving::derive(&mut parts.at(key));
             }
-        } else if let Some(key) = shared.work.next_leaving() {
-            ending::remove(key, peers, slots, shared);
-        } else if slots.is_awake() {
-            slot_taking::run_dials(now, peers, transport, slots, shared);
+        } else if let Some(key) = parts.shared.work.next_leaving() {
+            ending::remove(parts, key);
+        } else if parts.slots.is_awake() {
+            slot_taking::run_dials(parts);
         } else {
             return false;
         }
@@ -278,29 +279,23 @@ impl Manager {
     /// Handles what has arrived on one connection, or goes on with closing. Returns whether there was
     /// anything to do.
     fn handle_one(&mut self, now: Instant) -> bool {
-        let Self {
-            peers,
-            transport,
-            slots,
-            shared,
-            ..
-        } = self;
-        if let Some(link) = transport.next_dirty() {
-            streams::handle_news(now, link, peers, transport, slots, shared);
-            transport.mark_ready(link);
-            while transport.serve_past_deadline(now, link) {
-                streams::handle_news(now, link, peers, transport, slots, shared);
+        let parts = &mut self.parts(now);
+        if let Some(link) = parts.transport.next_dirty() {
+            streams::handle_news(parts, link);
+            parts.transport.mark_ready(link);
+            while parts.transport.serve_past_deadline(now, link) {
+                streams::handle_news(parts, link);
             }
             self.arm_quic(now, link);
-        } else if let Some(key) = shared.budget.next_to_read() {
-            if let Some(peer) = peers.get_mut(key) {
+        } else if let Some(key) = parts.shared.budget.next_to_read() {
+            if let Some(peer) = parts.peers.get_mut(key) {
                 peer.is_held_back = false;
-                transport.mark_all_dirty(peer.links.confirmed());
+                parts.transport.mark_all_dirty(peer.links.confirmed());
             }
-        } else if let Some(link) = shared.work.next_ended() {
-            streams::handle_end(now, link, peers, transport, slots, shared);
+        } else if let Some(link) = parts.shared.work.next_ended() {
+            streams::handle_end(parts, link);
         } else {
-            return ending::go_on(now, peers, transport, slots, shared);
+            return ending::go_on(parts);
         }
         true
     }
@@ -324,14 +319,7 @@ impl Manager {
     /// Like [`close`](Self::close), without flushing: the next drain says goodbye and ends.
     pub fn abort(&mut self, now: Instant) {
         self.now = now;
-        let Self {
-            peers,
-            transport,
-            slots,
-            shared,
-            ..
-        } = self;
-        ending::end_all(now, peers, transport, slots, shared);
+        ending::end_all(&mut self.parts(now));
     }
 }
 

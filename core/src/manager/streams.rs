@@ -3,21 +3,22 @@
 use std::time::Instant;
 
 use super::{
-    admission, datagrams, liveness,
+    admission,
+    context::{Context, Parts},
+    datagrams, liveness,
     pairing::{
         close::{self, Close},
         hello,
         lost::{self, End},
-        processes,
+        processes, rules,
     },
-    peer::{Peer, Peers},
-    session::{self, acknowledging},
+    peer::Peer,
+    session::acknowledging,
     shared::Shared,
 };
 use crate::{
-    Event, Reason, Undeliverable,
+    Event, Reason,
     peer::LinkId,
-    slots::Slots,
     transport::{Ending, Link, LinkEvent, Stage, Transport},
     wire::{
         code::CloseCode,
@@ -26,77 +27,53 @@ use crate::{
 };
 
 /// Handles everything that has arrived on a connection.
-pub(super) fn handle_news(
-    now: Instant,
-    id: LinkId,
-    peers: &mut Peers,
-    transport: &mut Transport,
-    slots: &mut Slots,
-    shared: &mut Shared,
-) {
+pub(super) fn handle_news(parts: &mut Parts<'_>, id: LinkId) {
     let has_ended = |link: &Link| link.ending.is_some();
-    if transport.link(id).is_some_and(has_ended) {
+    if parts.transport.link(id).is_some_and(has_ended) {
         return;
     }
-    while let Some(event) = transport.poll_event(id) {
+    while let Some(event) = parts.transport.poll_event(id) {
         match event {
-            LinkEvent::Established { peer } => {
-                admission::established(now, id, peer, peers, transport, slots, shared);
-            }
+            LinkEvent::Established { peer } => admission::established(parts, id, peer),
             LinkEvent::Ended(ending) => {
                 // Kept until all others have delivered what has arrived on them.
-                transport.owned(id).ending = Some(ending);
-                return shared.work.mark_ended(id);
+                parts.transport.owned(id).ending = Some(ending);
+                return parts.shared.work.mark_ended(id);
             }
         }
     }
-    match transport.link(id).and_then(|link| link.owner) {
-        Some(key) => deliver(now, id, peers.owner(key), transport, slots, shared),
-        None => datagrams::read(id, None, transport, shared),
+    match parts.transport.link(id).and_then(|link| link.owner) {
+        Some(key) => deliver(&mut parts.at(key), id),
+        None => datagrams::read(id, None, parts.transport, parts.shared),
     }
 }
 
-fn deliver(
-    now: Instant,
-    id: LinkId,
-    peer: &mut Peer,
-    transport: &mut Transport,
-    slots: &mut Slots,
-    shared: &mut Shared,
-) {
-    processes::admit_waiting(now, id, peer, transport, slots, shared);
-    let read = hello::read_waiting(now, id, peer, transport, slots, shared)
-        .and_then(|()| read_frames(now, id, peer, transport, slots, shared))
-        .and_then(|()| read_records(now, id, peer, transport, shared));
+fn deliver(cx: &mut Context<'_>, id: LinkId) {
+    processes::admit_waiting(cx, id);
+    let read = hello::read_waiting(cx, id)
+        .and_then(|()| read_frames(cx, id))
+        .and_then(|()| read_records(cx.now, id, cx.peer, cx.transport, cx.shared));
     if let Err(code) = read {
-        shared.report.counters.violations += u64::from(code.is_violation());
+        cx.shared.report.counters.violations += u64::from(code.is_violation());
         tracing::warn!(?id, code = code.name(), "the other end broke the protocol");
-        let refused = Close::new(code, refusal(code));
-        close::close(now, id, peer, transport, slots, shared, refused);
+        close::close(cx, id, Close::new(code, refusal(code)));
     }
-    processes::refuse_waiting(now, id, peer, transport, slots, shared);
+    processes::refuse_waiting(cx, id);
     // After the hello that may have come with them.
-    datagrams::read(id, Some(peer), transport, shared);
-    if shared.config.datagram_queue_bytes_max > 0 {
-        datagrams::report_limit(peer, transport, shared);
+    datagrams::read(id, Some(cx.peer), cx.transport, cx.shared);
+    if cx.shared.config.datagram_queue_bytes_max > 0 {
+        datagrams::report_limit(cx.peer, cx.transport, cx.shared);
     }
     let worn_out = |link: &Link| link.is_exhausted() && link.owner.is_some();
-    if transport.link(id).is_some_and(worn_out) {
-        let replaced = Close::with_ack(peer, CloseCode::Replaced, Reason::Replaced);
-        close::close(now, id, peer, transport, slots, shared, replaced);
+    if cx.transport.link(id).is_some_and(worn_out) {
+        let replaced = Close::with_ack(cx.peer, CloseCode::Replaced, Reason::Replaced);
+        close::close(cx, id, replaced);
     }
 }
 
-fn read_frames(
-    now: Instant,
-    id: LinkId,
-    peer: &mut Peer,
-    transport: &mut Transport,
-    slots: &mut Slots,
-    shared: &mut Shared,
-) -> Result<(), CloseCode> {
+fn read_frames(cx: &mut Context<'_>, id: LinkId) -> Result<(), CloseCode> {
     loop {
-        let link = transport.owned(id);
+        let link = cx.transport.owned(id);
         let is_greeted = match link.stage {
             Stage::Greeted => true,
             Stage::Confirmed(_) => false,
@@ -104,11 +81,9 @@ fn read_frames(
         };
         match (link.read_frame()?, is_greeted) {
             (None, _) => return Ok(()),
-            (Some(Frame::Hello(hello)), true) => {
-                hello::read(now, id, peer, transport, slots, shared, hello)?;
-            }
+            (Some(Frame::Hello(hello)), true) => hello::read(cx, id, hello)?,
             (Some(Frame::Ack(ack)), false) => {
-                acknowledging::acknowledged(now, peer, transport, shared, ack)?;
+                acknowledging::acknowledged(cx.now, cx.peer, cx.transport, cx.shared, ack)?;
             }
             (Some(Frame::Ack(_)), true) | (Some(Frame::Hello(_)), false) => {
                 return Err(CloseCode::UnexpectedHello);
@@ -182,93 +157,29 @@ const fn refusal(code: CloseCode) -> Reason {
 // Ends
 
 /// Handles the end of a connection that the other end has closed, or an error.
-pub(super) fn handle_end(
-    now: Instant,
-    id: LinkId,
-    peers: &mut Peers,
-    transport: &mut Transport,
-    slots: &mut Slots,
-    shared: &mut Shared,
-) {
-    let link = transport.owned(id);
+pub(super) fn handle_end(parts: &mut Parts<'_>, id: LinkId) {
+    let link = parts.transport.owned(id);
     let ending = link.ending.take();
     let ending = ending.expect("invariant: a connection stays until its end is handled");
     match link.owner {
-        Some(key) => ended(now, id, ending, peers.owner(key), transport, slots, shared),
-        None => close::closed(id, transport, shared),
+        Some(key) => ended(&mut parts.at(key), id, ending),
+        None => close::closed(id, parts.transport, parts.shared),
     }
-    transport.mark_dirty(id);
+    parts.transport.mark_dirty(id);
 }
 
-fn ended(
-    now: Instant,
-    id: LinkId,
-    ending: Ending,
-    peer: &mut Peer,
-    transport: &mut Transport,
-    slots: &mut Slots,
-    shared: &mut Shared,
-) {
-    let link = transport.owned(id);
-    let stale = is_stale(link, peer);
-    let ours = peer.session.ours.as_deref().copied();
-    let is_former = link.said != Some(ours.unwrap_or(shared.incarnation));
-    liveness::note_end(now, peer, &ending);
+fn ended(cx: &mut Context<'_>, id: LinkId, ending: Ending) {
+    liveness::note_end(cx.now, cx.peer, &ending);
     if let Some(ack) = ending.ack {
         // An acknowledgement of what was never sent changes nothing, and there is nothing left to close.
-        let _ = acknowledging::acknowledged(now, peer, transport, shared, ack);
+        let _ = acknowledging::acknowledged(cx.now, cx.peer, cx.transport, cx.shared, ack);
     }
     let end = match ending.code {
         Some(code) if code.is_deliberate() => End::Deliberate,
         Some(_) | None => End::Error,
     };
-    // A close that concerns an incarnation which we have given up does not concern the present one.
-    let current = |code: &CloseCode| {
-        let is_about_us = *code == CloseCode::Forgotten || *code == CloseCode::IdentityInUse;
-        let is_about_session = *code != CloseCode::Forgotten;
-        !(is_about_us && is_former || is_about_session && stale)
-    };
-    let code = ending.code.filter(current);
-    // First, so that nothing is left to dial for.
-    match code {
-        Some(CloseCode::Goodbye) => session::give_up(peer, shared, Undeliverable::Goodbye),
-        Some(CloseCode::IdentityInUse) => processes::superseded(peer, shared),
-        Some(_) | None => {}
-    }
-    close::closed(id, transport, shared);
-    lost::lost(
-        now,
-        id,
-        peer,
-        transport,
-        slots,
-        shared,
-        (end, ending.reason),
-    );
-    match code {
-        Some(CloseCode::Goodbye) => {
-            let why = Undeliverable::Goodbye;
-            close::end_session(now, peer, transport, slots, shared, why);
-        }
-        Some(CloseCode::Forgotten) => {
-            processes::forgotten(now, peer, transport, slots, shared);
-        }
-        Some(CloseCode::IdentityInUse) => {
-            let replaced = (CloseCode::Replaced, Reason::Replaced);
-            close::close_keeping_session(now, peer, transport, slots, shared, replaced);
-        }
-        Some(_) | None => {}
-    }
-}
-
-/// Whether a connection is about a stream that the peer has given up since, or that is not the peer's:
-/// another process with its identity has begun it.
-fn is_stale(link: &Link, peer: &Peer) -> bool {
-    match &link.stage {
-        Stage::Confirmed(hello) => Some(hello.mine.id) != peer.session.their_line,
-        Stage::Waiting(_) => true,
-        // An end that ends its session closes the connection that is confirmed, too.
-        Stage::Handshaking | Stage::Greeted => peer.is_live(),
-        Stage::Closed => false,
-    }
+    rules::closed(cx, id, ending.code, |cx| {
+        close::closed(id, cx.transport, cx.shared);
+        lost::lost(cx, id, end, ending.reason);
+    });
 }

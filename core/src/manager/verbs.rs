@@ -7,8 +7,9 @@ use bytes::Bytes;
 use super::{
     Manager,
     closing::Closing,
+    context::Context,
     datagrams, dialling, ending,
-    pairing::{close, hello},
+    pairing::{hello, rules},
     peer::{Peer, Peers, Redial, Standing},
     session::{accepting, acknowledging},
     shared::Shared,
@@ -84,7 +85,7 @@ impl Manager {
     pub fn disconnect(&mut self, now: Instant, peer: PeerId) {
         self.now = now;
         if let Some(key) = self.peers.key(peer) {
-            self.end_session(now, key, Undeliverable::Disconnected);
+            rules::end_session(&mut self.parts(now).at(key), Undeliverable::Disconnected);
         }
     }
 
@@ -93,7 +94,7 @@ impl Manager {
     pub fn forget(&mut self, now: Instant, peer: PeerId) {
         self.disconnect(now, peer);
         if let Some(key) = self.peers.key(peer) {
-            ending::remove(key, &mut self.peers, &mut self.slots, &mut self.shared);
+            ending::remove(&mut self.parts(now), key);
         }
     }
 
@@ -105,7 +106,7 @@ impl Manager {
         }
         let known = self.peers.key(peer);
         let key = known.unwrap_or_else(|| self.add_peer(now, peer, Standing::Blocked));
-        self.end_session(now, key, Undeliverable::Disconnected);
+        rules::end_session(&mut self.parts(now).at(key), Undeliverable::Disconnected);
         self.peers.owner(key).standing = Standing::Blocked;
     }
 
@@ -116,18 +117,6 @@ impl Manager {
         {
             known.standing = Standing::Added;
         }
-    }
-
-    /// Ends a peer's session and closes its connections.
-    fn end_session(&mut self, now: Instant, key: PeerKey, why: Undeliverable) {
-        let Self {
-            peers,
-            transport,
-            slots,
-            shared,
-            ..
-        } = self;
-        close::end_session(now, peers.owner(key), transport, slots, shared, why);
     }
 
     // Connections
@@ -307,14 +296,14 @@ impl Manager {
         // Beyond peers_max if need be: what was staged was accepted.
         let known = self.peers.key(peer);
         let key = known.unwrap_or_else(|| self.add_peer(now, peer, Standing::Added));
-        let Self {
-            peers,
-            transport,
+        let mut parts = self.parts(now);
+        let cx = &mut parts.at(key);
+        let Context {
+            peer: known,
             slots,
             shared,
             ..
-        } = self;
-        let known = peers.owner(key);
+        } = cx;
         known.session.outbox.absorb(staged);
         accepting::accepted(now, known, shared, messages);
         dialling::dial_for_user(now, known, slots, shared);
@@ -334,10 +323,10 @@ impl Manager {
             }
         };
         match why {
-            Some(why) => close::end_session(now, known, transport, slots, shared, why),
-            None => hello::end_if_too_large(now, known, transport, slots, shared),
+            Some(why) => rules::end_session(cx, why),
+            None => hello::end_if_too_large(cx),
         }
-        if !known.is_live() {
+        if !cx.peer.is_live() {
             self.follow_up(now);
         }
     }

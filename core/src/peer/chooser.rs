@@ -97,7 +97,7 @@ impl Chooser {
 
     /// Gives connections other names, and dials other numbers.
     #[cfg(test)]
-    pub(super) fn rename(
+    pub(crate) fn rename(
         &mut self,
         mut name: impl FnMut(&mut LinkId),
         mut dial: impl FnMut(LinkId) -> u64,

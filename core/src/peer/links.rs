@@ -4,9 +4,6 @@
 //! Knows no time: how long a dial waits is the machine's business. So `check` can go through every order
 //! in which things may happen.
 
-#[cfg(test)]
-mod check;
-
 use std::net::SocketAddr;
 
 use super::{
@@ -212,7 +209,11 @@ impl Links {
 
     /// Gives connections other names, and dials other numbers.
     #[cfg(test)]
-    fn rename(&mut self, mut name: impl FnMut(&mut LinkId), dial: impl FnMut(LinkId) -> u64) {
+    pub(crate) fn rename(
+        &mut self,
+        mut name: impl FnMut(&mut LinkId),
+        dial: impl FnMut(LinkId) -> u64,
+    ) {
         self.arrivals.iter_mut().for_each(&mut name);
         if let Dialling::Running { link, .. } = &mut self.dialling {
             name(link);

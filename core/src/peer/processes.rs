@@ -169,7 +169,7 @@ impl Processes {
 
     /// Gives connections other names.
     #[cfg(test)]
-    pub(super) fn rename(&mut self, mut name: impl FnMut(&mut LinkId)) {
+    pub(crate) fn rename(&mut self, mut name: impl FnMut(&mut LinkId)) {
         let links = self.waiting.iter_mut().map(|waiting| &mut waiting.link);
         links.for_each(&mut name);
     }

@@ -65,13 +65,18 @@ fn remote_reason(raw: u64, code: Option<CloseCode>, reason: &[u8]) -> Reason {
     let Some(code) = code else {
         return Reason::Transport(format!("closed by the peer with unknown code {raw:#x}"));
     };
+    reason_of(code, reason)
+}
+
+/// What a close code of the other end means, with the bytes that came with it.
+pub(crate) fn reason_of(code: CloseCode, bytes: &[u8]) -> Reason {
     match code {
         CloseCode::Goodbye => Reason::Goodbye,
         CloseCode::Idle => Reason::Idle,
         CloseCode::Evicted => Reason::Evicted,
         CloseCode::Replaced => Reason::Replaced,
         CloseCode::Busy => Reason::Busy {
-            retry_after: code::read_busy_reason(reason),
+            retry_after: code::read_busy_reason(bytes),
         },
         CloseCode::WrongPeer => Reason::WrongPeer { found: None },
         CloseCode::VersionMismatch => Reason::VersionMismatch,

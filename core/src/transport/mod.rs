@@ -17,6 +17,8 @@ use quinn_proto::{ConnectionHandle, DatagramEvent, Endpoint, Event, FrameStats, 
 
 pub(crate) use arrival::{Arrival, Incoming, LinkEvent};
 pub(crate) use ending::Ending;
+#[cfg(test)]
+pub(crate) use ending::reason_of;
 pub(crate) use lane::Unwritten;
 pub(crate) use link::{Link, Stage};
 

@@ -6,16 +6,12 @@ use bytes::Bytes;
 
 use super::lost::{self, End};
 use crate::{
-    Reason, Undeliverable,
+    Reason,
     manager::{
-        datagrams,
-        peer::Peer,
-        session::{self, acknowledging},
-        shared::Shared,
+        context::Context, datagrams, peer::Peer, session::acknowledging, shared::Shared,
         timers::Timer,
     },
     peer::{LinkId, chooser::Dialler},
-    slots::Slots,
     transport::{Stage, Transport},
     wire::code::{self, CloseCode},
 };
@@ -50,22 +46,14 @@ impl Close {
 }
 
 /// Closes a connection of a peer.
-pub(in crate::manager) fn close(
-    now: Instant,
-    id: LinkId,
-    peer: &mut Peer,
-    transport: &mut Transport,
-    slots: &mut Slots,
-    shared: &mut Shared,
-    close: Close,
-) {
+pub(in crate::manager) fn close(cx: &mut Context<'_>, id: LinkId, close: Close) {
     let end = match close.code.is_error() {
         true => End::Error,
         false => End::Deliberate,
     };
     let reason = close.reason.clone();
-    close_unowned(now, id, transport, shared, close);
-    lost::lost(now, id, peer, transport, slots, shared, (end, reason));
+    close_unowned(cx.now, id, cx.transport, cx.shared, close);
+    lost::lost(cx, id, end, reason);
 }
 
 /// Closes a connection that no peer has, or of which the peer learns otherwise.
@@ -106,62 +94,4 @@ pub(in crate::manager) fn leave_handshake(
         shared.handshakes -= 1;
     }
     has_place
-}
-
-/// Closes every connection of a peer: those that are not confirmed are called off.
-pub(in crate::manager) fn close_all(
-    now: Instant,
-    peer: &mut Peer,
-    transport: &mut Transport,
-    slots: &mut Slots,
-    shared: &mut Shared,
-    confirmed: &Close,
-) {
-    let reason = match confirmed.reason == Reason::Goodbye {
-        true => Reason::CalledOff,
-        false => confirmed.reason.clone(),
-    };
-    let called_off = Close::new(CloseCode::CalledOff, reason);
-    for link in peer.links.unconfirmed().collect::<Vec<_>>() {
-        close(
-            now,
-            link,
-            peer,
-            transport,
-            slots,
-            shared,
-            called_off.clone(),
-        );
-    }
-    for link in peer.links.confirmed().collect::<Vec<_>>() {
-        close(now, link, peer, transport, slots, shared, confirmed.clone());
-    }
-}
-
-/// Closes every connection of a peer, whose session stays.
-pub(in crate::manager) fn close_keeping_session(
-    now: Instant,
-    peer: &mut Peer,
-    transport: &mut Transport,
-    slots: &mut Slots,
-    shared: &mut Shared,
-    (code, reason): (CloseCode, Reason),
-) {
-    let confirmed = Close::with_ack(peer, code, reason);
-    close_all(now, peer, transport, slots, shared, &confirmed);
-    shared.changed(peer);
-}
-
-/// Ends a peer's session, and closes every connection with a goodbye.
-pub(in crate::manager) fn end_session(
-    now: Instant,
-    peer: &mut Peer,
-    transport: &mut Transport,
-    slots: &mut Slots,
-    shared: &mut Shared,
-    why: Undeliverable,
-) {
-    let goodbye = Close::with_ack(peer, CloseCode::Goodbye, Reason::Goodbye);
-    session::end(peer, shared, why);
-    close_all(now, peer, transport, slots, shared, &goodbye);
 }

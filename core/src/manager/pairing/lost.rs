@@ -6,13 +6,14 @@ use super::reconnect;
 use crate::{
     Reason,
     manager::{
+        context::Context,
         datagrams, dialling, liveness,
         peer::{Peer, Redial},
         session::acknowledging,
         shared::Shared,
     },
     peer::{LinkId, backoff::Kind, lifecycle::Cause, links::Loss},
-    slots::{Purpose, Slots},
+    slots::Purpose,
     transport::Transport,
 };
 
@@ -26,61 +27,35 @@ pub(in crate::manager) enum End {
 }
 
 /// Removes a connection from its peer, and draws the consequences.
-pub(in crate::manager) fn lost(
-    now: Instant,
-    id: LinkId,
-    peer: &mut Peer,
-    transport: &mut Transport,
-    slots: &mut Slots,
-    shared: &mut Shared,
-    (end, reason): (End, Reason),
-) {
-    peer.processes.leave(id);
-    match (peer.links.lost(id), end) {
-        (Loss::Dial, End::Error) => {
-            dialling::dial_failed(now, peer, transport, slots, shared, reason);
-        }
-        (Loss::Dial, End::Deliberate) => dial_called_off(now, peer, slots, shared, reason),
-        (Loss::Arrival, End::Error) => {
-            lost_attempt(peer, slots, shared, Cause::AttemptFailed, reason)
-        }
-        (Loss::Arrival, End::Deliberate) => {
-            lost_attempt(peer, slots, shared, Cause::CalledOff, reason)
-        }
-        (Loss::Live, _) => live_changed(now, peer, transport, shared),
+pub(in crate::manager) fn lost(cx: &mut Context<'_>, id: LinkId, end: End, reason: Reason) {
+    cx.peer.processes.leave(id);
+    match (cx.peer.links.lost(id), end) {
+        (Loss::Dial, End::Error) => dialling::dial_failed(cx, reason),
+        (Loss::Dial, End::Deliberate) => dial_called_off(cx, reason),
+        (Loss::Arrival, End::Error) => lost_attempt(cx, Cause::AttemptFailed, reason),
+        (Loss::Arrival, End::Deliberate) => lost_attempt(cx, Cause::CalledOff, reason),
+        (Loss::Live, _) => live_changed(cx.now, cx.peer, cx.transport, cx.shared),
         // Its last words may have been an acknowledgement.
         (Loss::Spare, _) => {}
-        (Loss::Last, _) => disconnected(now, peer, transport, slots, shared, (end, reason)),
+        (Loss::Last, _) => disconnected(cx, end, reason),
     }
-    shared.changed(peer);
+    cx.shared.changed(cx.peer);
 }
 
-fn dial_called_off(
-    now: Instant,
-    peer: &mut Peer,
-    slots: &mut Slots,
-    shared: &mut Shared,
-    reason: Reason,
-) {
-    if reason != Reason::CalledOff && !peer.has_links() {
+fn dial_called_off(cx: &mut Context<'_>, reason: Reason) {
+    if reason != Reason::CalledOff && !cx.peer.has_links() {
         // The other end has closed what we had just begun: it knows better for a while.
-        dialling::stay_away(now, peer, shared);
+        dialling::stay_away(cx.now, cx.peer, cx.shared);
     }
-    peer.addresses.end_attempt();
-    lost_attempt(peer, slots, shared, Cause::CalledOff, reason);
+    cx.peer.addresses.end_attempt();
+    lost_attempt(cx, Cause::CalledOff, reason);
 }
 
 /// Ends the attempt if the connection, which was not confirmed, was the peer's only one.
-fn lost_attempt(
-    peer: &mut Peer,
-    slots: &mut Slots,
-    shared: &mut Shared,
-    cause: Cause,
-    reason: Reason,
-) {
-    if !peer.has_links() {
-        shared.report.moved(peer, cause, reason);
-        slots.release(peer.key);
+fn lost_attempt(cx: &mut Context<'_>, cause: Cause, reason: Reason) {
+    if !cx.peer.has_links() {
+        cx.shared.report.moved(cx.peer, cause, reason);
+        cx.slots.release(cx.peer.key);
     }
 }
 
@@ -102,14 +77,15 @@ pub(in crate::manager) fn live_changed(
 }
 
 /// Goes on without a confirmed connection.
-fn disconnected(
-    now: Instant,
-    peer: &mut Peer,
-    transport: &mut Transport,
-    slots: &mut Slots,
-    shared: &mut Shared,
-    (end, reason): (End, Reason),
-) {
+fn disconnected(cx: &mut Context<'_>, end: End, reason: Reason) {
+    let Context {
+        now,
+        peer,
+        transport,
+        slots,
+        shared,
+    } = cx;
+    let now = *now;
     liveness::leave(now, peer, shared, &reason);
     shared.timers.disconnected(peer.key);
     let cause = match end {

@@ -5,7 +5,15 @@ use super::{
     step::Packet,
     world::{Connection, Demand, End, Party, Stage, World},
 };
-use crate::{Incarnation, peer::LinkId, wire::code::CloseCode};
+use crate::{
+    Incarnation, Reason, Undeliverable,
+    manager::pairing::{
+        close::Close,
+        rules::{self, Pair},
+    },
+    peer::LinkId,
+    wire::code::CloseCode,
+};
 
 /// From one process of an end to the next, in the random part of its incarnation.
 const PROCESS: u64 = 1 << 8;
@@ -88,7 +96,8 @@ impl World {
             ..
         } = self.party(end);
         let known = processes.present().map(process);
-        known > Some(process(hello.incarnation)) || *their_line > Some(hello.line)
+        known > Some(process(hello.incarnation))
+            || their_line.is_some_and(|line| line.is_after(hello.line))
     }
 
     /// Whether an end may be out of slots for a connection that is about to prove who dialled it:
@@ -106,9 +115,17 @@ impl World {
             Fault::LoseClose(link, end) => {
                 self.connection_mut(link).underway_mut(end).close = None;
             }
-            Fault::Break(link, end) => self.close(link, end, CloseCode::HandshakeTimeout),
-            Fault::Evict(end) => self.close_all(end, CloseCode::Evicted),
-            Fault::Disconnect(end) => self.end_session(end),
+            Fault::Break(link, end) => {
+                let close = Close::new(CloseCode::HandshakeTimeout, Reason::HandshakeTimeout);
+                self.at(rule, end).close(link, close);
+            }
+            Fault::Evict(end) => {
+                let at = &mut self.at(rule, end);
+                rules::close_keeping_session(at, CloseCode::Evicted, Reason::Evicted);
+            }
+            Fault::Disconnect(end) => {
+                rules::end_session(&mut self.at(rule, end), Undeliverable::Disconnected);
+            }
             Fault::Full(link, end) => {
                 // `admission::established`: no peer has it yet.
                 let one = self.connection_mut(link);
@@ -142,7 +159,7 @@ impl World {
                 started_ms: old.incarnation.started_ms.saturating_add_signed(step),
                 random: (u64::from(old.process) + 1) * PROCESS,
             },
-            line: old.line + 1,
+            line: old.line.next(),
             ..Party::new(demand)
         };
         *self.party_mut(end) = fresh;

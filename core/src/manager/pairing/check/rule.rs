@@ -46,10 +46,6 @@ impl Rule {
         links.may_dial()
     }
 
-    pub(super) fn hears_that_it_is_forgotten(self) -> bool {
-        self != Self::ForgottenIsIgnored
-    }
-
     /// A connection is confirmed at an end: which one to close. The rules that do not work are made
     /// of the one that does.
     pub(super) fn confirm(

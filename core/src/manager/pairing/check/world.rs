@@ -3,12 +3,16 @@
 use std::{
     fmt,
     hash::{Hash, Hasher},
+    time::Duration,
 };
 
 use crate::{
     Incarnation, PeerId,
     peer::{LinkId, chooser::Dialler, links::Links, processes::Processes},
-    wire::code::CloseCode,
+    wire::{
+        code::CloseCode,
+        frame::{self, Accepts, Line, LineId, Sealed},
+    },
 };
 
 /// One of the two ends: the one with the smaller peer id, or the other.
@@ -41,9 +45,9 @@ pub(super) struct Party {
     /// What it calls itself.
     pub(super) incarnation: Incarnation,
     /// Which line it sends on: the number of its session.
-    pub(super) line: u8,
+    pub(super) line: LineId,
     /// The other end's line, as its last hello said.
-    pub(super) their_line: Option<u8>,
+    pub(super) their_line: Option<LineId>,
     pub(super) demand: Demand,
 }
 
@@ -116,7 +120,51 @@ pub(super) struct Underway {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Hello {
     pub(super) incarnation: Incarnation,
-    pub(super) line: u8,
+    pub(super) line: LineId,
+}
+
+impl LineId {
+    /// The line of the next session; all have the same first bytes.
+    pub(super) const fn next(mut self) -> Self {
+        self.0[15] += 1;
+        self
+    }
+
+    pub(super) const fn is_after(self, other: Self) -> bool {
+        self.0[15] > other.0[15]
+    }
+}
+
+impl Hash for LineId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0[15].hash(state);
+    }
+}
+
+impl Hello {
+    /// The whole hello. What the streams hold is not in the model.
+    pub(super) const fn on_the_wire(self, dial: u64) -> frame::Hello {
+        frame::Hello {
+            incarnation: self.incarnation,
+            dial,
+            sealed: Sealed {
+                mode: 0,
+                check: [0; 8],
+            },
+            session_timeout: Duration::ZERO,
+            accepts: Accepts {
+                message_bytes: 0,
+                body_bytes: 0,
+            },
+            mine: Line {
+                id: self.line,
+                first: 0,
+                next: 0,
+            },
+            yours: None,
+            can_dial: true,
+        }
+    }
 }
 
 impl End {
@@ -234,7 +282,7 @@ impl Party {
                 started_ms: 100,
                 random: 0,
             },
-            line: 0,
+            line: LineId([0; 16]),
             their_line: None,
             demand,
         }

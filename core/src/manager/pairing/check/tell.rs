@@ -17,6 +17,7 @@ impl Step {
                 format!("{packet} of {} arrives at {end}", name(link))
             }
             Self::Answers(link, end) => format!("{} answers a ping of {end}", name(link)),
+            Self::Prefers(link, end) => format!("{end} sends on {} instead", name(link)),
             Self::Notices(link, end) => format!("{end} finds that {} is dead", name(link)),
             Self::Fault(fault) => match fault {
                 Fault::Drop(link) => format!("FAULT: {} is dead, and nobody is told", name(link)),

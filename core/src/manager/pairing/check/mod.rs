@@ -1,11 +1,12 @@
 //! One connection per pair, whatever happens in whatever order: every interleaving of two ends with
-//! up to two faults, the real [`Links`](super::Links) and
-//! [`Processes`](crate::peer::processes::Processes) at both.
+//! up to two faults, with the code that ships at both: [`rules`](super::rules), and the
+//! [`Links`](crate::peer::links::Links) and [`Processes`](crate::peer::processes::Processes) that it decides by.
 //!
 //! Whatever is on its way may arrive next, in any order between connections; within one, a close
-//! overtakes the rest. Time does not pass: each dial may come at once or late. What the manager
-//! decides around `Links` is in `step`, which names the function that each rule is from.
+//! overtakes the rest. Time does not pass: each dial may come at once or late. `at` is an end as the rules
+//! see it.
 
+mod at;
 mod fault;
 mod rule;
 mod search;
