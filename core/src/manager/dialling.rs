@@ -138,7 +138,7 @@ fn attempt_failed(cx: &mut Context<'_>, reason: Reason) {
     let kind = Kind::of(&reason);
     back_off(cx.now, peer, shared, reason.clone(), kind);
     peer.addresses.end_attempt();
-    peer.preemption.failed(kind);
+    peer.has_given_way = false;
     // The caller was answered; from here on the machine tries by itself.
     peer.priority = Priority::Background;
     if !peer.has_links() {

@@ -18,7 +18,7 @@ use crate::{
         outbox::Outbox,
         processes::Processes,
     },
-    slots::{Hold, HoldTime, Preemption, Priority},
+    slots::{Hold, HoldTime, Priority},
     wire::frame::{Accepts, LineId},
 };
 
@@ -33,7 +33,8 @@ pub(super) struct Peer {
     pub(super) links: Links,
     pub(super) processes: Processes,
     pub(super) failures: Failures,
-    pub(super) preemption: Preemption,
+    /// A dial has given its slot away since one was confirmed or failed.
+    pub(super) has_given_way: bool,
     /// How well it can be reached, while it is connected.
     pub(super) monitor: Option<Box<Monitor>>,
     /// No dial begins before this moment.
@@ -245,7 +246,7 @@ impl Peer {
             links: Links::default(),
             processes: Processes::default(),
             failures: Failures::default(),
-            preemption: Preemption::default(),
+            has_given_way: false,
             monitor: None,
             not_before: None,
             last_failure: None,

@@ -44,8 +44,7 @@ fn vacate(cx: &mut Context<'_>, taking: Taking) {
             dialling::stay_away(cx.now, cx.peer, cx.shared);
             return rules::close_keeping_session(cx, CloseCode::Evicted, Reason::Evicted);
         }
-        Taking::Preempt => cx.peer.preemption.preempted(),
-        Taking::CallOff => {}
+        Taking::CallOff => cx.peer.has_given_way = true,
     }
     // The dial has not failed: if it is wanted still, it waits for a slot again.
     let dial = cx.peer.links.running();
@@ -79,11 +78,10 @@ fn claim_for_dial(parts: &mut Parts<'_>, entry: Entry) -> Result<(), Option<Inst
     // The rate first: no peer is evicted for a dial that has to wait all the same.
     let rate = parts.slots.check_rate(parts.now, entry.priority);
     rate.map_err(Some)?;
-    let preemption = &parts.peers.owner(entry.key).preemption;
     let wanted = Claim::Dial {
         since: entry.since,
         priority: entry.priority,
-        is_preemptible: preemption.is_preemptible(),
+        has_given_way: parts.peers.owner(entry.key).has_given_way,
     };
     claim(parts, entry.key, wanted)
 }

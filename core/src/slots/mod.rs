@@ -3,11 +3,10 @@
 //!
 //! - `table`: which claim takes the slot of which holder.
 //! - `queue`: dials that wait for a slot; `rate`: dials per second.
-//! - `priority`, `preemption`: what the table distinguishes among dials.
+//! - `priority`: dials of the user, and of the machine.
 //! - `hold_time`: how long a busy connection is safe.
 
 mod hold_time;
-mod preemption;
 mod priority;
 mod queue;
 mod rate;
@@ -27,7 +26,6 @@ use crate::{Config, index::LookUp, peer::PeerKey};
 
 pub(crate) use self::{
     hold_time::{Hold, HoldTime},
-    preemption::Preemption,
     priority::Priority,
     queue::Entry,
 };
@@ -62,7 +60,7 @@ struct Held {
     purpose: Purpose,
     /// Of its dial.
     priority: Priority,
-    is_preemptible: bool,
+    has_given_way: bool,
     is_protected: bool,
 }
 
@@ -84,7 +82,8 @@ pub(crate) enum Claim {
         /// When it was queued.
         since: Instant,
         priority: Priority,
-        is_preemptible: bool,
+        /// Whether a dial to the peer has given way since one was confirmed or failed.
+        has_given_way: bool,
     },
     Arrival {
         /// Since when a peer has been refused that the user has added or that messages are queued for.
@@ -110,8 +109,6 @@ pub(crate) enum Taking {
     Evict,
     /// The holder's dial is called off.
     CallOff,
-    /// The same, for a peer that has dialled us.
-    Preempt,
 }
 
 /// Why no slot is free.
@@ -170,7 +167,6 @@ impl Slots {
             tracing::debug!(%row, "a slot is taken");
             let taking = match row.outcome() {
                 Outcome::CalledOff => Taking::CallOff,
-                Outcome::Preempted => Taking::Preempt,
                 Outcome::Evicted | Outcome::Keeps | Outcome::KeepsForNow => Taking::Evict,
             };
             return Decision::Take(victim, taking);
@@ -193,19 +189,21 @@ impl Slots {
         claim: Claim,
         is_protected: bool,
     ) -> Result<(), Full> {
-        let (purpose, priority, is_preemptible) = match claim {
+        let (purpose, priority, has_given_way) = match claim {
             Claim::Dial {
                 priority,
-                is_preemptible,
+                has_given_way,
                 ..
-            } => (Purpose::Dial, priority, is_preemptible),
+            } => (Purpose::Dial, priority, has_given_way),
             Claim::Arrival { .. } => (Purpose::Arrival, Priority::Foreground, false),
         };
         if let Some(held) = self.held.get(&key) {
             match claim {
                 Claim::Dial { .. } => self.set_priority(key, priority),
                 // The peer is there: its slot is not for a dial that gives way.
-                Claim::Arrival { .. } if held.gives_way() => self.set_purpose(key, purpose),
+                Claim::Arrival { .. } if held.holder() == Holder::BackgroundDial => {
+                    self.set_purpose(key, purpose);
+                }
                 Claim::Arrival { .. } => {}
             }
             return Ok(());
@@ -223,7 +221,7 @@ impl Slots {
             idle_since: None,
             purpose,
             priority,
-            is_preemptible,
+            has_given_way,
             is_protected,
         };
         self.held.insert(key, held);
@@ -250,7 +248,7 @@ impl Slots {
     }
 
     /// Finds the first holder that gives way. Of dials it is the one that has run for the longest time,
-    /// which is the one most likely to be in vain.
+    /// which is the most likely to be in vain.
     fn victim(&self, now: Instant, claimant: Claimant, full: Full) -> Option<(PeerKey, Row)> {
         let gives_way = |Place { holder, since, key }: Place| {
             let is_newly_busy = holder == Holder::Busy && since > now;
@@ -261,29 +259,17 @@ impl Slots {
             let row = Row { claimant, holder };
             match row.outcome() {
                 Outcome::Keeps | Outcome::KeepsForNow => None,
-                Outcome::Evicted | Outcome::CalledOff | Outcome::Preempted => {
-                    Some((since, key, row))
-                }
+                Outcome::Evicted | Outcome::CalledOff => Some((key, row)),
             }
         };
         let first = |holder| self.first(holder).and_then(gives_way);
-        let dials = [
-            Holder::PreemptibleBackgroundDial,
-            Holder::BackgroundDial,
-            Holder::PreemptibleForegroundDial,
-        ];
-        let dial = || {
-            let dials = dials.into_iter().filter_map(first);
-            dials.min_by_key(|(since, key, _)| (*since, *key))
-        };
-        let victim = match full {
+        match full {
             // One dial more has to be one less elsewhere.
-            Full::Dials => dial(),
-            Full::Slots => first(Holder::Idle)
-                .or_else(dial)
-                .or_else(|| first(Holder::Busy)),
-        };
-        victim.map(|(_, key, row)| (key, row))
+            Full::Dials => first(Holder::BackgroundDial),
+            Full::Slots => [Holder::Idle, Holder::BackgroundDial, Holder::Busy]
+                .into_iter()
+                .find_map(first),
+        }
     }
 
     /// The first of the holders of this kind.
@@ -352,7 +338,8 @@ impl Slots {
     fn set_purpose(&mut self, key: PeerKey, purpose: Purpose) {
         self.update(key, |held| {
             held.purpose = purpose;
-            held.is_preemptible = false;
+            // A dial that is not the first one in the slot is left alone.
+            held.has_given_way = true;
         });
     }
 
@@ -454,14 +441,7 @@ fn has_become_evictable(left: Option<Place>, taken: Option<Place>) -> bool {
     let rank = |place: Option<Place>| match place.map(|place| place.holder) {
         Some(Holder::Idle) => 2,
         Some(Holder::Busy | Holder::NewlyBusy) => 1,
-        Some(
-            Holder::PreemptibleBackgroundDial
-            | Holder::BackgroundDial
-            | Holder::PreemptibleForegroundDial
-            | Holder::ForegroundDial
-            | Holder::Arrival
-            | Holder::Protected,
-        )
+        Some(Holder::BackgroundDial | Holder::Dial | Holder::Arrival | Holder::Protected)
         | None => 0,
     };
     rank(taken) > rank(left)
@@ -480,14 +460,13 @@ impl Held {
         if self.is_protected {
             return Holder::Protected;
         }
-        match (self.purpose, self.priority, self.is_preemptible) {
+        match (self.purpose, self.priority, self.has_given_way) {
             (Purpose::Arrival, ..) => Holder::Arrival,
             (Purpose::Peer, ..) if self.idle_since.is_some() => Holder::Idle,
             (Purpose::Peer, ..) => Holder::Busy,
-            (Purpose::Dial, Priority::Background, true) => Holder::PreemptibleBackgroundDial,
             (Purpose::Dial, Priority::Background, false) => Holder::BackgroundDial,
-            (Purpose::Dial, Priority::Foreground, true) => Holder::PreemptibleForegroundDial,
-            (Purpose::Dial, Priority::Foreground, false) => Holder::ForegroundDial,
+            (Purpose::Dial, Priority::Background, true) => Holder::Dial,
+            (Purpose::Dial, Priority::Foreground, _) => Holder::Dial,
         }
     }
 
@@ -496,21 +475,10 @@ impl Held {
         let holder = self.holder();
         let since = match holder {
             Holder::Idle => self.idle_since?,
-            Holder::Busy
-            | Holder::PreemptibleBackgroundDial
-            | Holder::BackgroundDial
-            | Holder::PreemptibleForegroundDial => self.since,
-            Holder::NewlyBusy | Holder::ForegroundDial | Holder::Arrival | Holder::Protected => {
-                return None;
-            }
+            Holder::Busy | Holder::BackgroundDial => self.since,
+            Holder::NewlyBusy | Holder::Dial | Holder::Arrival | Holder::Protected => return None,
         };
         Some(Place { holder, since, key })
-    }
-
-    /// Whether it is a dial that gives way to some claim, unless the peer is protected.
-    fn gives_way(self) -> bool {
-        let is_dial = self.purpose == Purpose::Dial;
-        is_dial && (self.is_preemptible || self.priority == Priority::Background)
     }
 }
 

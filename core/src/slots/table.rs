@@ -25,18 +25,14 @@ pub(crate) enum Claimant {
 pub(crate) enum Holder {
     /// A connected peer with nothing queued at either end.
     Idle,
-    /// A dial of the machine to a peer that did not answer the last one.
-    PreemptibleBackgroundDial,
-    /// A dial of the machine.
+    /// A dial of the machine, to a peer whose dial has not given way since it was last confirmed or failed.
     BackgroundDial,
-    /// A dial of the user to a peer that did not answer the last one.
-    PreemptibleForegroundDial,
     /// A connected peer whose minimum hold time is over.
     Busy,
     /// A connected peer within its minimum hold time.
     NewlyBusy,
-    /// A dial of the user.
-    ForegroundDial,
+    /// A dial of the user, or of the machine after one to the same peer that has given way.
+    Dial,
     /// A peer that has dialled us, and is not confirmed.
     Arrival,
     /// A peer that the application has protected, whatever it is doing.
@@ -54,8 +50,6 @@ pub(crate) enum Outcome {
     Evicted,
     /// Its dial is called off, and waits for another slot.
     CalledOff,
-    /// The same, and its next dial is not preemptible.
-    Preempted,
 }
 
 /// The table.
@@ -63,23 +57,12 @@ pub(crate) const fn outcome(claimant: Claimant, holder: Holder) -> Outcome {
     use Claimant as C;
     match holder {
         Holder::Idle => Outcome::Evicted,
-        Holder::ForegroundDial | Holder::Arrival | Holder::Protected => Outcome::Keeps,
+        Holder::Dial | Holder::Arrival | Holder::Protected => Outcome::Keeps,
+        // It may be in vain, and gives way once to a dial of the user or a peer that is there.
         Holder::BackgroundDial => match claimant {
-            // The user's dials wait for no background dial.
             C::ForegroundDial | C::OverdueForegroundDial => Outcome::CalledOff,
             C::BackgroundDial | C::OverdueBackgroundDial => Outcome::Keeps,
-            C::Arrival | C::OverdueArrival => Outcome::Keeps,
-        },
-        Holder::PreemptibleBackgroundDial => match claimant {
-            C::ForegroundDial | C::OverdueForegroundDial => Outcome::CalledOff,
-            C::BackgroundDial | C::OverdueBackgroundDial => Outcome::Keeps,
-            // A dial that is likely to fail does not keep out a peer that is there.
-            C::Arrival | C::OverdueArrival => Outcome::Preempted,
-        },
-        Holder::PreemptibleForegroundDial => match claimant {
-            C::ForegroundDial | C::OverdueForegroundDial => Outcome::Keeps,
-            C::BackgroundDial | C::OverdueBackgroundDial => Outcome::Keeps,
-            C::Arrival | C::OverdueArrival => Outcome::Preempted,
+            C::Arrival | C::OverdueArrival => Outcome::CalledOff,
         },
         // A busy peer gives way to claims that have waited, and not at once.
         Holder::Busy => match claimant {
@@ -109,14 +92,12 @@ impl Claimant {
 
 #[cfg(test)]
 impl Holder {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Idle,
-        Self::PreemptibleBackgroundDial,
         Self::BackgroundDial,
-        Self::PreemptibleForegroundDial,
         Self::Busy,
         Self::NewlyBusy,
-        Self::ForegroundDial,
+        Self::Dial,
         Self::Arrival,
         Self::Protected,
     ];

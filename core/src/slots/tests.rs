@@ -26,15 +26,7 @@ fn dial(since: Instant, priority: Priority) -> Claim {
     Claim::Dial {
         since,
         priority,
-        is_preemptible: false,
-    }
-}
-
-fn preemptible(since: Instant, priority: Priority) -> Claim {
-    Claim::Dial {
-        since,
-        priority,
-        is_preemptible: true,
+        has_given_way: false,
     }
 }
 
@@ -66,7 +58,7 @@ enum Step {
 fn step() -> impl Strategy<Value = (Step, u32)> {
     let priority = prop_oneof![Just(Priority::Foreground), Just(Priority::Background)];
     let step = prop_oneof![
-        3 => (priority, any::<bool>()).prop_map(|(priority, preemptible)| Step::Dial(priority, preemptible)),
+        3 => (priority, any::<bool>()).prop_map(|(priority, has_given_way)| Step::Dial(priority, has_given_way)),
         2 => Just(Step::Arrival),
         1 => Just(Step::OwedArrival),
         3 => Just(Step::Confirm),
@@ -90,8 +82,7 @@ proptest! {
             now += Duration::from_millis(pause);
             let key = PeerKey::new(key);
             let claim = match step {
-                Step::Dial(priority, true) => Some(preemptible(now, priority)),
-                Step::Dial(priority, false) => Some(dial(now, priority)),
+                Step::Dial(priority, has_given_way) => Some(Claim::Dial { since: now, priority, has_given_way }),
                 Step::Arrival => Some(ARRIVAL),
                 Step::OwedArrival => Some(Claim::Arrival { waits_since: Some(*START) }),
                 Step::Confirm | Step::KeepForDial | Step::Release | Step::Idle | Step::Busy | Step::Protect => None,
@@ -206,30 +197,45 @@ fn a_peer_that_has_lost_its_connection_and_dials_again_is_left_alone() {
 }
 
 #[test]
-fn the_oldest_preemptible_dial_gives_way_until_its_peer_arrives_or_is_protected() {
+fn the_oldest_background_dial_gives_way_until_its_peer_arrives_or_is_protected() {
     let [first, second, third, other, another] = keys();
     let mut slots = slots(4);
     for (key, secs) in [(second, 2), (first, 1), (third, 3)] {
-        let claim = preemptible(at(secs), Priority::Foreground);
+        let claim = dial(at(secs), Priority::Background);
         let decision = slots.claim(at(secs * 1_000), key, claim, false);
         assert_eq!(decision, Decision::Granted);
     }
-    assert_eq!(
-        slots.claim(at(9_000), other, ARRIVAL, false),
-        Decision::Granted
-    );
-    let late = dial(at(0), Priority::Foreground);
+    connect(&mut slots, at(9_000), other);
+    let late = dial(at(0), Priority::Background);
     let decision = slots.claim(at(9_000), another, late, false);
-    assert_eq!(decision, Decision::Wait(None), "not to other dials");
+    assert_eq!(decision, Decision::Wait(None), "not to its like");
     let claim = |slots: &mut Slots| slots.claim(at(9_000), another, ARRIVAL, false);
-    assert_eq!(claim(&mut slots), Decision::Take(first, Taking::Preempt));
+    let taken = |key| Decision::Take(key, Taking::CallOff);
+    assert_eq!(claim(&mut slots), taken(first));
     slots.set_protected(first, true);
-    assert_eq!(claim(&mut slots), Decision::Take(second, Taking::Preempt));
+    assert_eq!(claim(&mut slots), taken(second));
     let arrives = slots.claim(at(9_000), second, ARRIVAL, false);
     assert_eq!(arrives, Decision::Granted);
-    assert_eq!(claim(&mut slots), Decision::Take(third, Taking::Preempt));
+    assert_eq!(claim(&mut slots), taken(third));
     slots.confirm(at(9_000), third, HOLD);
     assert!(matches!(claim(&mut slots), Decision::Wait(_)));
+}
+
+#[test]
+fn a_dial_after_one_that_has_given_way_is_left_alone() {
+    let [key, other] = keys();
+    let mut slots = slots(1);
+    let again = Claim::Dial {
+        since: at(0),
+        priority: Priority::Background,
+        has_given_way: true,
+    };
+    assert_eq!(slots.claim(at(0), key, again, false), Decision::Granted);
+    let urgent = dial(at(0), Priority::Foreground);
+    for claim in [ARRIVAL, urgent] {
+        let decision = slots.claim(at(9_000), other, claim, false);
+        assert_eq!(decision, Decision::Wait(None), "{claim:?}");
+    }
 }
 
 #[test]

@@ -187,7 +187,7 @@ fn confirmed(cx: &mut Context<'_>, id: LinkId) {
     peer.addresses.end_attempt();
     peer.refused_since = None;
     peer.failures.admitted();
-    peer.preemption.confirmed();
+    peer.has_given_way = false;
     peer.priority = Priority::Background;
     peer.last_used = *now;
     peer.session.expiry = Expiry::NotDue;
