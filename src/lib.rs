@@ -58,7 +58,7 @@ pub use quicpool_core::{
     Accept, Backoff, Config, ConfigError, ConnectionStatus, Counters, Credentials, Event,
     Explanation, Flush, Health, HealthReason, MeshKey, Message, NetworkMetrics, NextAttempt,
     OnPeerRestart, ParsePeerAddrError, ParsePeerIdError, PeerAddr, PeerError, PeerId, PeerMetrics,
-    Reason, Sealing, Undeliverable, UnreliableCounters, WaitingFor,
+    Reason, Sealing, Tuning, Undeliverable, UnreliableCounters, WaitingFor,
 };
 pub use quicpool_driver::{
     BindError, CloseReason, CloseReport, Closed, ConfirmError, ConnectError, ConnectionManager,

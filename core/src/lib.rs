@@ -243,7 +243,9 @@ mod testing;
 mod transport;
 mod wire;
 
-pub use config::{Accept, Backoff, Config, ConfigError, Flush, MeshKey, OnPeerRestart, Sealing};
+pub use config::{
+    Accept, Backoff, Config, ConfigError, Flush, MeshKey, OnPeerRestart, Sealing, Tuning,
+};
 pub use credentials::Credentials;
 pub use error::{PeerError, SendDatagramError, SendError};
 pub use event::{

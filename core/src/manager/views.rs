@@ -216,7 +216,7 @@ impl Manager {
             Dialling::Idle if self.shared.timers.get(Timer::Reconnect(peer.key)).is_some() => {
                 let at = self.shared.timers.get(Timer::Reconnect(peer.key));
                 let dials_in = at.map_or(Duration::ZERO, |at| left(now, at));
-                NextAttempt::Revisiting { dials_in }
+                NextAttempt::ReconnectPoll { dials_in }
             }
             Dialling::Idle => {
                 let not_before = peer.not_before.filter(|at| *at > now);

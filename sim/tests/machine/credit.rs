@@ -107,7 +107,7 @@ fn limits_that_would_hold_each_other_up_are_refused_at_once() {
     let refused: [fn(&mut Config); 3] = [
         |config| config.outbox_bytes_max = 16 + 4 + 1024 * 1024 + 15,
         |config| config.outbox_bytes_max = config.memory_max / 2 + 1,
-        |config| config.control_reserve = 4 * 1024 - 1,
+        |config| config.tuning.control_reserve = 4 * 1024 - 1,
     ];
     for limit in refused {
         let mut config = Config::default();
@@ -222,7 +222,7 @@ fn the_smallest_peer_there_may_be_and_one_with_default_limits_talk_both_ways() {
     smallest.inbox_bytes_max = 1_024;
     smallest.outbox_bytes_max = 16 + 1_024 + 16;
     smallest.memory_max = 1024 * 1024;
-    smallest.control_reserve = 4 * 1024;
+    smallest.tuning.control_reserve = 4 * 1024;
     for dialler in [0, 1] {
         let mut net = Net::new(9).latency(ms(10));
         let nodes = [net.node(smallest.clone()), net.node(Config::default())];
@@ -260,7 +260,7 @@ fn small() -> Config {
     config.batch_bytes_max = 1_024;
     config.inbox_bytes_max = 2_048;
     config.outbox_bytes_max = 64 * 1_024;
-    config.control_reserve = 4 * 1_024;
+    config.tuning.control_reserve = 4 * 1_024;
     config
 }
 

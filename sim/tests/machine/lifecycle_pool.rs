@@ -182,8 +182,8 @@ fn protected_peers_stay_whoever_else_wants_their_slot() {
 fn busy_peers_take_turns_after_their_tenure() {
     let mut config = Config::default();
     config.connections_max = 2;
-    config.tenure_min = secs(1);
-    config.slot_wait = ms(200);
+    config.tuning.hold_time_min = secs(1);
+    config.tuning.slot_wait = ms(200);
     let (mut net, hub, others) = hub(config, 6);
     // Nobody reads, so nobody is ever idle.
     for other in &others {
@@ -243,7 +243,7 @@ fn own_dials_hold_at_most_three_quarters_of_the_slots() {
 fn arrivals_at_a_full_hub_are_told_busy_and_come_later() {
     let mut config = Config::default();
     config.connections_max = 2;
-    config.tenure_min = secs(1);
+    config.tuning.hold_time_min = secs(1);
     let (mut net, hub, others) = hub(config, 5);
     net.pause_reader(hub);
 

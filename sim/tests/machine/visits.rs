@@ -166,7 +166,7 @@ fn whatever_happens_hidden_peers_get_what_is_theirs_once_and_in_order() {
         config.pool_ttl = ms(700 + seed * 171 % 9_000);
         config.liveness_timeout = secs(3);
         config.session_timeout = secs(3_000);
-        config.revisit = secs(1 + seed % 7);
+        config.reconnect_poll = secs(1 + seed % 7);
         let hub = net.node(config.clone());
         let hidden = net.nodes(4, &config);
         net.loss(0.05 * (seed % 5) as f64);

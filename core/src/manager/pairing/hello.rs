@@ -202,11 +202,14 @@ fn confirmed(
     if peer.redial == Redial::Barred {
         peer.redial = Redial::OnDemand;
     }
-    let (min, max) = (shared.config.tenure_min, shared.config.stall_timeout);
+    let (min, max) = (
+        shared.config.tuning.hold_time_min,
+        shared.config.stall_timeout,
+    );
     let hold_time = peer.hold_time.begin(min, max, rtt);
     slots.confirm(now, peer.key, hold_time);
     shared.timers.connected(peer.key);
-    let stable = now + shared.config.stable_after;
+    let stable = now + shared.config.tuning.stable_after;
     shared.timers.set(Timer::Stable(peer.key), Some(stable));
     let idle = now + shared.config.pool_ttl;
     shared.timers.set_by(Timer::Idle(peer.key), idle);
