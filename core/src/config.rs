@@ -4,10 +4,7 @@ use std::{fmt, ops::RangeInclusive, time::Duration};
 
 use zeroize::Zeroizing;
 
-use crate::{
-    peer::batch::BatchLimits,
-    wire::{frame::Accepts, record},
-};
+use crate::wire::{frame::Accepts, record};
 
 /// Every limit and delay of a manager.
 ///
@@ -255,15 +252,6 @@ impl Config {
         }
         let longest_dial = self.backoff.max + self.handshake_timeout + millis(1);
         delay("session_timeout", self.session_timeout, longest_dial..=DAY)
-    }
-
-    /// What one batch may hold.
-    #[must_use]
-    pub const fn batch_limits(&self) -> BatchLimits {
-        BatchLimits {
-            messages_max: self.batch_messages_max,
-            bytes_max: self.batch_bytes_max,
-        }
     }
 
     /// What this configuration accepts, as hello says it.

@@ -9,10 +9,8 @@
 //!
 //! `now` comes first in every call that may change something, and never goes back.
 //!
-//! - **Facts**: [`handle_datagram`](Manager::handle_datagram),
-//!   [`handle_timeout`](Manager::handle_timeout), and [`handle_staged`](Manager::handle_staged) for
-//!   messages that other threads have gathered in an [`OpenBatch`], and
-//!   [`handle_staged_datagrams`](Manager::handle_staged_datagrams).
+//! - **Facts**: [`handle_datagram`](Manager::handle_datagram) and
+//!   [`handle_timeout`](Manager::handle_timeout).
 //! - **Verbs** of the application: [`add_address`](Manager::add_address),
 //!   [`connect`](Manager::connect), [`send`](Manager::send), [`send_many`](Manager::send_many), [`flush`](Manager::flush),
 //!   [`receive`](Manager::receive), [`send_datagram`](Manager::send_datagram),
@@ -23,6 +21,8 @@
 //! - **Getters**: [`status`](Manager::status), [`health`](Manager::health), [`metrics`](Manager::metrics),
 //!   [`peer_metrics`](Manager::peer_metrics), [`connections`](Manager::connections),
 //!   [`room`](Manager::room), [`verdict`](Manager::verdict), [`occupancy`](Manager::occupancy).
+//!
+//! A loop whose users are on other threads finds what it needs beyond these in [`driver`].
 //!
 //! # What the driver does
 //!
@@ -222,6 +222,7 @@ mod address;
 pub mod bench_internals;
 mod config;
 mod credentials;
+pub mod driver;
 mod error;
 mod event;
 mod explanation;
@@ -260,10 +261,5 @@ pub use incarnation::Incarnation;
 pub use manager::Manager;
 pub use metrics::{
     ConnectionName, Counters, NetworkMetrics, Occupancy, PeerMetrics, UnreliableCounters,
-};
-pub use peer::{
-    batch::{BatchLimits, OpenBatch},
-    datagrams::DatagramQueue,
-    round_robin::DeficitRoundRobin,
 };
 pub use peer_id::{ParsePeerAddrError, ParsePeerIdError, PeerAddr, PeerId};

@@ -6,8 +6,8 @@ use std::{
 };
 
 use quicpool_core::{
-    Action, Config, ConnectionStatus, Datagram, Event, Identity, Incarnation, Manager, OpenBatch,
-    PeerAddr, PeerError, PeerId, SendError,
+    Action, Config, ConnectionStatus, Datagram, Event, Identity, Incarnation, Manager, PeerAddr,
+    PeerError, PeerId, SendError, driver::OpenBatch,
 };
 
 struct Node {

@@ -8,7 +8,7 @@ use std::sync::{
 use dashmap::DashMap;
 use event_listener::Event;
 use parking_lot::Mutex;
-use quicpool_core::{BatchLimits, Config, ConnectionStatus, PeerAddr, PeerError, PeerId};
+use quicpool_core::{Config, ConnectionStatus, PeerAddr, PeerError, PeerId, driver::BatchLimits};
 
 use crate::{
     clock::Clock,
@@ -81,7 +81,7 @@ impl Shared {
         Self {
             local,
             limits: Limits {
-                batch: config.batch_limits(),
+                batch: BatchLimits::of(config),
                 message_bytes_max: config.message_bytes_max,
                 outbox_bytes_max: config.outbox_bytes_max,
                 datagram_queue_bytes_max: config.datagram_queue_bytes_max,

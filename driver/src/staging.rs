@@ -10,7 +10,8 @@ use bytes::Bytes;
 use event_listener::{Event, EventListener};
 use parking_lot::Mutex;
 use quicpool_core::{
-    BatchLimits, ConnectionStatus, DatagramQueue, Health, OpenBatch, PeerError, PeerId,
+    ConnectionStatus, Health, PeerError, PeerId,
+    driver::{BatchLimits, DatagramQueue, OpenBatch},
 };
 
 use crate::{clock::Clock, order::Order};
@@ -422,11 +423,11 @@ mod tests {
     const ID: PeerId = PeerId::from_bytes([7; 32]);
 
     fn peer(credit: usize) -> PeerShared {
-        PeerShared::new(ID, Config::default().batch_limits(), credit, Ok(()))
+        PeerShared::new(ID, BatchLimits::of(&Config::default()), credit, Ok(()))
     }
 
     fn taken(peer: &PeerShared) -> Taken {
-        let mut taken = Taken::new(Config::default().batch_limits());
+        let mut taken = Taken::new(BatchLimits::of(&Config::default()));
         peer.take(&mut taken);
         taken
     }
@@ -502,7 +503,7 @@ mod tests {
     fn an_address_on_its_way_lets_messages_pass() {
         let peer = PeerShared::new(
             ID,
-            Config::default().batch_limits(),
+            BatchLimits::of(&Config::default()),
             100,
             Err(PeerError::NoAddress(ID)),
         );
@@ -549,7 +550,7 @@ mod tests {
     fn a_sealed_peer_accepts_nothing_and_loses_nothing() {
         let peer = peer(100);
         assert_eq!(stage(&peer, b"tail"), Ok(()));
-        let mut taken = Taken::new(Config::default().batch_limits());
+        let mut taken = Taken::new(BatchLimits::of(&Config::default()));
         peer.seal(&mut taken);
         assert_eq!(taken.open.messages(), 1);
         peer.lend(100, Ok(()));

@@ -4,6 +4,7 @@
 //! touch, and marks the peer; [`Manager::settle`] works the marks off, in one order. Rooms in the order in
 //! which they may call each other, from the face down:
 //!
+//! - `driver`: what only an event loop asks for, on top of the verbs.
 //! - `verbs`: what the application asks for; `views`: what it may look at.
 //! - `streams`: what a connection delivers, and its end; `admission`: peers that dial us.
 //! - `slot_taking`: slots for dials and arrivals; `expiring`: connections and sessions whose time is up;
@@ -22,6 +23,7 @@ mod datagrams;
 mod deriving;
 mod dialling;
 mod draws;
+mod driver;
 mod ending;
 mod expiring;
 mod liveness;
@@ -41,6 +43,7 @@ mod work;
 
 use std::{sync::Arc, time::Instant};
 
+pub use self::driver::Driver;
 use self::{
     closing::Closing,
     peer::Peers,
@@ -103,11 +106,6 @@ impl Manager {
         })
     }
 
-    /// How many datagrams of one size the driver can send at a time (GSO); 1 until it says.
-    pub fn set_segments_max(&mut self, segments: usize) {
-        self.transport.set_segments_max(segments);
-    }
-
     /// A datagram has arrived. Bad bytes are counted, and never an error.
     ///
     /// An IPv4-mapped address, which a socket bound to `[::]` gives, is the IPv4 address.
@@ -127,21 +125,13 @@ impl Manager {
         self.settle(now);
     }
 
-    /// The next event: for a driver that has to tell what one call has caused from what the next
-    /// one will. [`poll_action`](Self::poll_action) hands out what this leaves.
-    pub fn poll_event(&mut self, now: Instant) -> Option<Event> {
-        self.now = now;
-        self.settle(now);
-        self.shared.report.events.pop_front()
-    }
-
     /// The next thing to do. The bytes of a [`Transmit`](crate::Transmit) are in `buf`, which is cleared first.
     ///
     /// Every [`Action::Notify`] comes before the first [`Action::Transmit`]. Packets are built
     /// when they are asked for, from the state at that moment; connections take turns of as many
-    /// bytes as one burst may have ([`set_segments_max`](Self::set_segments_max)).
+    /// bytes as one burst may have ([`set_segments_max`](crate::driver::Driver::set_segments_max)).
     pub fn poll_action(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Action> {
-        if let Some(event) = self.poll_event(now) {
+        if let Some(event) = self.next_event(now) {
             return Some(Action::Notify(event));
         }
         if let Some(transmit) = self.transport.poll_reply(buf) {
@@ -163,6 +153,12 @@ impl Manager {
             self.arm_quic(now, link);
         }
         None
+    }
+
+    fn next_event(&mut self, now: Instant) -> Option<Event> {
+        self.now = now;
+        self.settle(now);
+        self.shared.report.events.pop_front()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due; at once while actions wait.

@@ -5,17 +5,15 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{
-    Manager,
-    closing::Closing,
-    datagrams, dialling, ending,
-    pairing::{close, hello},
+    Manager, datagrams, dialling, ending,
+    pairing::close,
     peer::{Peer, Peers, Redial, Standing},
-    session::{accepting, acknowledging},
+    session::{accepting, reading},
     shared::Shared,
 };
 use crate::{
-    DatagramQueue, Event, Message, OpenBatch, PeerAddr, PeerError, PeerId, SendDatagramError,
-    SendError, Undeliverable, address, peer::PeerKey, slots::Slots,
+    Event, Message, PeerAddr, PeerError, PeerId, SendDatagramError, SendError, Undeliverable,
+    address, peer::PeerKey, slots::Slots,
 };
 
 impl Manager {
@@ -63,7 +61,7 @@ impl Manager {
         }
     }
 
-    fn add_peer(&mut self, now: Instant, id: PeerId, standing: Standing) -> PeerKey {
+    pub(super) fn add_peer(&mut self, now: Instant, id: PeerId, standing: Standing) -> PeerKey {
         let line = self.shared.new_line(id);
         let peer = Peer::new(id, standing, line, &self.shared.config, now);
         self.peers.insert(peer).key
@@ -294,72 +292,6 @@ impl Manager {
         Ok((known, accepted))
     }
 
-    /// Takes over what other threads have staged within the room they were lent.
-    ///
-    /// The messages count as accepted when they were staged: those for which nothing can be done
-    /// any more are reported by [`Event::Undelivered`].
-    pub fn handle_staged(&mut self, now: Instant, peer: PeerId, staged: &mut OpenBatch) {
-        self.now = now;
-        if staged.is_empty() || peer == self.shared.id {
-            return;
-        }
-        let messages = staged.messages() as u64;
-        // Beyond peers_max if need be: what was staged was accepted.
-        let known = self.peers.key(peer);
-        let key = known.unwrap_or_else(|| self.add_peer(now, peer, Standing::Added));
-        let Self {
-            peers,
-            transport,
-            slots,
-            shared,
-            ..
-        } = self;
-        let known = peers.owner(key);
-        known.session.outbox.absorb(staged);
-        accepting::accepted(now, known, shared, messages);
-        dialling::dial_for_user(now, known, slots, shared);
-        shared.changed(known);
-        let is_blocked = known.standing == Standing::Blocked;
-        let why = match &mut shared.closing {
-            Closing::Ending { .. } | Closing::Done => Some(Undeliverable::Closed),
-            Closing::No | Closing::Flushing { .. } if is_blocked => {
-                Some(Undeliverable::Disconnected)
-            }
-            Closing::No => None,
-            Closing::Flushing { owing, .. } => {
-                // `close` waits for what was staged before it, too.
-                owing.push(key);
-                known.session.outbox.close_tail();
-                None
-            }
-        };
-        match why {
-            Some(why) => close::end_session(now, known, transport, slots, shared, why),
-            None => hello::end_if_too_large(now, known, transport, slots, shared),
-        }
-        if !known.is_live() {
-            self.follow_up(now);
-        }
-    }
-
-    /// Asks for [`Event::Flushed`] with `token` once the peer's application has taken the next
-    /// message that is accepted for it, or that message's fate is unknown.
-    ///
-    /// For drivers, right before [`handle_staged`](Self::handle_staged) of a batch that begins with
-    /// that message: asked afterwards, it may have been given up by then.
-    pub fn confirm_next(&mut self, now: Instant, peer: PeerId, token: u64) {
-        self.now = now;
-        if peer == self.shared.id {
-            return;
-        }
-        // As handle_staged does: what follows was accepted.
-        let known = self.peers.key(peer);
-        let key = known.unwrap_or_else(|| self.add_peer(now, peer, Standing::Added));
-        let known = self.peers.owner(key);
-        let next = known.session.outbox.next();
-        known.await_flush(token, next..next + 1);
-    }
-
     /// Lets what is queued leave at once, and asks for [`Event::Flushed`] with `token` once the
     /// peer's application has taken all of it.
     ///
@@ -384,9 +316,7 @@ impl Manager {
     }
 
     /// Bytes that the peer's outbox can still accept, in terms of
-    /// [`OpenBatch::cost`](crate::OpenBatch::cost).
-    ///
-    /// A driver may lend them to other threads: what they stage within this room is accepted.
+    /// [`OpenBatch::cost`](crate::driver::OpenBatch::cost).
     pub fn room(&self, peer: PeerId) -> usize {
         let budget = &self.shared.budget;
         let known = self.peers.find(peer);
@@ -415,54 +345,13 @@ impl Manager {
         max: usize,
         out: &mut Vec<Message>,
     ) -> usize {
-        let count = self.read(now, peer, max, out);
-        self.mark_taken(now, peer, count);
-        count
-    }
-
-    /// Reads up to `max` messages without taking them: they hold inbox room, and the other end
-    /// keeps them, until [`mark_taken`](Self::mark_taken).
-    pub fn read(
-        &mut self,
-        now: Instant,
-        peer: PeerId,
-        max: usize,
-        out: &mut Vec<Message>,
-    ) -> usize {
         self.now = now;
         let Some(known) = self.peers.find_mut(peer) else {
             return 0;
         };
-        let inbox = &mut known.session.inbox;
-        let count = inbox.read(peer, max, out);
-        known.is_readable_reported &= inbox.is_readable();
-        self.shared.budget.count(known);
+        let count = reading::read(known, &mut self.shared, max, out);
+        reading::mark_taken(now, known, &mut self.transport, &mut self.shared, count);
         count
-    }
-
-    /// The application has taken the next `count` messages that were read.
-    pub fn mark_taken(&mut self, now: Instant, peer: PeerId, count: usize) {
-        self.now = now;
-        let Some(known) = self.peers.find_mut(peer).filter(|_| count > 0) else {
-            return;
-        };
-        let shared = &mut self.shared;
-        let could_read = shared.budget.may_read(known);
-        let inbox = &mut known.session.inbox;
-        inbox.mark_taken(count);
-        // What was not handed out before for want of room.
-        if inbox.is_readable() && !std::mem::replace(&mut known.is_readable_reported, true) {
-            shared.report.event(Event::Readable { peer });
-        }
-        shared.report.taken(now, known, count as u64);
-        shared.changed(known);
-        if !shared.budget.may_read(known) {
-            // Other inboxes may be the cause.
-            shared.budget.hold_back(known);
-        } else if !could_read {
-            self.transport.mark_all_dirty(known.links.confirmed());
-        }
-        acknowledging::schedule(now, known, &mut self.transport, shared);
     }
 
     // Datagrams
@@ -487,37 +376,17 @@ impl Manager {
         self.queue_datagram(peer, Bytes::copy_from_slice(payload))
     }
 
-    fn queue_datagram(&mut self, peer: PeerId, payload: Bytes) -> Result<(), SendDatagramError> {
+    pub(super) fn queue_datagram(
+        &mut self,
+        peer: PeerId,
+        payload: Bytes,
+    ) -> Result<(), SendDatagramError> {
         if !self.shared.closing.is_open() {
             return Err(SendDatagramError::Closed);
         }
         let known = self.peers.find_mut(peer);
         let known = known.ok_or(SendDatagramError::NotConnected(peer))?;
         datagrams::send(known, &mut self.transport, &mut self.shared, payload)
-    }
-
-    /// Takes over datagrams that other threads have sent to a peer.
-    ///
-    /// They count as accepted when they were staged: those that cannot be sent any more, since the
-    /// peer is connected no longer or its path carries none so long, count as dropped unsent.
-    pub fn handle_staged_datagrams(
-        &mut self,
-        now: Instant,
-        peer: PeerId,
-        staged: &mut DatagramQueue,
-    ) {
-        self.now = now;
-        let crowded_out = staged.take_crowded_out();
-        let unreliable = &mut self.shared.report.counters.unreliable;
-        unreliable.accepted += crowded_out;
-        unreliable.crowded_out += crowded_out;
-        while let Some(payload) = staged.pop() {
-            if self.queue_datagram(peer, payload).is_err() {
-                let unreliable = &mut self.shared.report.counters.unreliable;
-                unreliable.accepted += 1;
-                unreliable.abandoned += 1;
-            }
-        }
     }
 
     /// Takes up to `max` datagrams of a peer, and says how many it appended to `out`.
@@ -533,13 +402,6 @@ impl Manager {
         known.map_or(0, |known| {
             datagrams::receive(known, &mut self.shared, max, out)
         })
-    }
-
-    /// The driver has dropped this many datagrams that it had taken for the application.
-    pub fn note_datagrams_discarded(&mut self, count: u64) {
-        let unreliable = &mut self.shared.report.counters.unreliable;
-        unreliable.taken = unreliable.taken.saturating_sub(count);
-        unreliable.discarded += count;
     }
 }
 

@@ -31,7 +31,7 @@ impl Switchboard {
     /// The application wants nothing more of a peer.
     pub(super) fn forget_datagrams(&mut self, peer: PeerId) {
         let dropped = self.shared.datagrams.forget(peer);
-        self.core.note_datagrams_discarded(dropped);
+        self.core.driver().note_datagrams_discarded(dropped);
         self.datagrams_readable.remove(&peer);
     }
 }

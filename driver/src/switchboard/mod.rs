@@ -111,7 +111,7 @@ impl Switchboard {
     }
 
     pub(crate) fn set_segments_max(&mut self, segments: usize) {
-        self.core.set_segments_max(segments);
+        self.core.driver().set_segments_max(segments);
     }
 
     pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
@@ -199,13 +199,13 @@ impl Switchboard {
             Left::Some => Some(now + TAKEN_DELAY_MAX),
         };
         for (peer, count) in self.taken.drain(..) {
-            self.core.mark_taken(now, peer, count);
+            self.core.driver().mark_taken(now, peer, count);
         }
     }
 
     /// Passes on what was caused so far, so that nothing that follows is taken for its cause.
     pub(crate) fn pass_events(&mut self, now: Instant) {
-        while let Some(event) = self.core.poll_event(now) {
+        while let Some(event) = self.core.driver().poll_event(now) {
             self.notify(now, event);
         }
     }
@@ -310,7 +310,7 @@ impl Switchboard {
                 return Rest::Nothing;
             };
             let max = MESSAGES_PER_PEER.min(budget);
-            let count = self.core.read(now, peer, max, &mut self.messages);
+            let count = self.core.driver().read(now, peer, max, &mut self.messages);
             if count < max {
                 self.readable.remove(&peer);
             }
@@ -341,7 +341,7 @@ impl Switchboard {
     }
 
     pub(super) fn lend_to(&mut self, now: Instant, peer: &PeerShared) {
-        let room = self.core.room(peer.id);
+        let room = self.core.driver().credit(peer.id);
         let verdict = self.core.verdict(peer.id);
         if let Some(bytes) = peer.lend(room, verdict) {
             self.core.want_room(now, peer.id, bytes);

@@ -2,7 +2,7 @@
 
 use std::{mem, sync::Arc, time::Instant};
 
-use quicpool_core::{ConnectionStatus, OpenBatch, PeerAddr, PeerError, PeerId, Reason};
+use quicpool_core::{ConnectionStatus, PeerAddr, PeerError, PeerId, Reason, driver::OpenBatch};
 use tracing::trace;
 
 use super::{Rest, Switchboard};
@@ -45,13 +45,15 @@ impl Switchboard {
         self.handle_staged(now, peer, &mut taken.open);
         if !taken.datagrams.is_empty() {
             let datagrams = &mut taken.datagrams;
-            self.core.handle_staged_datagrams(now, peer.id, datagrams);
+            self.core
+                .driver()
+                .handle_staged_datagrams(now, peer.id, datagrams);
         }
     }
 
     fn handle_staged(&mut self, now: Instant, peer: &PeerShared, messages: &mut OpenBatch) {
         if !messages.is_empty() {
-            self.core.handle_staged(now, peer.id, messages);
+            self.core.driver().handle_staged(now, peer.id, messages);
         }
     }
 
@@ -72,7 +74,7 @@ impl Switchboard {
             Order::Flush(responder) => self.flush(now, id, responder),
             Order::ConfirmNext(responder) => {
                 let token = self.await_flushed(responder);
-                self.core.confirm_next(now, id, token);
+                self.core.driver().confirm_next(now, id, token);
             }
             Order::Disconnect(responder) => {
                 self.core.disconnect(now, id);

@@ -185,7 +185,7 @@ mod tests {
         let peer = PeerAddr::new(PEER, address());
         machine.add_address(now, peer).expect("it is a peer");
         machine.connect(now, PEER).expect("it has an address");
-        while machine.poll_event(now).is_some() {}
+        while machine.driver().poll_event(now).is_some() {}
         recorder.stated()
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, mem, panic::resume_unwind, time::Duration};
 
-use quicpool_core::{Config, Event, Manager, OpenBatch, PeerId, SendError};
+use quicpool_core::{Config, Event, Manager, PeerId, SendError, driver::OpenBatch};
 
 use super::{
     Action, App, Context, Host, Input, Options, Plan, Sim,

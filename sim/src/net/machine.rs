@@ -91,7 +91,7 @@ impl Machine for Manager {
     }
 
     fn poll_event(&mut self, now: Instant) -> Option<Event> {
-        Self::poll_event(self, now)
+        self.driver().poll_event(now)
     }
 
     fn receive(&mut self, now: Instant, peer: PeerId, max: usize, out: &mut Vec<Message>) -> usize {

@@ -142,7 +142,7 @@ fn a_flood_of_empty_messages_is_bounded_at_both_ends_and_passes() {
     let peer = net.peer_id(a);
     let mut read = Vec::new();
     net.with(b, |machine, now| {
-        machine.read(now, peer, usize::MAX, &mut read)
+        machine.driver().read(now, peer, usize::MAX, &mut read)
     });
     assert!(
         read.len() <= small.inbox_bytes_max / 64 + 1,
@@ -150,7 +150,9 @@ fn a_flood_of_empty_messages_is_bounded_at_both_ends_and_passes() {
         read.len()
     );
     let count = read.len();
-    net.with(b, |machine, now| machine.mark_taken(now, peer, count));
+    net.with(b, |machine, now| {
+        machine.driver().mark_taken(now, peer, count)
+    });
 
     let taken = count + drain(&mut net, b, a).len();
     assert_eq!(taken as u64, sent);

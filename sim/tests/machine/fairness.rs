@@ -110,7 +110,9 @@ impl Star {
         let hub = net.node(Config::default());
         let bulk = net.nodes(bulk, &Config::default());
         let lone = net.node(Config::default());
-        net.with(hub, |machine, _| machine.set_segments_max(segments));
+        net.with(hub, |machine, _| {
+            machine.driver().set_segments_max(segments)
+        });
         let mut star = Self {
             net,
             hub,

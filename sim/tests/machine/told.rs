@@ -3,6 +3,7 @@
 use quicpool_core::{
     Accept, Config, ConnectionStatus, Explanation, NextAttempt, OnPeerRestart, PeerError, Reason,
     Undeliverable, WaitingFor,
+    driver::{BatchLimits, OpenBatch},
 };
 use quicpool_sim::{Net, NodeId, ms, secs};
 
@@ -61,10 +62,10 @@ fn a_message_that_is_given_up_on_the_spot_is_not_confirmed() {
     let to = net.peer_id(b);
     net.block(a, b);
     net.with(a, |m, now| {
-        let mut staged = quicpool_core::OpenBatch::new(m.config().batch_limits());
+        let mut staged = OpenBatch::new(BatchLimits::of(m.config()));
         staged.append(now, b"accepted before the block was known");
-        m.confirm_next(now, to, 9);
-        m.handle_staged(now, to, &mut staged);
+        m.driver().confirm_next(now, to, 9);
+        m.driver().handle_staged(now, to, &mut staged);
     });
     net.advance(ms(1));
     let why = Undeliverable::Disconnected;

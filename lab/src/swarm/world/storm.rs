@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quicpool_core::OpenBatch;
+use quicpool_core::driver::OpenBatch;
 
 use super::{Effect, HEADER_LEN, World};
 use crate::{
