@@ -112,7 +112,8 @@ impl EventLoop {
                         closed = Some(undelivered);
                     }
                     Some(Action::Notify(Event::Readable { peer })) => {
-                        self.manager.receive(now, peer, usize::MAX, &mut messages);
+                        // An error if the application has forgotten the peer meanwhile.
+                        let _ = self.manager.receive(now, peer, usize::MAX, &mut messages);
                     }
                     Some(Action::Notify(event)) => events.push(event),
                     None => break,

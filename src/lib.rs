@@ -62,8 +62,8 @@ pub use quicpool_core::{
 };
 pub use quicpool_driver::{
     BindError, CloseReason, CloseReport, Closed, ConfirmError, ConnectError, ConnectionManager,
-    Error, Events, EventsError, FlushError, Peer, PeerRef, SendDatagramError, SendError,
-    SocketMetrics, TrySendError, runtime,
+    Error, Events, EventsError, FlushError, Peer, PeerRef, Rejected, SendDatagramError, SendError,
+    SocketMetrics, runtime,
 };
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "ring", feature = "aws-lc-rs"))))]

@@ -71,7 +71,8 @@ fn an_address_that_is_removed_while_it_is_dialled_does_not_hide_the_next_one() {
         alice.send(start, BOB, b"hello").expect("bob is known");
         first_packet_to(&mut alice, start, second, |alice, now| {
             if is_removed {
-                alice.remove_address(now, PeerAddr::new(BOB, first));
+                let bob = PeerAddr::new(BOB, first);
+                alice.remove_address(now, bob).expect("bob is known");
             }
         })
     };

@@ -14,9 +14,7 @@ use quicpool_core::{
 
 use crate::{
     bind,
-    error::{
-        BindError, CloseReason, Closed, ConnectError, FlushError, Rejected, SendError, TrySendError,
-    },
+    error::{BindError, CloseReason, Closed, ConnectError, FlushError, Rejected, SendError},
     events::{Events, Hub},
     metrics::SocketMetrics,
     order::Order,
@@ -136,13 +134,14 @@ impl ConnectionManager {
     ///
     /// # Errors
     ///
-    /// [`PeerError::OwnId`] and [`PeerError::Closed`]. What only the machine knows, that the peer is
-    /// blocked or that there are too many, is an error of the first call that needs it.
-    pub fn peer(&self, peer: impl Into<PeerRef>) -> Result<Peer, PeerError> {
+    /// [`PeerError::OwnId`], and [`Rejected::Closed`] if the manager has ended. What only the machine
+    /// knows, that the peer is blocked or that there are too many, is an error of the first call that
+    /// needs it.
+    pub fn peer(&self, peer: impl Into<PeerRef>) -> Result<Peer, Rejected> {
         let PeerRef { id, addr } = peer.into();
         let peer = self.handle_to(id)?;
         if let Some(PeerAddr { addr, .. }) = addr {
-            self.post_known(&peer, Order::AddAddress(addr))?;
+            self.shared().post(&peer.peer, Order::AddAddress(addr))?;
         }
         Ok(peer)
     }
@@ -153,7 +152,7 @@ impl ConnectionManager {
     /// # Errors
     ///
     /// As [`peer`](Self::peer).
-    pub fn add_address(&self, peer: PeerAddr) -> Result<(), PeerError> {
+    pub fn add_address(&self, peer: PeerAddr) -> Result<(), Rejected> {
         self.peer(peer).map(drop)
     }
 
@@ -161,10 +160,11 @@ impl ConnectionManager {
     ///
     /// # Errors
     ///
-    /// As [`peer`](Self::peer).
-    pub fn remove_address(&self, peer: PeerAddr) -> Result<(), PeerError> {
-        let handle = self.handle_to(peer.id)?;
-        self.post_known(&handle, Order::RemoveAddress(peer.addr))
+    /// See [`Rejected`].
+    pub fn remove_address(&self, peer: PeerAddr) -> Result<(), Rejected> {
+        let known = self.known(peer.id)?;
+        let order = Order::RemoveAddress(peer.addr);
+        Ok(self.shared().post(&known.peer, order)?)
     }
 
     /// Sends a message to a peer that is known: see [`Peer::send`]. Cancel safe as that is.
@@ -193,8 +193,8 @@ impl ConnectionManager {
     ///
     /// # Errors
     ///
-    /// See [`TrySendError`].
-    pub fn try_send(&self, peer: PeerId, message: impl AsRef<[u8]>) -> Result<(), TrySendError> {
+    /// See [`SendError`].
+    pub fn try_send(&self, peer: PeerId, message: impl AsRef<[u8]>) -> Result<(), SendError> {
         self.known(peer)?.try_send(message)
     }
 
@@ -256,52 +256,41 @@ impl ConnectionManager {
         self.shared().socket.read()
     }
 
-    /// Ends the session with a peer: see [`Peer::disconnect`]. Nothing happens if the peer is not
-    /// known. Cancel safe: it ends all the same.
+    /// Ends the session with a peer: see [`Peer::disconnect`]. Cancel safe as that is.
     ///
     /// # Errors
     ///
-    /// [`Closed`] if the manager has ended.
-    pub async fn disconnect(&self, peer: PeerId) -> Result<(), Closed> {
-        match self.shared().known_peer(peer) {
-            Some(peer) => self.with(peer).disconnect().await,
-            None => Ok(()),
-        }
+    /// See [`Rejected`].
+    pub async fn disconnect(&self, peer: PeerId) -> Result<(), Rejected> {
+        self.known(peer)?.disconnect().await
     }
 
-    /// Ends the session with a peer, and forgets it with its addresses and with its messages that
-    /// were not received: it has been told that they were not delivered. Nothing happens if it is
-    /// not known. Cancel safe: it is forgotten all the same.
+    /// Ends the session with a peer and forgets it: see [`Peer::forget`]. Cancel safe as that is.
     ///
     /// # Errors
     ///
-    /// [`Closed`] if the manager has ended.
-    pub async fn forget(&self, peer: PeerId) -> Result<(), Closed> {
-        match self.shared().known_peer(peer) {
-            Some(peer) => self.with(peer).ask(Order::Forget).await,
-            None => Ok(()),
-        }
+    /// See [`Rejected`].
+    pub async fn forget(&self, peer: PeerId) -> Result<(), Rejected> {
+        self.known(peer)?.forget().await
     }
 
-    /// Ends the session with a peer, and refuses it from this moment on, whether it is known or
-    /// not. Cancel safe: it is blocked all the same.
+    /// Ends the session with a peer and refuses it, whether it is known or not: see [`Peer::block`].
+    /// Cancel safe as that is.
     ///
     /// # Errors
     ///
-    /// [`Closed`] if the manager has ended.
-    pub async fn block(&self, peer: PeerId) -> Result<(), Closed> {
-        self.with(self.shared().peer(peer)).ask(Order::Block).await
+    /// See [`Rejected`]; never [`PeerError::UnknownPeer`].
+    pub async fn block(&self, peer: PeerId) -> Result<(), Rejected> {
+        self.handle_to(peer)?.block().await
     }
 
-    /// Accepts a peer again that was blocked. Cancel safe.
+    /// Accepts a peer again that was blocked: see [`Peer::unblock`]. Cancel safe as that is.
     ///
     /// # Errors
     ///
-    /// [`Closed`] if the manager has ended.
-    pub async fn unblock(&self, peer: PeerId) -> Result<(), Closed> {
-        self.with(self.shared().peer(peer))
-            .ask(Order::Unblock)
-            .await
+    /// See [`Rejected`].
+    pub async fn unblock(&self, peer: PeerId) -> Result<(), Rejected> {
+        self.known(peer)?.unblock().await
     }
 
     /// Ends without loss: accepts no message any more, waits until the peers have taken what was
@@ -352,26 +341,29 @@ impl ConnectionManager {
         &self.handle.shared
     }
 
-    /// A handle to any peer but ourselves.
-    fn handle_to(&self, id: PeerId) -> Result<Peer, PeerError> {
-        if id == self.id() {
-            return Err(PeerError::OwnId(id));
-        }
+    /// A handle to any peer but ourselves, which becomes known to the handle if it is not.
+    fn handle_to(&self, id: PeerId) -> Result<Peer, Rejected> {
+        self.check(id)?;
         Ok(self.with(self.shared().peer(id)))
     }
 
     /// A handle to a peer that is known already.
     fn known(&self, id: PeerId) -> Result<Peer, Rejected> {
+        self.check(id)?;
+        let known = self.shared().known_peer(id);
+        let unknown = Rejected::Peer(PeerError::UnknownPeer(id));
+        known.map(|peer| self.with(peer)).ok_or(unknown)
+    }
+
+    /// Whether there may be a handle to a peer: we have not ended, and are another one.
+    fn check(&self, id: PeerId) -> Result<(), Rejected> {
         if self.shared().has_ended() {
             return Err(Rejected::Closed(self.shared().closed()));
         }
-        if id == self.id() {
-            return Err(Rejected::Peer(PeerError::OwnId(id)));
+        match id == self.id() {
+            true => Err(Rejected::Peer(PeerError::OwnId(id))),
+            false => Ok(()),
         }
-        let known = self.shared().known_peer(id);
-        known
-            .map(|peer| self.with(peer))
-            .ok_or(Rejected::Peer(PeerError::NoAddress(id)))
     }
 
     fn with(&self, peer: Arc<PeerShared>) -> Peer {
@@ -379,12 +371,6 @@ impl ConnectionManager {
             peer,
             shared: Arc::clone(self.shared()),
         }
-    }
-
-    fn post_known(&self, peer: &Peer, order: Order) -> Result<(), PeerError> {
-        self.shared()
-            .post(&peer.peer, order)
-            .map_err(|_| PeerError::Closed)
     }
 }
 

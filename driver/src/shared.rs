@@ -125,7 +125,7 @@ impl Shared {
         let verdict = if self.sealed.load(Ordering::Acquire) {
             PeerError::Closed
         } else {
-            PeerError::NoAddress(id)
+            PeerError::UnknownPeer(id)
         };
         Arc::new(PeerShared::new(
             id,
@@ -196,7 +196,10 @@ impl Shared {
             return Err(self.closed().into());
         }
         if peer.status() != ConnectionStatus::Connected {
-            return Err(SendDatagramError::NotConnected(peer.id));
+            return Err(match peer.is_unknown() {
+                true => SendDatagramError::Peer(PeerError::UnknownPeer(peer.id)),
+                false => SendDatagramError::NotConnected(peer.id),
+            });
         }
         let size = payload.len();
         match peer.stage_datagram(payload, self.limits.datagram_queue_bytes_max) {
@@ -313,6 +316,7 @@ impl Shared {
         match error {
             PeerError::Closed => Rejected::Closed(self.closed()),
             PeerError::OwnId(_)
+            | PeerError::UnknownPeer(_)
             | PeerError::NoAddress(_)
             | PeerError::TooManyPeers { .. }
             | PeerError::CircuitOpen { .. }

@@ -234,6 +234,11 @@ impl PeerShared {
         self.staging.lock().datagram_max = max;
     }
 
+    /// Whether the core does not know the peer.
+    pub(crate) fn is_unknown(&self) -> bool {
+        matches!(self.staging.lock().verdict, Err(PeerError::UnknownPeer(_)))
+    }
+
     /// Accepts a datagram, whoever else has to make room, if it is not too long. If it is, or none
     /// can be sent, says how long one may be.
     pub(crate) fn stage_datagram(
@@ -328,7 +333,9 @@ impl PeerShared {
         staging.verdict = match (&staging.refused, verdict) {
             (Some(PeerError::Closed), _) => Err(PeerError::Closed),
             // Only of a peer that the core does not know can it not say why it was refused.
-            (Some(refused), Err(PeerError::NoAddress(_))) => Err(refused.clone()),
+            (Some(refused), Err(PeerError::NoAddress(_) | PeerError::UnknownPeer(_))) => {
+                Err(refused.clone())
+            }
             (Some(_) | None, verdict) => verdict,
         };
         if staging.wanted == 0 {
@@ -392,7 +399,10 @@ impl Staging {
     fn expect_address(&mut self, addr: SocketAddr) {
         self.added = Some(addr);
         self.refused = None;
-        if matches!(self.verdict, Err(PeerError::NoAddress(_))) {
+        if matches!(
+            self.verdict,
+            Err(PeerError::NoAddress(_) | PeerError::UnknownPeer(_))
+        ) {
             self.verdict = Ok(());
         }
     }
@@ -505,11 +515,11 @@ mod tests {
             ID,
             BatchLimits::of(&Config::default()),
             100,
-            Err(PeerError::NoAddress(ID)),
+            Err(PeerError::UnknownPeer(ID)),
         );
         assert_eq!(
             stage(&peer, b"lost"),
-            Err(Refused::Peer(PeerError::NoAddress(ID)))
+            Err(Refused::Peer(PeerError::UnknownPeer(ID)))
         );
         let address = ([127, 0, 0, 1], 1).into();
         assert!(peer.post(Order::AddAddress(address)).is_ok());
@@ -537,7 +547,7 @@ mod tests {
     fn a_refused_peer_stays_refused_until_it_is_known() {
         let peer = peer(100);
         peer.refuse(PeerError::TooManyPeers { max: 1 });
-        assert_eq!(peer.lend(100, Err(PeerError::NoAddress(ID))), None);
+        assert_eq!(peer.lend(100, Err(PeerError::UnknownPeer(ID))), None);
         assert_eq!(
             stage(&peer, b""),
             Err(Refused::Peer(PeerError::TooManyPeers { max: 1 }))

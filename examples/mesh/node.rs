@@ -14,7 +14,7 @@ use std::{
 use hdrhistogram::Histogram;
 use quicpool::{
     Config, ConnectionManager, ConnectionStatus, Event, Events, EventsError, FlushError, Identity,
-    NetworkMetrics, Peer, PeerAddr, PeerError, PeerId, SendError,
+    NetworkMetrics, Peer, PeerAddr, PeerError, PeerId, Rejected, SendError,
 };
 use tokio::task::JoinHandle;
 
@@ -123,7 +123,7 @@ impl Node {
         manager: ConnectionManager,
         life: u32,
         quotas: &BTreeMap<usize, u64>,
-    ) -> Result<Self, PeerError> {
+    ) -> Result<Self, Rejected> {
         let watcher = tokio::spawn(watch(manager.subscribe().1));
         let receiver = tokio::spawn(receive(Arc::clone(plan), manager.clone()));
         let mut senders = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quicpool::{Config, ConfirmError, ConnectionStatus, SendError, TrySendError, Undeliverable};
+use quicpool::{Config, ConfirmError, ConnectionStatus, SendError, Undeliverable};
 
 use crate::support::{black_hole, fill, is_pending, manager, pair, small_queues, soon};
 
@@ -105,7 +105,7 @@ async fn a_full_outbox_refuses_try_send_and_lets_send_wait() {
     let waiting = to_bob.send([2; 512]);
     tokio::pin!(waiting);
     assert!(is_pending(waiting.as_mut()).await, "send waits");
-    assert!(matches!(to_bob.try_send([3; 512]), Err(TrySendError::Full)));
+    assert!(matches!(to_bob.try_send([3; 512]), Err(SendError::Full)));
 
     for _ in 0..filled {
         assert_eq!(soon(bob.recv()).await.unwrap().payload[..], [1; 512]);

@@ -149,7 +149,10 @@ impl Node {
                 .handle_staged(now, self.staged_for, &mut self.staged);
         }
         for (peer, count) in self.taken.drain(..) {
-            self.manager.driver().mark_taken(now, peer, count);
+            self.manager
+                .driver()
+                .mark_taken(now, peer, count)
+                .expect("a known peer");
         }
     }
 
@@ -184,10 +187,11 @@ impl Node {
 
     fn hand_out(&mut self, now: Instant) {
         while let Some(&peer) = self.readable.last() {
-            let count =
-                self.manager
-                    .driver()
-                    .read(now, peer, MESSAGES_PER_READ, &mut self.messages);
+            let count = self
+                .manager
+                .driver()
+                .read(now, peer, MESSAGES_PER_READ, &mut self.messages)
+                .expect("a known peer");
             if count < MESSAGES_PER_READ {
                 self.readable.pop();
             }

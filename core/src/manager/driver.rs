@@ -9,9 +9,10 @@ use super::{
     pairing::{close, hello},
     peer::Standing,
     session::{accepting, reading},
+    verbs,
 };
 use crate::{
-    Event, Message, PeerId, Undeliverable,
+    Event, Message, PeerError, PeerId, Undeliverable,
     driver::{DatagramQueue, OpenBatch},
     peer::PeerKey,
 };
@@ -19,7 +20,9 @@ use crate::{
 /// A [`Manager`] as its event loop sees it, made by [`Manager::driver`].
 ///
 /// What other threads have staged was accepted when it was staged, so [`handle_staged`](Self::handle_staged)
-/// and [`confirm_next`](Self::confirm_next) make a peer known that is not.
+/// and [`confirm_next`](Self::confirm_next) make a peer known that is not, and
+/// [`handle_staged_datagrams`](Self::handle_staged_datagrams) counts them as dropped. The other calls answer for
+/// a peer that is not known as those of [`Manager`] do.
 pub struct Driver<'a> {
     machine: &'a mut Manager,
 }
@@ -128,23 +131,34 @@ impl Driver<'_> {
 
     /// Reads up to `max` messages without taking them: they hold inbox room, and the other end keeps
     /// them, until [`mark_taken`](Self::mark_taken). Returns how many it appended to `out`.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
     pub fn read(
         &mut self,
         now: Instant,
         peer: PeerId,
         max: usize,
         out: &mut Vec<Message>,
-    ) -> usize {
+    ) -> Result<usize, PeerError> {
         let machine = &mut *self.machine;
         machine.now = now;
-        let known = machine.peers.find_mut(peer);
-        known.map_or(0, |known| {
-            reading::read(known, &mut machine.shared, max, out)
-        })
+        let known = verbs::known(peer, &mut machine.peers, &machine.shared)?;
+        Ok(reading::read(known, &mut machine.shared, max, out))
     }
 
     /// Marks the next `count` messages that were read as taken by the application.
-    pub fn mark_taken(&mut self, now: Instant, peer: PeerId, count: usize) {
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
+    pub fn mark_taken(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        count: usize,
+    ) -> Result<(), PeerError> {
         self.machine.now = now;
         let Manager {
             peers,
@@ -152,9 +166,9 @@ impl Driver<'_> {
             shared,
             ..
         } = &mut *self.machine;
-        if let Some(known) = peers.find_mut(peer) {
-            reading::mark_taken(now, known, transport, shared, count);
-        }
+        let known = verbs::known(peer, peers, shared)?;
+        reading::mark_taken(now, known, transport, shared, count);
+        Ok(())
     }
 
     // Datagrams

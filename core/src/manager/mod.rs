@@ -66,6 +66,18 @@ use crate::{
 /// [`handle_timeout`](Self::handle_timeout)) and the application's verbs, then drain
 /// [`poll_action`](Self::poll_action), then wait until [`poll_timeout`](Self::poll_timeout) or the
 /// next fact. It has no clock, socket, thread or lock, and no randomness but its seed.
+///
+/// # Peers that are not known
+///
+/// A peer is known once it was added or blocked or has dialled us, until it is forgotten; one that has dialled
+/// us and was not added is forgotten by itself once nothing of it is left. Of a peer that is not known
+///
+/// - a view returns `None`;
+/// - a verb returns [`PeerError::UnknownPeer`](crate::PeerError::UnknownPeer), and changes nothing. Our own id is
+///   [`PeerError::OwnId`](crate::PeerError::OwnId), and a verb that accepts nothing more after
+///   [`close`](Self::close) returns [`PeerError::Closed`](crate::PeerError::Closed) first.
+///
+/// [`add_address`](Self::add_address) and [`block`](Self::block) make a peer known.
 pub struct Manager {
     peers: Peers,
     transport: Transport,

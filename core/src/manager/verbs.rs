@@ -12,8 +12,8 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    Event, Message, PeerAddr, PeerError, PeerId, SendDatagramError, SendError, Undeliverable,
-    address, peer::PeerKey, slots::Slots,
+    Message, PeerAddr, PeerError, PeerId, SendDatagramError, SendError, Undeliverable, address,
+    peer::PeerKey,
 };
 
 impl Manager {
@@ -54,11 +54,15 @@ impl Manager {
     }
 
     /// Removes an address of a peer. Connections stay as they are.
-    pub fn remove_address(&mut self, now: Instant, peer: PeerAddr) {
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
+    pub fn remove_address(&mut self, now: Instant, peer: PeerAddr) -> Result<(), PeerError> {
         self.now = now;
-        if let Some(known) = self.peers.find_mut(peer.id) {
-            known.remove_address(address::canonical(peer.addr));
-        }
+        let known = known(peer.id, &mut self.peers, &self.shared)?;
+        known.remove_address(address::canonical(peer.addr));
+        Ok(())
     }
 
     pub(super) fn add_peer(&mut self, now: Instant, id: PeerId, standing: Standing) -> PeerKey {
@@ -68,52 +72,83 @@ impl Manager {
     }
 
     /// Keeps a peer's slot from being taken away for another peer.
-    pub fn protect(&mut self, peer: PeerId) {
-        set_protected(peer, true, &mut self.peers, &mut self.slots);
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
+    pub fn protect(&mut self, peer: PeerId) -> Result<(), PeerError> {
+        let known = known(peer, &mut self.peers, &self.shared)?;
+        known.is_protected = true;
+        self.slots.set_protected(known.key, true);
+        Ok(())
     }
 
     /// Lets a peer's slot be taken away for another peer, as it is from the start.
-    pub fn unprotect(&mut self, peer: PeerId) {
-        set_protected(peer, false, &mut self.peers, &mut self.slots);
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
+    pub fn unprotect(&mut self, peer: PeerId) -> Result<(), PeerError> {
+        let known = known(peer, &mut self.peers, &self.shared)?;
+        known.is_protected = false;
+        self.slots.set_protected(known.key, false);
+        Ok(())
     }
 
     /// Ends the session: closes its connection, calls off its dial, reports what is queued, at
     /// both ends. Nobody dials until the next `send` or `connect`.
-    pub fn disconnect(&mut self, now: Instant, peer: PeerId) {
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
+    pub fn disconnect(&mut self, now: Instant, peer: PeerId) -> Result<(), PeerError> {
         self.now = now;
-        if let Some(key) = self.peers.key(peer) {
-            self.end_session(now, key, Undeliverable::Disconnected);
-        }
+        let key = known(peer, &mut self.peers, &self.shared)?.key;
+        self.end_session(now, key, Undeliverable::Disconnected);
+        Ok(())
     }
 
     /// Ends the session and forgets the peer with its addresses. What was read and not taken of it
     /// must not be marked as taken later: the peer may be known anew by then.
-    pub fn forget(&mut self, now: Instant, peer: PeerId) {
-        self.disconnect(now, peer);
-        if let Some(key) = self.peers.key(peer) {
-            ending::remove(key, &mut self.peers, &mut self.slots, &mut self.shared);
-        }
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
+    pub fn forget(&mut self, now: Instant, peer: PeerId) -> Result<(), PeerError> {
+        self.disconnect(now, peer)?;
+        let key = known(peer, &mut self.peers, &self.shared)?.key;
+        ending::remove(key, &mut self.peers, &mut self.slots, &mut self.shared);
+        Ok(())
     }
 
-    /// Ends the session and refuses the peer from this moment on.
-    pub fn block(&mut self, now: Instant, peer: PeerId) {
+    /// Ends the session and refuses the peer from this moment on. The peer becomes known if it is not.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::OwnId`]. State is unchanged.
+    pub fn block(&mut self, now: Instant, peer: PeerId) -> Result<(), PeerError> {
         self.now = now;
         if peer == self.shared.id {
-            return;
+            return Err(PeerError::OwnId(peer));
         }
         let known = self.peers.key(peer);
         let key = known.unwrap_or_else(|| self.add_peer(now, peer, Standing::Blocked));
         self.end_session(now, key, Undeliverable::Disconnected);
         self.peers.owner(key).standing = Standing::Blocked;
+        Ok(())
     }
 
-    /// Accepts a blocked peer again.
-    pub fn unblock(&mut self, peer: PeerId) {
-        if let Some(known) = self.peers.find_mut(peer)
-            && known.standing == Standing::Blocked
-        {
+    /// Accepts a blocked peer again. Nothing changes if it is not blocked.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
+    pub fn unblock(&mut self, peer: PeerId) -> Result<(), PeerError> {
+        let known = known(peer, &mut self.peers, &self.shared)?;
+        if known.standing == Standing::Blocked {
             known.standing = Standing::Added;
         }
+        Ok(())
     }
 
     /// Ends a peer's session and closes its connections.
@@ -152,10 +187,7 @@ impl Manager {
     pub fn connect(&mut self, now: Instant, peer: PeerId) -> Result<(), PeerError> {
         self.now = now;
         self.verdict(peer)?;
-        let known = self
-            .peers
-            .find_mut(peer)
-            .ok_or(PeerError::NoAddress(peer))?;
+        let known = known(peer, &mut self.peers, &self.shared)?;
         if !known.has_links() && known.addresses.is_empty() {
             // Messages may wait for it to poll for them; a connection is asked for now.
             return Err(PeerError::NoAddress(peer));
@@ -241,8 +273,9 @@ impl Manager {
         Ok(())
     }
 
-    /// Queues a message, and asks for [`Event::Flushed`] with `token` once the peer's application
-    /// has taken it or its fate is unknown, whatever becomes of others. It leaves with its batch.
+    /// Queues a message, and asks for [`Event::Flushed`](crate::Event::Flushed) with `token` once the peer's
+    /// application has taken it or its fate is unknown, whatever becomes of others. It leaves with its
+    /// batch.
     ///
     /// # Errors
     ///
@@ -292,22 +325,18 @@ impl Manager {
         Ok((known, accepted))
     }
 
-    /// Lets what is queued leave at once, and asks for [`Event::Flushed`] with `token` once the
-    /// peer's application has taken all of it.
+    /// Lets what is queued leave at once, and asks for [`Event::Flushed`](crate::Event::Flushed) with
+    /// `token` once the peer's application has taken all of it.
     ///
     /// # Errors
     ///
-    /// [`PeerError::NoAddress`] if the peer is not known, [`PeerError::Closed`]. State is
-    /// unchanged.
+    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`], [`PeerError::Closed`]. State is unchanged.
     pub fn flush(&mut self, now: Instant, peer: PeerId, token: u64) -> Result<(), PeerError> {
         self.now = now;
         if !self.shared.closing.accepts() {
             return Err(PeerError::Closed);
         }
-        let known = self
-            .peers
-            .find_mut(peer)
-            .ok_or(PeerError::NoAddress(peer))?;
+        let known = known(peer, &mut self.peers, &self.shared)?;
         known.session.outbox.close_tail();
         let messages = 0..known.session.outbox.next();
         known.await_flush(token, messages);
@@ -315,43 +344,44 @@ impl Manager {
         Ok(())
     }
 
-    /// Bytes that the peer's outbox can still accept, in terms of
+    /// Bytes that the peer's outbox can still accept; `None` if the peer is not known. In terms of
     /// [`OpenBatch::cost`](crate::driver::OpenBatch::cost).
-    pub fn room(&self, peer: PeerId) -> usize {
-        let budget = &self.shared.budget;
-        let known = self.peers.find(peer);
-        known.map_or_else(|| budget.room_of_unknown(), |known| budget.room_of(known))
+    pub fn room(&self, peer: PeerId) -> Option<usize> {
+        Some(self.shared.budget.room_of(self.peers.find(peer)?))
     }
 
-    /// Asks for [`Event::Writable`] once `bytes` of room are there.
-    pub fn want_room(&mut self, now: Instant, peer: PeerId, bytes: usize) {
+    /// Asks for [`Event::Writable`](crate::Event::Writable) once `bytes` of [`room`](Self::room) are there.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
+    pub fn want_room(&mut self, now: Instant, peer: PeerId, bytes: usize) -> Result<(), PeerError> {
         self.now = now;
-        match self.peers.find_mut(peer) {
-            Some(known) => {
-                self.shared.budget.want_room(known, bytes);
-                self.shared.changed(known);
-            }
-            None => self.shared.report.event(Event::Writable { peer }),
-        }
+        let known = known(peer, &mut self.peers, &self.shared)?;
+        self.shared.budget.want_room(known, bytes);
+        self.shared.changed(known);
+        Ok(())
     }
 
     // Messages in
 
-    /// Takes up to `max` messages of a peer, and says how many it appended to `out`.
+    /// Takes up to `max` messages of a peer, and returns how many it appended to `out`.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
     pub fn receive(
         &mut self,
         now: Instant,
         peer: PeerId,
         max: usize,
         out: &mut Vec<Message>,
-    ) -> usize {
+    ) -> Result<usize, PeerError> {
         self.now = now;
-        let Some(known) = self.peers.find_mut(peer) else {
-            return 0;
-        };
+        let known = known(peer, &mut self.peers, &self.shared)?;
         let count = reading::read(known, &mut self.shared, max, out);
         reading::mark_taken(now, known, &mut self.transport, &mut self.shared, count);
-        count
+        Ok(count)
     }
 
     // Datagrams
@@ -382,42 +412,50 @@ impl Manager {
         payload: Bytes,
     ) -> Result<(), SendDatagramError> {
         if !self.shared.closing.is_open() {
-            return Err(SendDatagramError::Closed);
+            return Err(PeerError::Closed.into());
         }
-        let known = self.peers.find_mut(peer);
-        let known = known.ok_or(SendDatagramError::NotConnected(peer))?;
+        let known = known(peer, &mut self.peers, &self.shared)?;
         datagrams::send(known, &mut self.transport, &mut self.shared, payload)
     }
 
-    /// Takes up to `max` datagrams of a peer, and says how many it appended to `out`.
+    /// Takes up to `max` datagrams of a peer, and returns how many it appended to `out`.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
     pub fn receive_datagrams(
         &mut self,
         now: Instant,
         peer: PeerId,
         max: usize,
         out: &mut Vec<Message>,
-    ) -> usize {
+    ) -> Result<usize, PeerError> {
         self.now = now;
-        let known = self.peers.find_mut(peer);
-        known.map_or(0, |known| {
-            datagrams::receive(known, &mut self.shared, max, out)
-        })
+        let known = known(peer, &mut self.peers, &self.shared)?;
+        Ok(datagrams::receive(known, &mut self.shared, max, out))
     }
 }
 
-fn set_protected(id: PeerId, is_protected: bool, peers: &mut Peers, slots: &mut Slots) {
-    if let Some(known) = peers.find_mut(id) {
-        known.is_protected = is_protected;
-        slots.set_protected(known.key, is_protected);
-    }
+/// Looks a peer up for a verb.
+pub(super) fn known<'a>(
+    id: PeerId,
+    peers: &'a mut Peers,
+    shared: &Shared,
+) -> Result<&'a mut Peer, PeerError> {
+    peers.find_mut(id).ok_or_else(|| unknown(id, shared))
 }
 
 fn verdict_on_unknown(id: PeerId, shared: &Shared) -> PeerError {
-    if !shared.closing.is_open() {
-        return PeerError::Closed;
+    match shared.closing.is_open() {
+        true => unknown(id, shared),
+        false => PeerError::Closed,
     }
+}
+
+/// The one answer of verbs for a peer that is not known.
+fn unknown(id: PeerId, shared: &Shared) -> PeerError {
     match id == shared.id {
         true => PeerError::OwnId(id),
-        false => PeerError::NoAddress(id),
+        false => PeerError::UnknownPeer(id),
     }
 }

@@ -20,7 +20,9 @@ impl Switchboard {
             }
             self.datagrams_read_last = peer;
             let datagrams = &mut self.messages;
+            // None of a peer that the machine has forgotten meanwhile.
             let count = self.core.receive_datagrams(now, peer, max, datagrams);
+            let count = count.unwrap_or(0);
             if count < max {
                 self.datagrams_readable.remove(&peer);
             }

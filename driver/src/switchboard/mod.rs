@@ -15,7 +15,7 @@ use quicpool_core::{Action, ConnectionStatus, Datagram, Event, Manager, Message,
 use tracing::{debug, trace, warn};
 
 use crate::{
-    error::{ConnectError, FlushError},
+    error::{ConnectError, FlushError, Rejected},
     inbox::Left,
     metrics::METRICS_AGE_MAX,
     reply::Responder,
@@ -59,8 +59,8 @@ pub(crate) struct Switchboard {
     connects: HashMap<PeerId, Vec<Responder<Result<(), ConnectError>>>>,
     flushes: HashMap<u64, Responder<Result<(), FlushError>>>,
     next_token: u64,
-    /// Callers whose order is carried out, who hear of it after the events that it caused.
-    done: Vec<Responder<()>>,
+    /// Orders that were carried out, or refused: answered after the events that they caused.
+    done: Vec<Done>,
     /// Whether anything has happened since the last look at the numbers.
     worked: bool,
     metrics_published: Instant,
@@ -69,6 +69,12 @@ pub(crate) struct Switchboard {
     sweep_at: usize,
     /// Set by the machine's last event: how many messages were not delivered.
     closed: Option<u64>,
+}
+
+/// An order that was carried out, or refused.
+struct Done {
+    responder: Responder<Result<(), Rejected>>,
+    outcome: Result<(), Rejected>,
 }
 
 /// Whether a step has left work for the next turn.
@@ -199,7 +205,8 @@ impl Switchboard {
             Left::Some => Some(now + TAKEN_DELAY_MAX),
         };
         for (peer, count) in self.taken.drain(..) {
-            self.core.driver().mark_taken(now, peer, count);
+            // Nothing is left to take of a peer that the machine has forgotten meanwhile.
+            let _ = self.core.driver().mark_taken(now, peer, count);
         }
     }
 
@@ -297,8 +304,8 @@ impl Switchboard {
             return;
         }
         self.lend(now);
-        for responder in self.done.drain(..) {
-            responder.answer(());
+        for Done { responder, outcome } in self.done.drain(..) {
+            responder.answer(outcome);
         }
     }
 
@@ -311,6 +318,8 @@ impl Switchboard {
             };
             let max = MESSAGES_PER_PEER.min(budget);
             let count = self.core.driver().read(now, peer, max, &mut self.messages);
+            // None of a peer that the machine has forgotten meanwhile.
+            let count = count.unwrap_or(0);
             if count < max {
                 self.readable.remove(&peer);
             }
@@ -344,7 +353,8 @@ impl Switchboard {
         let room = self.core.driver().credit(peer.id);
         let verdict = self.core.verdict(peer.id);
         if let Some(bytes) = peer.lend(room, verdict) {
-            self.core.want_room(now, peer.id, bytes);
+            // Only a peer that the machine knows has a verdict with which senders wait for room.
+            let _ = self.core.want_room(now, peer.id, bytes);
         }
     }
 

@@ -5,9 +5,9 @@ use std::{mem, sync::Arc, time::Instant};
 use quicpool_core::{ConnectionStatus, PeerAddr, PeerError, PeerId, Reason, driver::OpenBatch};
 use tracing::trace;
 
-use super::{Rest, Switchboard};
+use super::{Done, Rest, Switchboard};
 use crate::{
-    error::{ConnectError, FlushError},
+    error::{ConnectError, FlushError, Rejected},
     order::Order,
     reply::Responder,
     staging::{Entry, PeerShared, Taken},
@@ -67,7 +67,8 @@ impl Switchboard {
                 }
             }
             Order::RemoveAddress(addr) => {
-                self.core.remove_address(now, PeerAddr::new(id, addr));
+                // A peer that the machine does not know has no address to remove.
+                let _ = self.core.remove_address(now, PeerAddr::new(id, addr));
                 self.fail_hopeless_connects(id);
             }
             Order::Connect(responder) => self.connect(now, id, responder),
@@ -77,34 +78,37 @@ impl Switchboard {
                 self.core.driver().confirm_next(now, id, token);
             }
             Order::Disconnect(responder) => {
-                self.core.disconnect(now, id);
+                let outcome = self.core.disconnect(now, id);
                 self.forget_datagrams(id);
-                self.session_ended(now, id, responder);
+                self.session_ended(now, id);
+                self.done(responder, outcome);
             }
             Order::Forget(responder) => {
                 let left = self.shared.inbox.forget(id, &mut self.taken);
                 self.mark_taken(now, left);
-                self.core.forget(now, id);
+                let outcome = self.core.forget(now, id);
                 self.readable.remove(&id);
                 self.forget_datagrams(id);
-                self.session_ended(now, id, responder);
+                self.session_ended(now, id);
+                self.done(responder, outcome);
             }
             Order::Block(responder) => {
-                self.core.block(now, id);
+                let outcome = self.core.block(now, id);
                 self.forget_datagrams(id);
-                self.session_ended(now, id, responder);
+                self.session_ended(now, id);
+                self.done(responder, outcome);
             }
             Order::Unblock(responder) => {
-                self.core.unblock(id);
-                self.done.push(responder);
+                let outcome = self.core.unblock(id);
+                self.done(responder, outcome);
             }
             Order::Protect(responder) => {
-                self.core.protect(id);
-                self.done.push(responder);
+                let outcome = self.core.protect(id);
+                self.done(responder, outcome);
             }
             Order::Unprotect(responder) => {
-                self.core.unprotect(id);
-                self.done.push(responder);
+                let outcome = self.core.unprotect(id);
+                self.done(responder, outcome);
             }
             Order::Metrics(responder) => responder.answer(self.core.peer_metrics(id)),
             Order::Explain(responder) => responder.answer(self.core.explain(now, id)),
@@ -113,7 +117,7 @@ impl Switchboard {
 
     /// Whoever waits for the session's next dial waits in vain, and no event says so if none was
     /// under way.
-    fn session_ended(&mut self, now: Instant, peer: PeerId, responder: Responder<()>) {
+    fn session_ended(&mut self, now: Instant, peer: PeerId) {
         self.pass_events(now);
         self.answer_connects(
             now,
@@ -121,13 +125,20 @@ impl Switchboard {
             ConnectionStatus::Disconnected,
             &Reason::CalledOff,
         );
-        self.done.push(responder);
+    }
+
+    /// Has an order answered at the end of the turn.
+    fn done(&mut self, responder: Responder<Result<(), Rejected>>, outcome: Result<(), PeerError>) {
+        let outcome = outcome.map_err(|error| self.shared.rejected(error));
+        self.done.push(Done { responder, outcome });
     }
 
     /// Whoever waits for a dial waits in vain once there is nowhere to dial.
     fn fail_hopeless_connects(&mut self, peer: PeerId) {
         let dialling = self.core.status(peer) == Some(ConnectionStatus::Connecting);
-        let Err(error @ PeerError::NoAddress(_)) = self.core.verdict(peer) else {
+        let Err(error @ (PeerError::NoAddress(_) | PeerError::UnknownPeer(_))) =
+            self.core.verdict(peer)
+        else {
             return;
         };
         if dialling {

@@ -333,7 +333,9 @@ fn fill_all(net: &mut Net, hub: NodeId, count: usize) -> Vec<NodeId> {
 fn take(net: &mut Net, node: NodeId, from: NodeId, max: usize) {
     let from = net.peer_id(from);
     let taken = net.with(node, |machine, now| {
-        machine.receive(now, from, max, &mut Vec::new())
+        machine
+            .receive(now, from, max, &mut Vec::new())
+            .expect("a known peer")
     });
     assert!(taken > 0);
 }
@@ -345,5 +347,7 @@ fn inbox(net: &Net, node: NodeId, from: NodeId) -> usize {
 
 fn want_room(net: &mut Net, node: NodeId, to: NodeId, bytes: usize) {
     let to = net.peer_id(to);
-    net.with(node, |machine, now| machine.want_room(now, to, bytes));
+    net.with(node, |machine, now| {
+        machine.want_room(now, to, bytes).expect("a known peer")
+    });
 }

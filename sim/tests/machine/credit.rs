@@ -142,7 +142,10 @@ fn a_flood_of_empty_messages_is_bounded_at_both_ends_and_passes() {
     let peer = net.peer_id(a);
     let mut read = Vec::new();
     net.with(b, |machine, now| {
-        machine.driver().read(now, peer, usize::MAX, &mut read)
+        machine
+            .driver()
+            .read(now, peer, usize::MAX, &mut read)
+            .expect("a known peer")
     });
     assert!(
         read.len() <= small.inbox_bytes_max / 64 + 1,
@@ -151,7 +154,10 @@ fn a_flood_of_empty_messages_is_bounded_at_both_ends_and_passes() {
     );
     let count = read.len();
     net.with(b, |machine, now| {
-        machine.driver().mark_taken(now, peer, count)
+        machine
+            .driver()
+            .mark_taken(now, peer, count)
+            .expect("a known peer")
     });
 
     let taken = count + drain(&mut net, b, a).len();
@@ -293,7 +299,9 @@ fn take(net: &mut Net, node: NodeId, from: NodeId, max: usize) -> Vec<Message> {
     let from = net.peer_id(from);
     let mut messages = Vec::new();
     net.with(node, |machine, now| {
-        machine.receive(now, from, max, &mut messages)
+        machine
+            .receive(now, from, max, &mut messages)
+            .expect("a known peer")
     });
     messages
 }

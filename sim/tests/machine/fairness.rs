@@ -73,7 +73,9 @@ fn a_lone_message_arrives_amid_a_flood_as_if_there_were_none() {
     let from = star.net.peer_id(lone);
     let mut messages = Vec::new();
     star.net.with(hub, |machine, now| {
-        machine.receive(now, from, usize::MAX, &mut messages)
+        machine
+            .receive(now, from, usize::MAX, &mut messages)
+            .expect("a known peer")
     });
     assert_eq!(messages.len(), 1, "{:?}", star.net);
 

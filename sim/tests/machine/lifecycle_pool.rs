@@ -147,10 +147,10 @@ fn protected_peers_stay_whoever_else_wants_their_slot() {
     config.connections_max = 3;
     let (mut net, hub, others) = hub(config, 8);
     let protected = net.peer_id(others[0]);
-    net.with(hub, |m, _| m.protect(protected));
+    net.with(hub, |m, _| m.protect(protected).expect("a known peer"));
     for node in [hub, others[0]] {
         let peer = net.peer_id(if node == hub { others[0] } else { hub });
-        net.with(node, |m, _| m.protect(peer));
+        net.with(node, |m, _| m.protect(peer).expect("a known peer"));
     }
     net.connect(hub, others[0]);
     net.advance(secs(1));
@@ -170,7 +170,7 @@ fn protected_peers_stay_whoever_else_wants_their_slot() {
     assert_eq!(net.received(hub).len(), 35);
 
     // Unprotected it goes as all others do.
-    net.with(hub, |m, _| m.unprotect(protected));
+    net.with(hub, |m, _| m.unprotect(protected).expect("a known peer"));
     for other in &others[1..4] {
         net.connect(hub, *other);
         net.advance(secs(2));

@@ -159,12 +159,16 @@ fn a_dial_that_waits_for_a_slot_begins_when_the_other_has_read() {
 fn a_dial_that_waits_for_a_slot_begins_when_one_is_unprotected() {
     let (mut net, hub, [reader, next]) = full_hub();
     let protected = net.peer_id(reader);
-    net.with(hub, |machine, _| machine.protect(protected));
+    net.with(hub, |machine, _| {
+        machine.protect(protected).expect("a known peer")
+    });
     net.send(hub, next, b"your turn");
     net.advance(secs(100));
     assert_ne!(net.status(hub, next), Some(Connected));
 
-    net.with(hub, |machine, _| machine.unprotect(protected));
+    net.with(hub, |machine, _| {
+        machine.unprotect(protected).expect("a known peer")
+    });
     net.run_until(ms(150), |n| n.are_connected(hub, next));
     assert_eq!(net.status(hub, reader), Some(Disconnected));
 }

@@ -20,10 +20,16 @@ fn a_confirmed_message_stands_for_itself() {
     assert_eq!(news(&mut net, a), [], "received, and not taken");
 
     let from = net.peer_id(a);
-    net.with(b, |m, now| m.receive(now, from, 2, &mut Vec::new()));
+    net.with(b, |m, now| {
+        m.receive(now, from, 2, &mut Vec::new())
+            .expect("a known peer")
+    });
     net.advance(secs(1));
     assert_eq!(news(&mut net, a), [], "those before it are");
-    net.with(b, |m, now| m.receive(now, from, 1, &mut Vec::new()));
+    net.with(b, |m, now| {
+        m.receive(now, from, 1, &mut Vec::new())
+            .expect("a known peer")
+    });
     net.advance(secs(1));
     assert_eq!(news(&mut net, a), [flushed(&net, b, 7, Ok(()))]);
 }
@@ -216,8 +222,9 @@ fn a_peer_without_address_and_one_that_refuses_us_are_told_apart() {
     let whom = net.peer_id(b);
     let addr = net.addr(b);
     net.with(a, |m, now| {
-        m.disconnect(now, whom);
-        m.remove_address(now, quicpool_core::PeerAddr { id: whom, addr });
+        m.disconnect(now, whom).expect("a known peer");
+        m.remove_address(now, quicpool_core::PeerAddr { id: whom, addr })
+            .expect("a known peer");
     });
     let told = explain(&net, a, b);
     assert_eq!(told.next_attempt, NextAttempt::Unreachable, "{told}");

@@ -111,7 +111,7 @@ fn whose_session_is_over_is_not_visited_and_accepts_nothing() {
         assert_eq!(counters(&net, hidden).dials, 1, "{ends}");
         let to = net.peer_id(hidden);
         let refused = net.try_send(b, hidden, b"who are you");
-        assert_eq!(refused, Err(SendError::Peer(PeerError::NoAddress(to))));
+        assert_eq!(refused, Err(SendError::Peer(PeerError::UnknownPeer(to))));
     }
 }
 

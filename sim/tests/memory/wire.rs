@@ -177,7 +177,10 @@ impl Wire {
         let (now, from) = (self.now, self.id(from));
         let mut messages = Vec::with_capacity(max);
         self.at(node, |manager| {
-            manager.driver().read(now, from, max, &mut messages)
+            manager
+                .driver()
+                .read(now, from, max, &mut messages)
+                .expect("a known peer")
         });
         messages
     }
