@@ -19,6 +19,7 @@ use crate::{
     metrics::SocketMetrics,
     order::Order,
     peer::{Peer, PeerRef},
+    reply,
     runtime::Runtime,
     shared::{Demand, End, Shared},
     staging::PeerShared,
@@ -233,25 +234,37 @@ impl ConnectionManager {
         })
     }
 
-    /// Everything in numbers. Never waits for the event loop: while it works, the numbers are up to
-    /// 50 ms old; while nothing happens, they are those after the last thing that happened.
-    pub fn metrics(&self) -> NetworkMetrics {
-        self.shared().metrics.read()
+    /// Returns all numbers of the machine as of this moment, as [`peer_metrics`](Self::peer_metrics) does of
+    /// one peer.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if the manager has ended.
+    pub async fn metrics(&self) -> Result<NetworkMetrics, Closed> {
+        let (responder, reply) = reply::channel();
+        self.shared().metrics.push(responder);
+        self.shared().bell.ring();
+        reply.await.ok_or_else(|| self.shared().closed())
     }
 
-    /// One peer in numbers: see [`Peer::metrics`]; `None` if it is not known. Cancel safe.
+    /// Returns the numbers of one peer as of this moment; `None` if it is not known.
+    ///
+    /// Cancel safe.
     ///
     /// # Errors
     ///
     /// [`Closed`] if the manager has ended.
     pub async fn peer_metrics(&self, peer: PeerId) -> Result<Option<PeerMetrics>, Closed> {
-        match self.shared().known_peer(peer) {
-            Some(peer) => self.with(peer).metrics().await,
-            None => Ok(None),
+        match self.known(peer) {
+            Ok(peer) => peer.metrics().await,
+            Err(Rejected::Peer(_)) => Ok(None),
+            Err(Rejected::Closed(closed)) => Err(closed),
         }
     }
 
-    /// What the socket has done, in numbers, as of this moment.
+    /// Returns the numbers of the socket as of this moment. Never waits: the machine does not know them.
     pub fn socket_metrics(&self) -> SocketMetrics {
         self.shared().socket.read()
     }

@@ -371,7 +371,7 @@ impl Peer {
         self.ask(Order::Explain).await
     }
 
-    /// The peer's numbers, as of this moment; `None` if the machine does not know it (any more).
+    /// Returns the peer's numbers as of this moment; `None` if the machine does not know it.
     ///
     /// Cancel safe.
     ///

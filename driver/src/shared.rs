@@ -17,7 +17,7 @@ use crate::{
     error::{CloseReason, Closed, Rejected, SendDatagramError},
     events::Hub,
     inbox::Inbox,
-    metrics::{MetricsBoard, SocketMeter},
+    metrics::{MetricsRequests, SocketMeter},
     order::Order,
     staging::{Listing, PeerShared, Refused, Taken, Urgency},
 };
@@ -32,7 +32,7 @@ pub(crate) struct Shared {
     pub(crate) inbox: Inbox,
     pub(crate) datagrams: DatagramInbox,
     pub(crate) hub: Hub,
-    pub(crate) metrics: MetricsBoard,
+    pub(crate) metrics: MetricsRequests,
     pub(crate) socket: SocketMeter,
     peers: DashMap<PeerId, Arc<PeerShared>>,
     /// How many are in `peers`; the map itself would lock all its shards to tell.
@@ -91,7 +91,7 @@ impl Shared {
             inbox: Inbox::new(config.inbox_bytes_max),
             datagrams: DatagramInbox::default(),
             hub: Hub::default(),
-            metrics: MetricsBoard::default(),
+            metrics: MetricsRequests::default(),
             socket: SocketMeter::default(),
             peers: DashMap::new(),
             peers_count: AtomicUsize::new(0),
@@ -276,6 +276,7 @@ impl Shared {
         self.seal(|_, taken| *taken = Taken::new(self.limits.batch));
         self.inbox.end();
         self.datagrams.end();
+        self.metrics.end();
         self.hub.end(&self.closed());
         self.ended.notify(usize::MAX);
     }

@@ -66,6 +66,10 @@ async fn everyone_who_closes_gets_the_same_answer() {
     assert!(matches!(error, SendError::Closed(reason) if closed(&reason)));
     let error = alice.peer(bob.peer_addr()).unwrap_err();
     assert!(matches!(error, Rejected::Closed(reason) if closed(&reason)));
+    assert!(closed(&soon(alice.metrics()).await.unwrap_err()));
+    assert!(closed(
+        &soon(alice.peer_metrics(bob.id())).await.unwrap_err()
+    ));
 }
 
 #[tokio::test]

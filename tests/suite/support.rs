@@ -89,7 +89,11 @@ pub(crate) async fn counts(
     wanted: u64,
 ) {
     soon(async {
-        while counter(&manager.metrics().counters) < wanted {
+        loop {
+            let metrics = manager.metrics().await.expect("it has not ended");
+            if counter(&metrics.counters) >= wanted {
+                return;
+            }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })

@@ -11,13 +11,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quicpool_core::{Action, ConnectionStatus, Datagram, Event, Manager, Message, PeerId, Reason};
+use quicpool_core::{
+    Action, ConnectionStatus, Datagram, Event, Manager, Message, NetworkMetrics, PeerId, Reason,
+};
 use tracing::{debug, trace, warn};
 
 use crate::{
     error::{ConnectError, FlushError, Rejected},
     inbox::Left,
-    metrics::METRICS_AGE_MAX,
     reply::Responder,
     shared::{Demand, Shared},
     staging::{PeerShared, Taken},
@@ -61,10 +62,8 @@ pub(crate) struct Switchboard {
     next_token: u64,
     /// Orders that were carried out, or refused: answered after the events that they caused.
     done: Vec<Done>,
-    /// Whether anything has happened since the last look at the numbers.
-    worked: bool,
-    metrics_published: Instant,
-    metrics_due: Option<Instant>,
+    /// Callers that wait for the numbers of the machine since before this turn.
+    metrics_requests: Vec<Responder<NetworkMetrics>>,
     /// Peers shared at which those that nobody needs are looked for.
     sweep_at: usize,
     /// Set by the machine's last event: how many messages were not delivered.
@@ -88,7 +87,7 @@ pub(crate) enum Rest {
 }
 
 impl Switchboard {
-    pub(crate) fn new(now: Instant, core: Manager, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(core: Manager, shared: Arc<Shared>) -> Self {
         Self {
             core,
             obeyed: Demand::Run,
@@ -107,9 +106,7 @@ impl Switchboard {
             flushes: HashMap::new(),
             next_token: 0,
             done: Vec::new(),
-            worked: true,
-            metrics_published: now,
-            metrics_due: None,
+            metrics_requests: Vec::new(),
             sweep_at: SWEEP_PEERS_MIN,
             closed: None,
             shared,
@@ -121,7 +118,6 @@ impl Switchboard {
     }
 
     pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
-        self.worked = true;
         self.core.handle_datagram(now, datagram);
     }
 
@@ -130,7 +126,6 @@ impl Switchboard {
         let due = self.core.poll_timeout();
         if let Some(deadline) = due.filter(|deadline| deadline.at <= now) {
             trace!(reason = ?deadline.reason, "a deadline");
-            self.worked = true;
             self.core.handle_timeout(now);
         }
     }
@@ -180,6 +175,7 @@ impl Switchboard {
         self.flushes.clear();
         self.connects.clear();
         self.done.clear();
+        self.metrics_requests.clear();
         self.core.abort(now);
         self.pass_events(now);
         undelivered
@@ -199,7 +195,6 @@ impl Switchboard {
     }
 
     pub(super) fn mark_taken(&mut self, now: Instant, left: Left) {
-        self.worked = true;
         self.taken_due = match left {
             Left::Nothing => None,
             Left::Some => Some(now + TAKEN_DELAY_MAX),
@@ -253,7 +248,6 @@ impl Switchboard {
             }
             Event::Closed { undelivered } => {
                 self.closed = Some(undelivered);
-                self.publish_metrics_now(now);
                 self.shared.hub.publish(&event, || {});
             }
             other @ (Event::Undelivered { .. }
@@ -366,22 +360,22 @@ impl Switchboard {
         self.sweep_at = SWEEP_PEERS_MIN.max(2 * self.shared.peers_count());
     }
 
-    /// Publishes the numbers if they may have changed and were published long ago, or else
-    /// remembers to do it soon.
-    pub(crate) fn publish_metrics(&mut self, now: Instant) {
-        if mem::take(&mut self.worked) {
-            let due = self.metrics_published + METRICS_AGE_MAX;
-            self.metrics_due.get_or_insert(due);
-        }
-        if self.metrics_due.is_some_and(|due| now >= due) {
-            self.publish_metrics_now(now);
-        }
+    /// Notes which callers wait for the numbers of the machine: to be called before their orders are taken,
+    /// so that the numbers contain what they have done before.
+    pub(crate) fn take_metrics_requests(&mut self) {
+        self.metrics_requests
+            .append(&mut self.shared.metrics.take());
     }
 
-    fn publish_metrics_now(&mut self, now: Instant) {
-        self.metrics_due = None;
-        self.metrics_published = now;
-        self.shared.metrics.publish(self.core.metrics(now));
+    /// Answers callers that waited for the numbers of the machine as the turn began.
+    pub(crate) fn answer_metrics(&mut self, now: Instant) {
+        if self.metrics_requests.is_empty() {
+            return;
+        }
+        let metrics = self.core.metrics(now);
+        for responder in self.metrics_requests.drain(..) {
+            responder.answer(metrics.clone());
+        }
     }
 
     /// When the machine must be called, if nothing happens before.
@@ -390,11 +384,8 @@ impl Switchboard {
     }
 
     /// When the next turn must be for the sake of the handle's side.
-    pub(crate) fn own_deadline(&self) -> Option<Instant> {
-        [self.taken_due, self.metrics_due]
-            .into_iter()
-            .flatten()
-            .min()
+    pub(crate) const fn own_deadline(&self) -> Option<Instant> {
+        self.taken_due
     }
 
     /// Messages that were accepted and that nobody knows to be delivered or reported.

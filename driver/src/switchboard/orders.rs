@@ -26,7 +26,6 @@ impl Switchboard {
             let Some(peer) = self.listed.pop_front() else {
                 break;
             };
-            self.worked = true;
             peer.take(&mut taken);
             self.absorb(now, &peer, &mut taken);
             self.touched.push(peer);
