@@ -34,6 +34,22 @@ use crate::{
 /// a warning says how many they were. [`Peer`]s do not keep it running. [`close`](Self::close) is
 /// the way to end it without loss.
 ///
+/// # Ways to end
+///
+/// | way | what ends | queued messages | the other end | a new connection |
+/// |---|---|---|---|---|
+/// | `disconnect` | the session with a peer, at both ends | `Undelivered` with `Disconnected` | `Disconnected` by `Goodbye`; what it had queued is `Undelivered` | with the next `send` or `connect` of either end |
+/// | `forget` | as `disconnect`, and all that is known of the peer | as `disconnect` | as `disconnect` | once an address is added, or when it dials us |
+/// | `block` | as `disconnect`, until `unblock` | as `disconnect` | as `disconnect`; its dials fail by `NotAccepted` | after `unblock`, as after `disconnect` |
+/// | `close` | the manager, after `close_timeout` at the latest | delivered until then, the others `Undelivered` with `Closed` | as `disconnect` | with a new manager |
+/// | `abort`; drop of the last handle | the manager, at once | `Undelivered` with `Closed` | as `disconnect` | with a new manager |
+/// | `abandon`; drop of the machine | the manager, at once, as by a crash | lost without an event | `Unresponsive` after `liveness_timeout` | with a new manager, for the peers a `PeerRestarted` |
+///
+/// Messages of the peer that have arrived can be received after `disconnect` and `block`; `forget` drops them.
+/// The handle has [`abandon`](Self::abandon) and is dropped; `abort` is a call of the machine.
+///
+/// # Example
+///
 /// ```no_run
 /// use quicpool_core::{Config, Identity, PeerAddr};
 /// use quicpool_driver::{ConnectionManager, Error, runtime::Runtime};
