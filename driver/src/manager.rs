@@ -34,6 +34,13 @@ use crate::{
 /// a warning says how many they were. [`Peer`]s do not keep it running. [`close`](Self::close) is
 /// the way to end it without loss.
 ///
+/// # Peers that are not known
+///
+/// A peer is known once an address was added for it, it was blocked, or it has dialled us, until it is
+/// forgotten. Of a peer that is not known views return `None`, and calls that act on it
+/// [`PeerError::UnknownPeer`], through its handle as well as by its id. A [`Peer`] of a peer that is not known can be
+/// kept until it is.
+///
 /// # Ways to end
 ///
 /// | way | what ends | queued messages | the other end | a new connection |
@@ -236,7 +243,7 @@ impl ConnectionManager {
 
     /// The state of the connection to a peer; `None` if the peer is not known. Never waits.
     pub fn status(&self, peer: PeerId) -> Option<ConnectionStatus> {
-        self.shared().known_peer(peer).map(|peer| peer.status())
+        self.shared().known_peer(peer)?.status()
     }
 
     /// The state of every known peer, in no order, and everything that happens from there on.
@@ -246,7 +253,9 @@ impl ConnectionManager {
         let shared = self.shared();
         Hub::subscribe(shared, || {
             let peers = shared.all_peers();
-            peers.iter().map(|peer| (peer.id, peer.status())).collect()
+            let known = peers.iter();
+            let known = known.filter_map(|peer| Some((peer.id, peer.status()?)));
+            known.collect()
         })
     }
 

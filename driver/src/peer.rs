@@ -66,8 +66,8 @@ impl Peer {
         self.peer.id
     }
 
-    /// The state of the connection to it. Never waits.
-    pub fn status(&self) -> ConnectionStatus {
+    /// The state of the connection to it; `None` if the machine does not know it. Never waits.
+    pub fn status(&self) -> Option<ConnectionStatus> {
         self.peer.status()
     }
 
@@ -255,7 +255,7 @@ impl Peer {
     /// the session ends, as by [`disconnect`](Self::disconnect). Whoever calls meanwhile waits for
     /// the next.
     pub async fn connect(&self) -> Result<(), ConnectError> {
-        let connected = self.status() == ConnectionStatus::Connected;
+        let connected = self.status() == Some(ConnectionStatus::Connected);
         let (responder, reply) = reply::channel();
         self.shared.post(&self.peer, Order::Connect(responder))?;
         if connected && !self.peer.is_crowded() {

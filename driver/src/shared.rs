@@ -195,11 +195,10 @@ impl Shared {
         if self.demanded() > Demand::Run || self.has_ended() {
             return Err(self.closed().into());
         }
-        if peer.status() != ConnectionStatus::Connected {
-            return Err(match peer.is_unknown() {
-                true => SendDatagramError::Peer(PeerError::UnknownPeer(peer.id)),
-                false => SendDatagramError::NotConnected(peer.id),
-            });
+        match peer.status() {
+            Some(ConnectionStatus::Connected) => {}
+            Some(_) => return Err(SendDatagramError::NotConnected(peer.id)),
+            None => return Err(SendDatagramError::Peer(PeerError::UnknownPeer(peer.id))),
         }
         let size = payload.len();
         match peer.stage_datagram(payload, self.limits.datagram_queue_bytes_max) {

@@ -22,12 +22,16 @@ const ORDERS_MAX: usize = 1_024;
 /// What stands for no health: no state of it has this number.
 const NO_HEALTH: u8 = u8::MAX;
 
+/// What stands for no status: no state of it has this number.
+const NO_STATUS: u8 = u8::MAX;
+
 /// One peer, as the handle and the event loop both see it.
 ///
 /// Its lock is held for the time of a copy, and while it is held no other lock is taken.
 #[derive(Debug)]
 pub(crate) struct PeerShared {
     pub(crate) id: PeerId,
+    /// [`NO_STATUS`] while the core does not know the peer.
     status: AtomicU8,
     /// [`NO_HEALTH`] while it is not connected.
     health: AtomicU8,
@@ -154,15 +158,15 @@ impl PeerShared {
         };
         Self {
             id,
-            status: AtomicU8::new(ConnectionStatus::New as u8),
+            status: AtomicU8::new(NO_STATUS),
             health: AtomicU8::new(NO_HEALTH),
             staging: Mutex::new(staging),
             room: Event::new(),
         }
     }
 
-    /// The state of the peer's connection. Never waits.
-    pub(crate) fn status(&self) -> ConnectionStatus {
+    /// The state of the peer's connection, if the core knows the peer. Never waits.
+    pub(crate) fn status(&self) -> Option<ConnectionStatus> {
         const ALL: [ConnectionStatus; 5] = [
             ConnectionStatus::New,
             ConnectionStatus::Connecting,
@@ -171,9 +175,25 @@ impl PeerShared {
             ConnectionStatus::Failed,
         ];
         let stored = self.status.load(Ordering::Acquire);
-        ALL.into_iter()
-            .find(|status| *status as u8 == stored)
-            .expect("invariant: only a status is ever stored")
+        ALL.into_iter().find(|status| *status as u8 == stored)
+    }
+
+    /// Notes that the core knows the peer: its status is new until an event tells another one.
+    pub(crate) fn set_known(&self) {
+        let (from, to) = (NO_STATUS, ConnectionStatus::New as u8);
+        // It had a status before.
+        let _ = self
+            .status
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Notes that the core does not know the peer, unless an address is on its way to it.
+    pub(crate) fn set_unknown(&self) {
+        if self.staging.lock().added.is_some() {
+            return;
+        }
+        self.status.store(NO_STATUS, Ordering::Release);
+        self.set_health(None);
     }
 
     /// Each connection begins healthy.
@@ -234,11 +254,6 @@ impl PeerShared {
         self.staging.lock().datagram_max = max;
     }
 
-    /// Whether the core does not know the peer.
-    pub(crate) fn is_unknown(&self) -> bool {
-        matches!(self.staging.lock().verdict, Err(PeerError::UnknownPeer(_)))
-    }
-
     /// Accepts a datagram, whoever else has to make room, if it is not too long. If it is, or none
     /// can be sent, says how long one may be.
     pub(crate) fn stage_datagram(
@@ -277,7 +292,10 @@ impl PeerShared {
         match order {
             // Those who look a peer up for each message add the same address each time.
             Order::AddAddress(addr) if staging.added == Some(addr) => return Ok(Listing::Done),
-            Order::AddAddress(addr) => staging.expect_address(addr),
+            Order::AddAddress(addr) => {
+                staging.expect_address(addr);
+                self.set_known();
+            }
             Order::RemoveAddress(_) | Order::Forget(_) | Order::Block(_) | Order::Unblock(_) => {
                 staging.added = None;
             }

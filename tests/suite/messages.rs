@@ -20,7 +20,7 @@ async fn hello_arrives_and_is_answered() {
     soon(bob.send(hello.from, "welcome")).await.unwrap();
     let welcome = soon(alice.recv()).await.unwrap();
     assert_eq!(&welcome.payload[..], b"welcome");
-    assert_eq!(to_bob.status(), ConnectionStatus::Connected);
+    assert_eq!(to_bob.status(), Some(ConnectionStatus::Connected));
     assert_eq!(bob.status(alice.id()), Some(ConnectionStatus::Connected));
     soon(alice.close()).await.unwrap();
     soon(bob.close()).await.unwrap();

@@ -114,9 +114,11 @@ async fn a_handle_blocks_unblocks_and_forgets_its_peer() {
     assert_eq!(soon(bob.recv()).await.unwrap().payload, "accepted");
 
     soon(to_bob.forget()).await.unwrap();
+    assert_eq!((to_bob.status(), alice.status(bob.id())), (None, None));
     let error = soon(to_bob.send("forgotten")).await.unwrap_err();
     assert!(matches!(error, SendError::Peer(PeerError::UnknownPeer(id)) if id == bob.id()));
     alice.add_address(bob.peer_addr()).unwrap();
+    assert_eq!(to_bob.status(), Some(ConnectionStatus::New));
     soon(to_bob.send("known again")).await.unwrap();
     assert_eq!(soon(bob.recv()).await.unwrap().payload, "known again");
 }
@@ -168,5 +170,5 @@ async fn a_protected_peer_keeps_the_only_slot() {
     );
     soon(to_first.unprotect()).await.unwrap();
     soon(connecting).await.unwrap();
-    assert_eq!(to_first.status(), ConnectionStatus::Disconnected);
+    assert_eq!(to_first.status(), Some(ConnectionStatus::Disconnected));
 }

@@ -50,7 +50,7 @@ async fn disconnect_reports_what_was_queued() {
         to_nobody.send("never").await.unwrap();
     }
     soon(to_nobody.disconnect()).await.unwrap();
-    assert_eq!(to_nobody.status(), ConnectionStatus::Disconnected);
+    assert_eq!(to_nobody.status(), Some(ConnectionStatus::Disconnected));
     let undelivered = event_where(&mut events, |event| {
         matches!(event, Event::Undelivered { .. })
     });

@@ -79,7 +79,9 @@ async fn verbs_of_a_handle_name_a_peer_that_the_machine_does_not_know() {
     }
     assert_eq!(soon(peer.metrics()).await.unwrap(), None);
     assert!(soon(peer.explain()).await.unwrap().is_none());
+    assert_eq!((peer.status(), alice.status(id)), (None, None));
     assert_eq!((peer.health(), peer.datagram_bytes_max()), (None, None));
+    assert!(alice.subscribe().0.is_empty());
 
     soon(peer.block()).await.unwrap();
     assert!(

@@ -344,6 +344,10 @@ impl Switchboard {
     }
 
     pub(super) fn lend_to(&mut self, now: Instant, peer: &PeerShared) {
+        match self.core.status(peer.id) {
+            Some(_) => peer.set_known(),
+            None => peer.set_unknown(),
+        }
         let room = self.core.driver().credit(peer.id);
         let verdict = self.core.verdict(peer.id);
         if let Some(bytes) = peer.lend(room, verdict) {
