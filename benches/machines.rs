@@ -93,7 +93,7 @@ fn turn_beside_idle_peers(c: &mut Criterion) {
 
 fn turn(wire: &mut Wire) -> Duration {
     let (now, to) = (wire.now, wire.id(1));
-    let mut room = wire.nodes[0].manager.room(to);
+    let mut room = wire.nodes[0].manager.driver().credit(to);
     wire.nodes[0].stage(now, to, &MESSAGE, &mut room);
     let start = Instant::now();
     wire.nodes[0].turn(now);

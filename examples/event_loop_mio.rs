@@ -58,7 +58,7 @@ impl EventLoop {
         let run = Incarnation::new(SystemTime::now(), &seed);
         let manager = Manager::new(config, identity.credentials(), run, seed, Instant::now());
         let mut manager = manager.map_err(io::Error::other)?;
-        manager.set_segments_max(SEGMENTS);
+        manager.driver().set_segments_max(SEGMENTS);
         Ok(Self {
             manager,
             refused: 0,
@@ -104,7 +104,7 @@ impl EventLoop {
                 let action = match self.send_waiting() {
                     true => self.manager.poll_action(now, &mut self.packets),
                     // Events come whether the socket has room or not.
-                    false => self.manager.poll_event(now).map(Action::Notify),
+                    false => self.manager.driver().poll_event(now).map(Action::Notify),
                 };
                 match action {
                     Some(Action::Transmit(transmit)) => self.waiting = Some((transmit, 0)),
@@ -112,7 +112,8 @@ impl EventLoop {
                         closed = Some(undelivered);
                     }
                     Some(Action::Notify(Event::Readable { peer })) => {
-                        self.manager.receive(now, peer, usize::MAX, &mut messages);
+                        // An error if the application has forgotten the peer meanwhile.
+                        let _ = self.manager.receive(now, peer, usize::MAX, &mut messages);
                     }
                     Some(Action::Notify(event)) => events.push(event),
                     None => break,

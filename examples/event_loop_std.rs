@@ -71,7 +71,8 @@ impl EventLoop {
             while let Some(action) = self.manager.poll_action(now, &mut packets) {
                 match action {
                     Action::Notify(Event::Readable { peer }) => {
-                        self.manager.receive(now, peer, usize::MAX, &mut messages);
+                        // An error if the application has forgotten the peer meanwhile.
+                        let _ = self.manager.receive(now, peer, usize::MAX, &mut messages);
                     }
                     Action::Notify(event) => events.push(event),
                     Action::Transmit(transmit) => {

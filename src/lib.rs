@@ -58,12 +58,12 @@ pub use quicpool_core::{
     Accept, Backoff, Config, ConfigError, ConnectionStatus, Counters, Credentials, Event,
     Explanation, Flush, Health, HealthReason, MeshKey, Message, NetworkMetrics, NextAttempt,
     OnPeerRestart, ParsePeerAddrError, ParsePeerIdError, PeerAddr, PeerError, PeerId, PeerMetrics,
-    Reason, Sealing, Undeliverable, UnreliableCounters, WaitingFor,
+    Reason, Sealing, Tuning, Undeliverable, UnreliableCounters, WaitingFor,
 };
 pub use quicpool_driver::{
     BindError, CloseReason, CloseReport, Closed, ConfirmError, ConnectError, ConnectionManager,
-    Error, Events, EventsError, FlushError, Peer, PeerRef, SendDatagramError, SendError,
-    SocketMetrics, TrySendError, runtime,
+    Error, Events, EventsError, FlushError, Peer, PeerRef, Rejected, SendDatagramError, SendError,
+    SocketMetrics, runtime,
 };
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "ring", feature = "aws-lc-rs"))))]

@@ -14,7 +14,8 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    Config, OpenBatch, PeerId,
+    Config, PeerId,
+    driver::{BatchLimits, OpenBatch},
     index::Deadlines,
     peer::{
         LinkId, PeerKey,
@@ -95,7 +96,7 @@ impl Record {
 
 /// Appends messages to a batch and closes it: the bytes of its record.
 pub fn frame(now: Instant, messages: usize, message: &[u8]) -> Vec<u8> {
-    let mut open = OpenBatch::new(Config::default().batch_limits());
+    let mut open = OpenBatch::new(BatchLimits::of(&Config::default()));
     for _ in 0..messages {
         open.append(now, message);
     }

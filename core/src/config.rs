@@ -4,10 +4,7 @@ use std::{fmt, ops::RangeInclusive, time::Duration};
 
 use zeroize::Zeroizing;
 
-use crate::{
-    peer::batch::BatchLimits,
-    wire::{frame::Accepts, record},
-};
+use crate::wire::{frame::Accepts, record};
 
 /// Every limit and delay of a manager.
 ///
@@ -67,9 +64,6 @@ pub struct Config {
     /// more is read but from peers of whom nothing waits, and while it is half no stranger comes
     /// in but those for whom something waits.
     pub memory_max: usize,
-    /// Part of the connection's credit that data leaves free for acknowledgements.
-    /// 4 KiB to 1 MiB; default 16 KiB.
-    pub control_reserve: usize,
     /// How long a connection may be idle before it leaves the pool. The specification calls it
     /// `pool_timeout`. 100 ms to 24 h; default 300 s.
     pub pool_ttl: Duration,
@@ -83,8 +77,6 @@ pub struct Config {
     pub handshake_timeout: Duration,
     /// The delays between dials that fail.
     pub backoff: Backoff,
-    /// How long a connection must live before it clears the backoff. 0 to 1 h; default 10 s.
-    pub stable_after: Duration,
     /// Dials per second over all peers, and a burst of a tenth of them. Those that the user asks for
     /// do not wait for those that the machine does by itself. A dial to the next address of a peer
     /// waits for nobody, and counts. 1 to 1,000,000; default 100.
@@ -92,17 +84,11 @@ pub struct Config {
     /// Failures in a row after which `send` fails at once; a peer that has no room at this moment
     /// has not failed. 1 to 1,000; default 5.
     pub breaker_failures: u32,
-    /// How long a connection is safe from eviction while it is busy. 0 to 1 h; default 1 s. Never
-    /// under four round trips; and twice as long after each one that was evicted before anything
-    /// had passed, up to `stall_timeout`.
-    pub tenure_min: Duration,
-    /// How long a dial waits for an idle slot before a busy one is evicted. 0 to 1 h; default 200 ms.
-    pub slot_wait: Duration,
-    /// How long after its connection has ended we dial a peer that cannot dial us, to see whether
-    /// it has something for us; up to a quarter earlier, so that those who were lost together do not
-    /// return together, and not later than half of the session timeout of both. 1 s to 24 h;
-    /// default 30 s.
-    pub revisit: Duration,
+    /// Delay of the reconnect poll: a peer that cannot dial us is dialled so long after its connection has
+    /// ended, to fetch what waits for us there. Up to a quarter earlier, so that connections that were
+    /// lost together do not return together, and not later than half of the session timeout of both
+    /// ends. 1 s to 24 h; default 30 s.
+    pub reconnect_poll: Duration,
     /// How long `close` may flush. 0 to 1 h; default 5 s.
     pub close_timeout: Duration,
     /// How long `taken` may stand still before the peer is reported as stalled.
@@ -116,6 +102,39 @@ pub struct Config {
     pub on_peer_restart: OnPeerRestart,
     /// Which strangers may connect. Default [`Accept::Anyone`].
     pub accept: Accept,
+    /// Knobs that follow from measurements of the machine, and not from what an application needs.
+    pub tuning: Tuning,
+}
+
+/// Knobs whose values were found by measuring the machine. No need of an application sets them: leave
+/// them unless a measurement shows that another value is better.
+///
+/// ```
+/// use quicpool_core::Config;
+/// use std::time::Duration;
+///
+/// let mut config = Config::default();
+/// config.tuning.slot_wait = Duration::from_secs(1);
+/// assert!(config.check().is_ok());
+///
+/// config.tuning.control_reserve = 0;
+/// let error = config.check().unwrap_err();
+/// assert_eq!(error.field(), "tuning.control_reserve");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tuning {
+    /// Part of the connection's credit that data leaves free for acknowledgements.
+    /// 4 KiB to 1 MiB; default 16 KiB.
+    pub control_reserve: usize,
+    /// How long a connection must live before it clears the backoff. 0 to 1 h; default 10 s.
+    pub stable_after: Duration,
+    /// Minimum hold time: how long a connection is safe from eviction while it is busy. 0 to 1 h;
+    /// default 1 s. Never under four round trips; and twice as long after each hold in which
+    /// nothing has passed, up to `stall_timeout`.
+    pub hold_time_min: Duration,
+    /// How long a dial waits for an idle slot before a busy one is evicted. 0 to 1 h; default 200 ms.
+    pub slot_wait: Duration,
 }
 
 impl Default for Config {
@@ -134,24 +153,32 @@ impl Default for Config {
             inbox_bytes_max: MIB,
             datagram_queue_bytes_max: 64 * KIB,
             memory_max: 256 * MIB,
-            control_reserve: 16 * KIB,
             pool_ttl: Duration::from_secs(300),
             session_timeout: Duration::from_secs(300),
             liveness_timeout: Duration::from_secs(15),
             handshake_timeout: Duration::from_secs(5),
             backoff: Backoff::default(),
-            stable_after: Duration::from_secs(10),
             dial_rate: 100,
             breaker_failures: 5,
-            tenure_min: Duration::from_secs(1),
-            slot_wait: Duration::from_millis(200),
-            revisit: Duration::from_secs(30),
+            reconnect_poll: Duration::from_secs(30),
             close_timeout: Duration::from_secs(5),
             stall_timeout: Duration::from_secs(60),
             sealing: Sealing::On,
             mesh_key: None,
             on_peer_restart: OnPeerRestart::Report,
             accept: Accept::Anyone,
+            tuning: Tuning::default(),
+        }
+    }
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            control_reserve: 16 * KIB,
+            stable_after: Duration::from_secs(10),
+            hold_time_min: Duration::from_secs(1),
+            slot_wait: Duration::from_millis(200),
         }
     }
 }
@@ -170,7 +197,6 @@ impl Config {
         count("batch_messages_max", self.batch_messages_max, 1..=65_536)?;
         count("batch_bytes_max", self.batch_bytes_max, KIB..=MIB)?;
         count("message_bytes_max", self.message_bytes_max, 1..=16 * MIB)?;
-        count("control_reserve", self.control_reserve, 4 * KIB..=MIB)?;
         count("dial_rate", self.dial_rate as usize, 1..=1_000_000)?;
         count(
             "breaker_failures",
@@ -213,12 +239,10 @@ impl Config {
         delay("backoff.initial", self.backoff.initial, millis(1)..=HOUR)?;
         delay("backoff.max", self.backoff.max, self.backoff.initial..=HOUR)?;
         factor("backoff.factor", self.backoff.factor, 1.0..=10.0)?;
-        delay("stable_after", self.stable_after, ZERO..=HOUR)?;
-        delay("tenure_min", self.tenure_min, ZERO..=HOUR)?;
-        delay("slot_wait", self.slot_wait, ZERO..=HOUR)?;
-        delay("revisit", self.revisit, secs(1)..=DAY)?;
+        delay("reconnect_poll", self.reconnect_poll, secs(1)..=DAY)?;
         delay("close_timeout", self.close_timeout, ZERO..=HOUR)?;
         delay("stall_timeout", self.stall_timeout, secs(1)..=DAY)?;
+        self.tuning.check()?;
         if self.mesh_key.is_some() && self.sealing == Sealing::Off {
             // Mixed into nothing, it would protect nothing.
             return Err(ConfigError {
@@ -228,15 +252,6 @@ impl Config {
         }
         let longest_dial = self.backoff.max + self.handshake_timeout + millis(1);
         delay("session_timeout", self.session_timeout, longest_dial..=DAY)
-    }
-
-    /// What one batch may hold.
-    #[must_use]
-    pub const fn batch_limits(&self) -> BatchLimits {
-        BatchLimits {
-            messages_max: self.batch_messages_max,
-            bytes_max: self.batch_bytes_max,
-        }
     }
 
     /// What this configuration accepts, as hello says it.
@@ -262,6 +277,19 @@ impl Config {
     /// The longest record that this configuration can send or accept, in bytes.
     pub(crate) fn record_bytes_max(&self) -> usize {
         record::bytes_max(self.batch_bytes_max, self.message_bytes_max)
+    }
+}
+
+impl Tuning {
+    fn check(&self) -> Result<(), ConfigError> {
+        count(
+            "tuning.control_reserve",
+            self.control_reserve,
+            4 * KIB..=MIB,
+        )?;
+        delay("tuning.stable_after", self.stable_after, ZERO..=HOUR)?;
+        delay("tuning.hold_time_min", self.hold_time_min, ZERO..=HOUR)?;
+        delay("tuning.slot_wait", self.slot_wait, ZERO..=HOUR)
     }
 }
 

@@ -401,8 +401,6 @@ pub enum DeadlineReason {
     Handshake,
     /// A peer's connections are looked at: whether it is heard and acknowledges, and how well.
     Liveness,
-    /// Not given: a peer's health is judged with its [`Liveness`](Self::Liveness).
-    Health,
     /// An idle connection reaches `pool_ttl`.
     Expiry,
     /// A session reaches `session_timeout`.

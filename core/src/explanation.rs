@@ -74,9 +74,9 @@ pub enum NextAttempt {
         /// The backoff that it has to wait for, all the same.
         not_before: Option<Duration>,
     },
-    /// None is wanted at this end, and the peer cannot dial us: in a while we look whether it has
-    /// something for us.
-    Revisiting {
+    /// No connection is wanted at this end, and the peer cannot dial us: we dial after `reconnect_poll`, to
+    /// fetch what waits for us there.
+    ReconnectPoll {
         /// When.
         dials_in: Duration,
     },
@@ -162,7 +162,7 @@ impl fmt::Display for NextAttempt {
             Self::Idle {
                 not_before: Some(after),
             } => write!(f, "idle; next dial not before {}", Seconds(*after)),
-            Self::Revisiting { dials_in } => write!(
+            Self::ReconnectPoll { dials_in } => write!(
                 f,
                 "it cannot dial us; next reconnect in {}",
                 Seconds(*dials_in)

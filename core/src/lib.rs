@@ -9,10 +9,8 @@
 //!
 //! `now` comes first in every call that may change something, and never goes back.
 //!
-//! - **Facts**: [`handle_datagram`](Manager::handle_datagram),
-//!   [`handle_timeout`](Manager::handle_timeout), and [`handle_staged`](Manager::handle_staged) for
-//!   messages that other threads have gathered in an [`OpenBatch`], and
-//!   [`handle_staged_datagrams`](Manager::handle_staged_datagrams).
+//! - **Facts**: [`handle_datagram`](Manager::handle_datagram) and
+//!   [`handle_timeout`](Manager::handle_timeout).
 //! - **Verbs** of the application: [`add_address`](Manager::add_address),
 //!   [`connect`](Manager::connect), [`send`](Manager::send), [`send_many`](Manager::send_many), [`flush`](Manager::flush),
 //!   [`receive`](Manager::receive), [`send_datagram`](Manager::send_datagram),
@@ -23,6 +21,8 @@
 //! - **Getters**: [`status`](Manager::status), [`health`](Manager::health), [`metrics`](Manager::metrics),
 //!   [`peer_metrics`](Manager::peer_metrics), [`connections`](Manager::connections),
 //!   [`room`](Manager::room), [`verdict`](Manager::verdict), [`occupancy`](Manager::occupancy).
+//!
+//! A loop whose users are on other threads finds what it needs beyond these in [`driver`].
 //!
 //! # What the driver does
 //!
@@ -99,7 +99,8 @@
 //!             while let Some(action) = self.manager.poll_action(now, &mut packets) {
 //!                 match action {
 //!                     Action::Notify(Event::Readable { peer }) => {
-//!                         self.manager.receive(now, peer, usize::MAX, &mut messages);
+//!                         // An error if the application has forgotten the peer meanwhile.
+//!                         let _ = self.manager.receive(now, peer, usize::MAX, &mut messages);
 //!                     }
 //!                     Action::Notify(event) => events.push(event),
 //!                     Action::Transmit(transmit) => {
@@ -175,7 +176,7 @@
 //!                     }
 //!                 }
 //!                 Action::Notify(Event::Readable { peer }) => {
-//!                     machines[this].receive(now, peer, usize::MAX, &mut messages);
+//!                     machines[this].receive(now, peer, usize::MAX, &mut messages)?;
 //!                 }
 //!                 Action::Notify(event) => println!("{event:?}"),
 //!             }
@@ -222,6 +223,7 @@ mod address;
 pub mod bench_internals;
 mod config;
 mod credentials;
+pub mod driver;
 mod error;
 mod event;
 mod explanation;
@@ -243,7 +245,9 @@ mod testing;
 mod transport;
 mod wire;
 
-pub use config::{Accept, Backoff, Config, ConfigError, Flush, MeshKey, OnPeerRestart, Sealing};
+pub use config::{
+    Accept, Backoff, Config, ConfigError, Flush, MeshKey, OnPeerRestart, Sealing, Tuning,
+};
 pub use credentials::Credentials;
 pub use error::{PeerError, SendDatagramError, SendError};
 pub use event::{
@@ -258,10 +262,5 @@ pub use incarnation::Incarnation;
 pub use manager::Manager;
 pub use metrics::{
     ConnectionName, Counters, NetworkMetrics, Occupancy, PeerMetrics, UnreliableCounters,
-};
-pub use peer::{
-    batch::{BatchLimits, OpenBatch},
-    datagrams::DatagramQueue,
-    round_robin::DeficitRoundRobin,
 };
 pub use peer_id::{ParsePeerAddrError, ParsePeerIdError, PeerAddr, PeerId};

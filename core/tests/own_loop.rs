@@ -6,8 +6,8 @@ use std::{
 };
 
 use quicpool_core::{
-    Action, Config, ConnectionStatus, Datagram, Event, Identity, Incarnation, Manager, OpenBatch,
-    PeerAddr, PeerError, PeerId, SendError,
+    Action, Config, ConnectionStatus, Datagram, Event, Identity, Incarnation, Manager, PeerAddr,
+    PeerError, PeerId, SendError, driver::OpenBatch,
 };
 
 struct Node {
@@ -125,7 +125,8 @@ fn messages_travel_between_two_machines() {
                     .any(|event| matches!(event, Event::Flushed { .. }))
         });
         bob.events.clear();
-        bob.manager.receive(now, from, usize::MAX, &mut received);
+        let read = bob.manager.receive(now, from, usize::MAX, &mut received);
+        read.expect("a known peer");
         flushed = alice.events.contains(&Event::Flushed {
             peer: to,
             token: 7,
@@ -148,7 +149,7 @@ fn many_messages_are_accepted_in_order_up_to_the_first_that_does_not_fit() {
     let none: [&[u8]; 0] = [];
     assert_eq!(alice.manager.send_many(now, to, &none), Ok(0));
     let unknown = alice.manager.send_many(now, to, &["to a stranger"]);
-    assert_eq!(unknown, Err(PeerError::NoAddress(to).into()));
+    assert_eq!(unknown, Err(PeerError::UnknownPeer(to).into()));
 
     alice
         .manager
@@ -166,7 +167,8 @@ fn many_messages_are_accepted_in_order_up_to_the_first_that_does_not_fit() {
     run(&mut now, &mut alice, &mut bob, |_, bob| {
         bob.events.contains(&Event::Readable { peer: from })
     });
-    bob.manager.receive(now, from, usize::MAX, &mut received);
+    let read = bob.manager.receive(now, from, usize::MAX, &mut received);
+    read.expect("a known peer");
     let payloads: Vec<_> = received
         .into_iter()
         .map(|message| message.payload)
@@ -183,12 +185,13 @@ fn many_messages_fill_an_outbox_and_no_more() {
         .manager
         .add_address(now, bob.peer_addr())
         .expect("a peer");
-    let room = alice.manager.room(to);
+    let room = alice.manager.room(to).expect("a known peer");
     let messages = vec![[0; 1_000]; 10_000];
     let sent = alice.manager.send_many(now, to, &messages);
     let fit = room / OpenBatch::cost(1_000);
     assert_eq!(sent, Ok(fit));
-    assert_eq!(alice.manager.room(to), room - fit * OpenBatch::cost(1_000));
+    let left = room - fit * OpenBatch::cost(1_000);
+    assert_eq!(alice.manager.room(to), Some(left));
     let more = alice.manager.send_many(now, to, &messages);
     assert_eq!(more, Err(SendError::Full));
 }
@@ -219,10 +222,11 @@ fn a_mapped_address_and_the_plain_one_are_one_peer() {
     let known = |alice: &Node| alice.manager.explain(now, to).map(|told| told.to_string());
     assert!(known(&alice).is_some_and(|told| !told.contains("::ffff")));
 
-    alice
+    let removed = alice
         .manager
         .remove_address(now, PeerAddr::new(to, mapped(2)));
-    alice.manager.disconnect(now, to);
+    assert_eq!(removed, Ok(()));
+    assert_eq!(alice.manager.disconnect(now, to), Ok(()));
     let error = alice.manager.connect(now, to);
     assert_eq!(error, Err(PeerError::NoAddress(to)));
 }

@@ -41,13 +41,16 @@ pub enum CloseReason {
     Panicked,
 }
 
-/// Why nothing can be done: part of the errors of every operation on a peer.
-#[derive(Debug)]
-pub(crate) enum Rejected {
-    /// The peer is the cause.
+/// Why a call about a peer was not carried out.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Rejected {
+    /// Nothing can be done for the peer. State is unchanged.
+    #[error(transparent)]
     Peer(PeerError),
-    /// The manager has ended.
-    Closed(Closed),
+    /// The manager has ended, and why. State is unchanged.
+    #[error(transparent)]
+    Closed(#[from] Closed),
 }
 
 macro_rules! from_rejected {
@@ -63,7 +66,7 @@ macro_rules! from_rejected {
     };
 }
 
-from_rejected!(ConnectError, SendError, TrySendError, FlushError);
+from_rejected!(ConnectError, SendError, SendDatagramError, FlushError);
 
 /// Why a manager could not be bound. Nothing was begun.
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +105,7 @@ pub enum ConnectError {
     #[error(transparent)]
     Peer(PeerError),
     /// The dial has failed or was called off. One that has failed is tried again, with backoff,
-    /// until it succeeds or the session ends.
+    /// until it succeeds or the session ends; what is queued stays queued.
     #[error("cannot connect to {peer}: {reason}")]
     Failed {
         /// Whom we dialled.
@@ -115,34 +118,15 @@ pub enum ConnectError {
     Closed(#[from] Closed),
 }
 
-/// Why a message was not accepted by `send`. In every case the session is unchanged.
+/// Why a message was not accepted by `send` or `try_send`.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The message is longer than `message_bytes_max`.
-    #[error("message of {size} bytes exceeds the limit of {max}")]
-    TooLarge {
-        /// Bytes of the message.
-        size: usize,
-        /// Bytes allowed.
-        max: usize,
-    },
-    /// Nothing can be done for the peer.
-    #[error(transparent)]
-    Peer(PeerError),
-    /// The manager has ended.
-    #[error(transparent)]
-    Closed(#[from] Closed),
-}
-
-/// Why a message was not accepted by `try_send`. In every case the session is unchanged.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum TrySendError {
-    /// The peer's outbox has no room for the message at this moment.
+    /// The peer's outbox has no room for the message at this moment: `try_send` alone does not wait for
+    /// it. State is unchanged.
     #[error("the outbox is full")]
     Full,
-    /// The message is longer than `message_bytes_max`.
+    /// The message is longer than `message_bytes_max`. State is unchanged.
     #[error("message of {size} bytes exceeds the limit of {max}")]
     TooLarge {
         /// Bytes of the message.
@@ -150,33 +134,37 @@ pub enum TrySendError {
         /// Bytes allowed.
         max: usize,
     },
-    /// Nothing can be done for the peer.
+    /// Nothing can be done for the peer. State is unchanged.
     #[error(transparent)]
     Peer(PeerError),
-    /// The manager has ended.
+    /// The manager has ended. State is unchanged.
     #[error(transparent)]
     Closed(#[from] Closed),
 }
 
-/// Why a datagram was not accepted. In every case the state is unchanged.
+/// Why a datagram was not accepted.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendDatagramError {
-    /// The peer is not connected, and datagrams dial nobody.
+    /// The peer is not connected, and datagrams dial no peer. State is unchanged.
     #[error("{0} is not connected, and datagrams do not dial")]
     NotConnected(PeerId),
-    /// The datagram does not fit into a packet.
-    #[error("the datagram has {size} bytes, at this moment {max} are allowed")]
+    /// The datagram does not fit into a packet. State is unchanged.
+    #[error("datagram of {size} bytes exceeds the limit of {max} on the present path")]
     TooLarge {
         /// Bytes of the datagram.
         size: usize,
         /// Bytes allowed at this moment: it depends on the path.
         max: usize,
     },
-    /// Either end has no datagrams: `datagram_queue_bytes_max` is 0, or the peer is an older one.
+    /// Either end has no datagrams: `datagram_queue_bytes_max` is 0, or the peer is an older one. State is
+    /// unchanged.
     #[error("there are no datagrams between {0} and us")]
     Unsupported(PeerId),
-    /// The manager has ended.
+    /// Nothing can be done for the peer. State is unchanged.
+    #[error(transparent)]
+    Peer(PeerError),
+    /// The manager has ended. State is unchanged.
     #[error(transparent)]
     Closed(#[from] Closed),
 }
@@ -189,7 +177,7 @@ pub enum FlushError {
     #[error(transparent)]
     Peer(PeerError),
     /// Some of the messages have left the outbox, and whether the peer's application took them is
-    /// unknown. An event says which.
+    /// unknown. An [`Undelivered`](quicpool_core::Event::Undelivered) event has their numbers.
     #[error("messages are undelivered: {0}")]
     Undelivered(Undeliverable),
     /// The manager has ended.
@@ -201,7 +189,7 @@ pub enum FlushError {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfirmError {
-    /// The message was not accepted. The session is unchanged.
+    /// The message was not accepted. State is unchanged.
     #[error(transparent)]
     Send(#[from] SendError),
     /// The message has left the outbox, and whether the peer's application took it is unknown.
@@ -238,15 +226,15 @@ pub enum Error {
     /// See [`PeerError`].
     #[error(transparent)]
     Peer(#[from] PeerError),
+    /// See [`Rejected`].
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
     /// See [`ConnectError`].
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// See [`SendError`].
     #[error(transparent)]
     Send(#[from] SendError),
-    /// See [`TrySendError`].
-    #[error(transparent)]
-    TrySend(#[from] TrySendError),
     /// See [`SendDatagramError`].
     #[error(transparent)]
     SendDatagram(#[from] SendDatagramError),

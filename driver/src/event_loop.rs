@@ -89,7 +89,7 @@ impl<R: Runtime> EventLoop<R> {
         core: Manager,
         shared: Arc<Shared>,
     ) -> Self {
-        let mut board = Switchboard::new(runtime.now(), core, Arc::clone(&shared));
+        let mut board = Switchboard::new(core, Arc::clone(&shared));
         board.set_segments_max(socket.segments_max());
         Self {
             runtime,
@@ -116,6 +116,7 @@ impl<R: Runtime> EventLoop<R> {
                 undelivered,
             }));
         }
+        self.board.take_metrics_requests();
         let orders = self.board.take_orders(now);
         self.board.take_taken(now);
         let datagrams = self.receive(cx, now)?;
@@ -126,7 +127,7 @@ impl<R: Runtime> EventLoop<R> {
         let messages = self.board.hand_out(now);
         self.board.hand_out_datagrams(now);
         self.board.lend(now);
-        self.board.publish_metrics(now);
+        self.board.answer_metrics(now);
         if let Some(end) = self.farewell(now, actions) {
             return Ok(Turn::Over(end));
         }

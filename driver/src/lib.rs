@@ -58,7 +58,7 @@ mod switchboard;
 
 pub use error::{
     BindError, CloseReason, Closed, ConfirmError, ConnectError, Error, EventsError, FlushError,
-    SendDatagramError, SendError, TrySendError,
+    Rejected, SendDatagramError, SendError,
 };
 pub use events::Events;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]

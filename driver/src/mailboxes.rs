@@ -5,7 +5,7 @@ use std::{
     mem,
 };
 
-use quicpool_core::{DeficitRoundRobin, Message, PeerId};
+use quicpool_core::{Message, PeerId, driver::DeficitRoundRobin};
 use slab::Slab;
 
 /// Bytes of one peer that the application is given before it is the next one's turn: a batch of the

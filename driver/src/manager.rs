@@ -14,13 +14,12 @@ use quicpool_core::{
 
 use crate::{
     bind,
-    error::{
-        BindError, CloseReason, Closed, ConnectError, FlushError, Rejected, SendError, TrySendError,
-    },
+    error::{BindError, CloseReason, Closed, ConnectError, FlushError, Rejected, SendError},
     events::{Events, Hub},
     metrics::SocketMetrics,
     order::Order,
     peer::{Peer, PeerRef},
+    reply,
     runtime::Runtime,
     shared::{Demand, End, Shared},
     staging::PeerShared,
@@ -34,6 +33,29 @@ use crate::{
 /// Dropping the last clone ends it without flushing: peers are told, queued messages are lost, and
 /// a warning says how many they were. [`Peer`]s do not keep it running. [`close`](Self::close) is
 /// the way to end it without loss.
+///
+/// # Peers that are not known
+///
+/// A peer is known once an address was added for it, it was blocked, or it has dialled us, until it is
+/// forgotten. Of a peer that is not known views return `None`, and calls that act on it
+/// [`PeerError::UnknownPeer`], through its handle as well as by its id. A [`Peer`] of a peer that is not known can be
+/// kept until it is.
+///
+/// # Ways to end
+///
+/// | way | what ends | queued messages | the other end | a new connection |
+/// |---|---|---|---|---|
+/// | `disconnect` | the session with a peer, at both ends | `Undelivered` with `Disconnected` | `Disconnected` by `Goodbye`; what it had queued is `Undelivered` | with the next `send` or `connect` of either end |
+/// | `forget` | as `disconnect`, and all that is known of the peer | as `disconnect` | as `disconnect` | once an address is added, or when it dials us |
+/// | `block` | as `disconnect`, until `unblock` | as `disconnect` | as `disconnect`; its dials fail by `NotAccepted` | after `unblock`, as after `disconnect` |
+/// | `close` | the manager, after `close_timeout` at the latest | delivered until then, the others `Undelivered` with `Closed` | as `disconnect` | with a new manager |
+/// | `abort`; drop of the last handle | the manager, at once | `Undelivered` with `Closed` | as `disconnect` | with a new manager |
+/// | `abandon`; drop of the machine | the manager, at once, as by a crash | lost without an event | `Unresponsive` after `liveness_timeout` | with a new manager, for the peers a `PeerRestarted` |
+///
+/// Messages of the peer that have arrived can be received after `disconnect` and `block`; `forget` drops them.
+/// The handle has [`abandon`](Self::abandon) and is dropped; `abort` is a call of the machine.
+///
+/// # Example
 ///
 /// ```no_run
 /// use quicpool_core::{Config, Identity, PeerAddr};
@@ -136,13 +158,14 @@ impl ConnectionManager {
     ///
     /// # Errors
     ///
-    /// [`PeerError::OwnId`] and [`PeerError::Closed`]. What only the machine knows, that the peer is
-    /// blocked or that there are too many, is an error of the first call that needs it.
-    pub fn peer(&self, peer: impl Into<PeerRef>) -> Result<Peer, PeerError> {
+    /// [`PeerError::OwnId`], and [`Rejected::Closed`] if the manager has ended. What only the machine
+    /// knows, that the peer is blocked or that there are too many, is an error of the first call that
+    /// needs it.
+    pub fn peer(&self, peer: impl Into<PeerRef>) -> Result<Peer, Rejected> {
         let PeerRef { id, addr } = peer.into();
         let peer = self.handle_to(id)?;
         if let Some(PeerAddr { addr, .. }) = addr {
-            self.post_known(&peer, Order::AddAddress(addr))?;
+            self.shared().post(&peer.peer, Order::AddAddress(addr))?;
         }
         Ok(peer)
     }
@@ -153,7 +176,7 @@ impl ConnectionManager {
     /// # Errors
     ///
     /// As [`peer`](Self::peer).
-    pub fn add_address(&self, peer: PeerAddr) -> Result<(), PeerError> {
+    pub fn add_address(&self, peer: PeerAddr) -> Result<(), Rejected> {
         self.peer(peer).map(drop)
     }
 
@@ -161,10 +184,11 @@ impl ConnectionManager {
     ///
     /// # Errors
     ///
-    /// As [`peer`](Self::peer).
-    pub fn remove_address(&self, peer: PeerAddr) -> Result<(), PeerError> {
-        let handle = self.handle_to(peer.id)?;
-        self.post_known(&handle, Order::RemoveAddress(peer.addr))
+    /// See [`Rejected`].
+    pub fn remove_address(&self, peer: PeerAddr) -> Result<(), Rejected> {
+        let known = self.known(peer.id)?;
+        let order = Order::RemoveAddress(peer.addr);
+        Ok(self.shared().post(&known.peer, order)?)
     }
 
     /// Sends a message to a peer that is known: see [`Peer::send`]. Cancel safe as that is.
@@ -193,8 +217,8 @@ impl ConnectionManager {
     ///
     /// # Errors
     ///
-    /// See [`TrySendError`].
-    pub fn try_send(&self, peer: PeerId, message: impl AsRef<[u8]>) -> Result<(), TrySendError> {
+    /// See [`SendError`].
+    pub fn try_send(&self, peer: PeerId, message: impl AsRef<[u8]>) -> Result<(), SendError> {
         self.known(peer)?.try_send(message)
     }
 
@@ -219,7 +243,7 @@ impl ConnectionManager {
 
     /// The state of the connection to a peer; `None` if the peer is not known. Never waits.
     pub fn status(&self, peer: PeerId) -> Option<ConnectionStatus> {
-        self.shared().known_peer(peer).map(|peer| peer.status())
+        self.shared().known_peer(peer)?.status()
     }
 
     /// The state of every known peer, in no order, and everything that happens from there on.
@@ -229,79 +253,82 @@ impl ConnectionManager {
         let shared = self.shared();
         Hub::subscribe(shared, || {
             let peers = shared.all_peers();
-            peers.iter().map(|peer| (peer.id, peer.status())).collect()
+            let known = peers.iter();
+            let known = known.filter_map(|peer| Some((peer.id, peer.status()?)));
+            known.collect()
         })
     }
 
-    /// Everything in numbers. Never waits for the event loop: while it works, the numbers are up to
-    /// 50 ms old; while nothing happens, they are those after the last thing that happened.
-    pub fn metrics(&self) -> NetworkMetrics {
-        self.shared().metrics.read()
+    /// Returns all numbers of the machine as of this moment, as [`peer_metrics`](Self::peer_metrics) does of
+    /// one peer.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if the manager has ended.
+    pub async fn metrics(&self) -> Result<NetworkMetrics, Closed> {
+        let (responder, reply) = reply::channel();
+        self.shared().metrics.push(responder);
+        self.shared().bell.ring();
+        reply.await.ok_or_else(|| self.shared().closed())
     }
 
-    /// One peer in numbers: see [`Peer::metrics`]; `None` if it is not known. Cancel safe.
+    /// Returns the numbers of one peer as of this moment; `None` if it is not known.
+    ///
+    /// Cancel safe.
     ///
     /// # Errors
     ///
     /// [`Closed`] if the manager has ended.
     pub async fn peer_metrics(&self, peer: PeerId) -> Result<Option<PeerMetrics>, Closed> {
-        match self.shared().known_peer(peer) {
-            Some(peer) => self.with(peer).metrics().await,
-            None => Ok(None),
+        match self.known(peer) {
+            Ok(peer) => peer.metrics().await,
+            Err(Rejected::Peer(_)) => Ok(None),
+            Err(Rejected::Closed(closed)) => Err(closed),
         }
     }
 
-    /// What the socket has done, in numbers, as of this moment.
+    /// Returns the numbers of the socket as of this moment. Never waits: the machine does not know them.
     pub fn socket_metrics(&self) -> SocketMetrics {
         self.shared().socket.read()
     }
 
-    /// Ends the session with a peer: see [`Peer::disconnect`]. Nothing happens if the peer is not
-    /// known. Cancel safe: it ends all the same.
+    /// Ends the session with a peer: see [`Peer::disconnect`]. Cancel safe as that is.
     ///
     /// # Errors
     ///
-    /// [`Closed`] if the manager has ended.
-    pub async fn disconnect(&self, peer: PeerId) -> Result<(), Closed> {
-        match self.shared().known_peer(peer) {
-            Some(peer) => self.with(peer).disconnect().await,
-            None => Ok(()),
-        }
+    /// See [`Rejected`].
+    pub async fn disconnect(&self, peer: PeerId) -> Result<(), Rejected> {
+        self.known(peer)?.disconnect().await
     }
 
-    /// Ends the session with a peer, and forgets it with its addresses and with its messages that
-    /// were not received: it has been told that they were not delivered. Nothing happens if it is
-    /// not known. Cancel safe: it is forgotten all the same.
+    /// Ends the session with a peer and forgets it: see [`Peer::forget`]. Cancel safe as that is.
     ///
     /// # Errors
     ///
-    /// [`Closed`] if the manager has ended.
-    pub async fn forget(&self, peer: PeerId) -> Result<(), Closed> {
-        match self.shared().known_peer(peer) {
-            Some(peer) => self.with(peer).ask(Order::Forget).await,
-            None => Ok(()),
-        }
+    /// See [`Rejected`].
+    pub async fn forget(&self, peer: PeerId) -> Result<(), Rejected> {
+        self.known(peer)?.forget().await
     }
 
-    /// Ends the session with a peer, and refuses it from this moment on, whether it is known or
-    /// not. Cancel safe: it is blocked all the same.
+    /// Ends the session with a peer and refuses it, whether it is known or not: see [`Peer::block`].
+    /// Cancel safe as that is.
     ///
     /// # Errors
     ///
-    /// [`Closed`] if the manager has ended.
-    pub async fn block(&self, peer: PeerId) -> Result<(), Closed> {
-        self.with(self.shared().peer(peer)).ask(Order::Block).await
+    /// See [`Rejected`]; never [`PeerError::UnknownPeer`].
+    pub async fn block(&self, peer: PeerId) -> Result<(), Rejected> {
+        self.handle_to(peer)?.block().await
     }
 
-    /// Accepts a peer again that was blocked. Cancel safe.
+    /// Accepts a peer again that was blocked: see [`Peer::unblock`]. Cancel safe as that is.
     ///
     /// # Errors
     ///
-    /// [`Closed`] if the manager has ended.
-    pub async fn unblock(&self, peer: PeerId) -> Result<(), Closed> {
-        self.with(self.shared().peer(peer))
-            .ask(Order::Unblock)
-            .await
+    /// See [`Rejected`].
+    pub async fn unblock(&self, peer: PeerId) -> Result<(), Rejected> {
+        self.known(peer)?.unblock().await
     }
 
     /// Ends without loss: accepts no message any more, waits until the peers have taken what was
@@ -352,26 +379,29 @@ impl ConnectionManager {
         &self.handle.shared
     }
 
-    /// A handle to any peer but ourselves.
-    fn handle_to(&self, id: PeerId) -> Result<Peer, PeerError> {
-        if id == self.id() {
-            return Err(PeerError::OwnId(id));
-        }
+    /// A handle to any peer but ourselves, which becomes known to the handle if it is not.
+    fn handle_to(&self, id: PeerId) -> Result<Peer, Rejected> {
+        self.check(id)?;
         Ok(self.with(self.shared().peer(id)))
     }
 
     /// A handle to a peer that is known already.
     fn known(&self, id: PeerId) -> Result<Peer, Rejected> {
+        self.check(id)?;
+        let known = self.shared().known_peer(id);
+        let unknown = Rejected::Peer(PeerError::UnknownPeer(id));
+        known.map(|peer| self.with(peer)).ok_or(unknown)
+    }
+
+    /// Whether there may be a handle to a peer: we have not ended, and are another one.
+    fn check(&self, id: PeerId) -> Result<(), Rejected> {
         if self.shared().has_ended() {
             return Err(Rejected::Closed(self.shared().closed()));
         }
-        if id == self.id() {
-            return Err(Rejected::Peer(PeerError::OwnId(id)));
+        match id == self.id() {
+            true => Err(Rejected::Peer(PeerError::OwnId(id))),
+            false => Ok(()),
         }
-        let known = self.shared().known_peer(id);
-        known
-            .map(|peer| self.with(peer))
-            .ok_or(Rejected::Peer(PeerError::NoAddress(id)))
     }
 
     fn with(&self, peer: Arc<PeerShared>) -> Peer {
@@ -379,12 +409,6 @@ impl ConnectionManager {
             peer,
             shared: Arc::clone(self.shared()),
         }
-    }
-
-    fn post_known(&self, peer: &Peer, order: Order) -> Result<(), PeerError> {
-        self.shared()
-            .post(&peer.peer, order)
-            .map_err(|_| PeerError::Closed)
     }
 }
 

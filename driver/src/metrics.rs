@@ -1,29 +1,52 @@
-//! Numbers for readers on other threads.
+//! Passes numbers of the machine and of the socket to callers on other threads.
 
 use std::{
+    mem,
     sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
 };
 
-use parking_lot::RwLock;
+use parking_lot::Mutex;
 use quicpool_core::NetworkMetrics;
 
-/// How old the published numbers may be while the event loop works.
-pub(crate) const METRICS_AGE_MAX: Duration = Duration::from_millis(50);
+use crate::reply::Responder;
 
-/// The manager's numbers, as the event loop last published them.
+/// Callers that wait for the numbers of the machine, until the event loop has ended.
 #[derive(Debug, Default)]
-pub(crate) struct MetricsBoard {
-    published: RwLock<NetworkMetrics>,
+pub(crate) struct MetricsRequests(Mutex<Requests>);
+
+#[derive(Debug)]
+enum Requests {
+    Open(Vec<Responder<NetworkMetrics>>),
+    Ended,
 }
 
-impl MetricsBoard {
-    pub(crate) fn publish(&self, metrics: NetworkMetrics) {
-        *self.published.write() = metrics;
+impl Default for Requests {
+    fn default() -> Self {
+        Self::Open(Vec::new())
+    }
+}
+
+impl MetricsRequests {
+    /// Adds a caller, or drops its responder if the event loop has ended.
+    pub(crate) fn push(&self, responder: Responder<NetworkMetrics>) {
+        if let Requests::Open(waiting) = &mut *self.0.lock() {
+            waiting.push(responder);
+        }
     }
 
-    pub(crate) fn read(&self) -> NetworkMetrics {
-        self.published.read().clone()
+    /// Takes all callers, to be answered.
+    pub(crate) fn take(&self) -> Vec<Responder<NetworkMetrics>> {
+        match &mut *self.0.lock() {
+            Requests::Open(waiting) => mem::take(waiting),
+            Requests::Ended => Vec::new(),
+        }
+    }
+
+    /// Drops all callers, and those that come later.
+    pub(crate) fn end(&self) {
+        let waiting = mem::replace(&mut *self.0.lock(), Requests::Ended);
+        // Dropped without the lock: they wake their callers.
+        drop(waiting);
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use quicpool_core::{Explanation, PeerMetrics};
 
 use crate::{
-    error::{ConnectError, FlushError},
+    error::{ConnectError, FlushError, Rejected},
     reply::Responder,
 };
 
@@ -23,17 +23,17 @@ pub(crate) enum Order {
     /// Say when the next message is taken.
     ConfirmNext(Responder<Result<(), FlushError>>),
     /// End the session.
-    Disconnect(Responder<()>),
+    Disconnect(Responder<Result<(), Rejected>>),
     /// End the session, and forget the peer.
-    Forget(Responder<()>),
+    Forget(Responder<Result<(), Rejected>>),
     /// End the session, and refuse the peer.
-    Block(Responder<()>),
+    Block(Responder<Result<(), Rejected>>),
     /// Refuse the peer no longer.
-    Unblock(Responder<()>),
+    Unblock(Responder<Result<(), Rejected>>),
     /// Keep the peer's slot from being taken away.
-    Protect(Responder<()>),
+    Protect(Responder<Result<(), Rejected>>),
     /// Let the peer's slot be taken away again.
-    Unprotect(Responder<()>),
+    Unprotect(Responder<Result<(), Rejected>>),
     /// Say the peer's numbers.
     Metrics(Responder<Option<PeerMetrics>>),
     /// Say how it stands with the peer.

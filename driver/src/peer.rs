@@ -6,7 +6,7 @@ use quicpool_core::{ConnectionStatus, Explanation, Health, PeerAddr, PeerId, Pee
 
 use crate::{
     error::{
-        Closed, ConfirmError, ConnectError, FlushError, SendDatagramError, SendError, TrySendError,
+        Closed, ConfirmError, ConnectError, FlushError, Rejected, SendDatagramError, SendError,
     },
     order::Order,
     reply::{self, Responder},
@@ -61,13 +61,13 @@ impl From<PeerAddr> for PeerRef {
 }
 
 impl Peer {
-    /// Who it is.
+    /// The peer's id.
     pub fn id(&self) -> PeerId {
         self.peer.id
     }
 
-    /// The state of the connection to it. Never waits.
-    pub fn status(&self) -> ConnectionStatus {
+    /// The state of the connection to it; `None` if the machine does not know it. Never waits.
+    pub fn status(&self) -> Option<ConnectionStatus> {
         self.peer.status()
     }
 
@@ -112,20 +112,12 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// [`TrySendError::Full`] if there is no room; for the others see [`TrySendError`]. The message
-    /// was not accepted then.
-    pub fn try_send(&self, message: impl AsRef<[u8]>) -> Result<(), TrySendError> {
+    /// [`SendError::Full`] if there is no room; for the others see [`SendError`]. The message was not
+    /// accepted then.
+    pub fn try_send(&self, message: impl AsRef<[u8]>) -> Result<(), SendError> {
         let message = message.as_ref();
-        let max = self.shared.limits.message_bytes_max;
-        if message.len() > max {
-            let size = message.len();
-            return Err(TrySendError::TooLarge { size, max });
-        }
-        match self.shared.stage(&self.peer, message, Urgency::Batched) {
-            Ok(()) => Ok(()),
-            Err(Refused::Full) => Err(TrySendError::Full),
-            Err(Refused::Peer(error)) => Err(self.shared.rejected(error).into()),
-        }
+        self.check_len(message.len())?;
+        self.sent(self.shared.stage(&self.peer, message, Urgency::Batched))
     }
 
     /// Waits until the outbox has room for a message of `len` bytes.
@@ -246,7 +238,7 @@ impl Peer {
     fn sent<T>(&self, outcome: Result<T, Refused>) -> Result<T, SendError> {
         match outcome {
             Ok(sent) => Ok(sent),
-            Err(Refused::Full) => unreachable!("invariant: whoever finds no room waits"),
+            Err(Refused::Full) => Err(SendError::Full),
             Err(Refused::Peer(error)) => Err(self.shared.rejected(error).into()),
         }
     }
@@ -263,7 +255,7 @@ impl Peer {
     /// the session ends, as by [`disconnect`](Self::disconnect). Whoever calls meanwhile waits for
     /// the next.
     pub async fn connect(&self) -> Result<(), ConnectError> {
-        let connected = self.status() == ConnectionStatus::Connected;
+        let connected = self.status() == Some(ConnectionStatus::Connected);
         let (responder, reply) = reply::channel();
         self.shared.post(&self.peer, Order::Connect(responder))?;
         if connected && !self.peer.is_crowded() {
@@ -293,9 +285,55 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// [`Closed`] if the manager has ended.
-    pub async fn disconnect(&self) -> Result<(), Closed> {
-        self.ask(Order::Disconnect).await
+    /// See [`Rejected`].
+    pub async fn disconnect(&self) -> Result<(), Rejected> {
+        self.ask(Order::Disconnect).await?
+    }
+
+    /// Ends the session, and forgets the peer with its addresses and with its messages that were not
+    /// received: it has been told that they were not delivered. It is known again once an address is added
+    /// or it dials us; the handle stays good.
+    ///
+    /// Cancel safe: it is forgotten all the same.
+    ///
+    /// # Errors
+    ///
+    /// See [`Rejected`].
+    pub async fn forget(&self) -> Result<(), Rejected> {
+        self.ask(Order::Forget).await?
+    }
+
+    /// Ends the session, and refuses the peer from this moment on, whether the machine knows it or not.
+    ///
+    /// ```no_run
+    /// # async fn example(manager: quicpool_driver::ConnectionManager, mallory: quicpool_core::PeerId)
+    /// # -> Result<(), quicpool_driver::Error> {
+    /// let mallory = manager.peer(mallory)?;
+    /// mallory.block().await?;
+    /// // Nothing is sent to it or received of it, and its dials are refused, until
+    /// mallory.unblock().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Cancel safe: it is blocked all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected::Closed`] if the manager has ended.
+    pub async fn block(&self) -> Result<(), Rejected> {
+        self.ask(Order::Block).await?
+    }
+
+    /// Accepts the peer again if it was blocked.
+    ///
+    /// Cancel safe: it is accepted all the same.
+    ///
+    /// # Errors
+    ///
+    /// See [`Rejected`].
+    pub async fn unblock(&self) -> Result<(), Rejected> {
+        self.ask(Order::Unblock).await?
     }
 
     /// Keeps the peer's slot from being taken away for another peer, as when all slots of
@@ -305,9 +343,9 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// [`Closed`] if the manager has ended.
-    pub async fn protect(&self) -> Result<(), Closed> {
-        self.ask(Order::Protect).await
+    /// See [`Rejected`].
+    pub async fn protect(&self) -> Result<(), Rejected> {
+        self.ask(Order::Protect).await?
     }
 
     /// Lets the peer's slot be taken away for another peer again, as it is from the start.
@@ -316,9 +354,9 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// [`Closed`] if the manager has ended.
-    pub async fn unprotect(&self) -> Result<(), Closed> {
-        self.ask(Order::Unprotect).await
+    /// See [`Rejected`].
+    pub async fn unprotect(&self) -> Result<(), Rejected> {
+        self.ask(Order::Unprotect).await?
     }
 
     /// How it stands with the peer: why it is not connected, when the next dial is due, what is
@@ -333,7 +371,7 @@ impl Peer {
         self.ask(Order::Explain).await
     }
 
-    /// The peer's numbers, as of this moment; `None` if the machine does not know it (any more).
+    /// Returns the peer's numbers as of this moment; `None` if the machine does not know it.
     ///
     /// Cancel safe.
     ///

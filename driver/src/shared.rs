@@ -8,7 +8,7 @@ use std::sync::{
 use dashmap::DashMap;
 use event_listener::Event;
 use parking_lot::Mutex;
-use quicpool_core::{BatchLimits, Config, ConnectionStatus, PeerAddr, PeerError, PeerId};
+use quicpool_core::{Config, ConnectionStatus, PeerAddr, PeerError, PeerId, driver::BatchLimits};
 
 use crate::{
     clock::Clock,
@@ -17,7 +17,7 @@ use crate::{
     error::{CloseReason, Closed, Rejected, SendDatagramError},
     events::Hub,
     inbox::Inbox,
-    metrics::{MetricsBoard, SocketMeter},
+    metrics::{MetricsRequests, SocketMeter},
     order::Order,
     staging::{Listing, PeerShared, Refused, Taken, Urgency},
 };
@@ -32,7 +32,7 @@ pub(crate) struct Shared {
     pub(crate) inbox: Inbox,
     pub(crate) datagrams: DatagramInbox,
     pub(crate) hub: Hub,
-    pub(crate) metrics: MetricsBoard,
+    pub(crate) metrics: MetricsRequests,
     pub(crate) socket: SocketMeter,
     peers: DashMap<PeerId, Arc<PeerShared>>,
     /// How many are in `peers`; the map itself would lock all its shards to tell.
@@ -81,7 +81,7 @@ impl Shared {
         Self {
             local,
             limits: Limits {
-                batch: config.batch_limits(),
+                batch: BatchLimits::of(config),
                 message_bytes_max: config.message_bytes_max,
                 outbox_bytes_max: config.outbox_bytes_max,
                 datagram_queue_bytes_max: config.datagram_queue_bytes_max,
@@ -91,7 +91,7 @@ impl Shared {
             inbox: Inbox::new(config.inbox_bytes_max),
             datagrams: DatagramInbox::default(),
             hub: Hub::default(),
-            metrics: MetricsBoard::default(),
+            metrics: MetricsRequests::default(),
             socket: SocketMeter::default(),
             peers: DashMap::new(),
             peers_count: AtomicUsize::new(0),
@@ -125,7 +125,7 @@ impl Shared {
         let verdict = if self.sealed.load(Ordering::Acquire) {
             PeerError::Closed
         } else {
-            PeerError::NoAddress(id)
+            PeerError::UnknownPeer(id)
         };
         Arc::new(PeerShared::new(
             id,
@@ -195,8 +195,10 @@ impl Shared {
         if self.demanded() > Demand::Run || self.has_ended() {
             return Err(self.closed().into());
         }
-        if peer.status() != ConnectionStatus::Connected {
-            return Err(SendDatagramError::NotConnected(peer.id));
+        match peer.status() {
+            Some(ConnectionStatus::Connected) => {}
+            Some(_) => return Err(SendDatagramError::NotConnected(peer.id)),
+            None => return Err(SendDatagramError::Peer(PeerError::UnknownPeer(peer.id))),
         }
         let size = payload.len();
         match peer.stage_datagram(payload, self.limits.datagram_queue_bytes_max) {
@@ -273,6 +275,7 @@ impl Shared {
         self.seal(|_, taken| *taken = Taken::new(self.limits.batch));
         self.inbox.end();
         self.datagrams.end();
+        self.metrics.end();
         self.hub.end(&self.closed());
         self.ended.notify(usize::MAX);
     }
@@ -313,6 +316,7 @@ impl Shared {
         match error {
             PeerError::Closed => Rejected::Closed(self.closed()),
             PeerError::OwnId(_)
+            | PeerError::UnknownPeer(_)
             | PeerError::NoAddress(_)
             | PeerError::TooManyPeers { .. }
             | PeerError::CircuitOpen { .. }

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use event_listener::{Event, EventListener};
 use parking_lot::Mutex;
 use quicpool_core::{
-    BatchLimits, ConnectionStatus, DatagramQueue, Health, OpenBatch, PeerError, PeerId,
+    ConnectionStatus, Health, PeerError, PeerId,
+    driver::{BatchLimits, DatagramQueue, OpenBatch},
 };
 
 use crate::{clock::Clock, order::Order};
@@ -21,12 +22,16 @@ const ORDERS_MAX: usize = 1_024;
 /// What stands for no health: no state of it has this number.
 const NO_HEALTH: u8 = u8::MAX;
 
+/// What stands for no status: no state of it has this number.
+const NO_STATUS: u8 = u8::MAX;
+
 /// One peer, as the handle and the event loop both see it.
 ///
 /// Its lock is held for the time of a copy, and while it is held no other lock is taken.
 #[derive(Debug)]
 pub(crate) struct PeerShared {
     pub(crate) id: PeerId,
+    /// [`NO_STATUS`] while the core does not know the peer.
     status: AtomicU8,
     /// [`NO_HEALTH`] while it is not connected.
     health: AtomicU8,
@@ -153,15 +158,15 @@ impl PeerShared {
         };
         Self {
             id,
-            status: AtomicU8::new(ConnectionStatus::New as u8),
+            status: AtomicU8::new(NO_STATUS),
             health: AtomicU8::new(NO_HEALTH),
             staging: Mutex::new(staging),
             room: Event::new(),
         }
     }
 
-    /// The state of the peer's connection. Never waits.
-    pub(crate) fn status(&self) -> ConnectionStatus {
+    /// The state of the peer's connection, if the core knows the peer. Never waits.
+    pub(crate) fn status(&self) -> Option<ConnectionStatus> {
         const ALL: [ConnectionStatus; 5] = [
             ConnectionStatus::New,
             ConnectionStatus::Connecting,
@@ -170,9 +175,25 @@ impl PeerShared {
             ConnectionStatus::Failed,
         ];
         let stored = self.status.load(Ordering::Acquire);
-        ALL.into_iter()
-            .find(|status| *status as u8 == stored)
-            .expect("invariant: only a status is ever stored")
+        ALL.into_iter().find(|status| *status as u8 == stored)
+    }
+
+    /// Notes that the core knows the peer: its status is new until an event tells another one.
+    pub(crate) fn set_known(&self) {
+        let (from, to) = (NO_STATUS, ConnectionStatus::New as u8);
+        // It had a status before.
+        let _ = self
+            .status
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Notes that the core does not know the peer, unless an address is on its way to it.
+    pub(crate) fn set_unknown(&self) {
+        if self.staging.lock().added.is_some() {
+            return;
+        }
+        self.status.store(NO_STATUS, Ordering::Release);
+        self.set_health(None);
     }
 
     /// Each connection begins healthy.
@@ -271,7 +292,10 @@ impl PeerShared {
         match order {
             // Those who look a peer up for each message add the same address each time.
             Order::AddAddress(addr) if staging.added == Some(addr) => return Ok(Listing::Done),
-            Order::AddAddress(addr) => staging.expect_address(addr),
+            Order::AddAddress(addr) => {
+                staging.expect_address(addr);
+                self.set_known();
+            }
             Order::RemoveAddress(_) | Order::Forget(_) | Order::Block(_) | Order::Unblock(_) => {
                 staging.added = None;
             }
@@ -327,7 +351,9 @@ impl PeerShared {
         staging.verdict = match (&staging.refused, verdict) {
             (Some(PeerError::Closed), _) => Err(PeerError::Closed),
             // Only of a peer that the core does not know can it not say why it was refused.
-            (Some(refused), Err(PeerError::NoAddress(_))) => Err(refused.clone()),
+            (Some(refused), Err(PeerError::NoAddress(_) | PeerError::UnknownPeer(_))) => {
+                Err(refused.clone())
+            }
             (Some(_) | None, verdict) => verdict,
         };
         if staging.wanted == 0 {
@@ -391,7 +417,10 @@ impl Staging {
     fn expect_address(&mut self, addr: SocketAddr) {
         self.added = Some(addr);
         self.refused = None;
-        if matches!(self.verdict, Err(PeerError::NoAddress(_))) {
+        if matches!(
+            self.verdict,
+            Err(PeerError::NoAddress(_) | PeerError::UnknownPeer(_))
+        ) {
             self.verdict = Ok(());
         }
     }
@@ -422,11 +451,11 @@ mod tests {
     const ID: PeerId = PeerId::from_bytes([7; 32]);
 
     fn peer(credit: usize) -> PeerShared {
-        PeerShared::new(ID, Config::default().batch_limits(), credit, Ok(()))
+        PeerShared::new(ID, BatchLimits::of(&Config::default()), credit, Ok(()))
     }
 
     fn taken(peer: &PeerShared) -> Taken {
-        let mut taken = Taken::new(Config::default().batch_limits());
+        let mut taken = Taken::new(BatchLimits::of(&Config::default()));
         peer.take(&mut taken);
         taken
     }
@@ -502,13 +531,13 @@ mod tests {
     fn an_address_on_its_way_lets_messages_pass() {
         let peer = PeerShared::new(
             ID,
-            Config::default().batch_limits(),
+            BatchLimits::of(&Config::default()),
             100,
-            Err(PeerError::NoAddress(ID)),
+            Err(PeerError::UnknownPeer(ID)),
         );
         assert_eq!(
             stage(&peer, b"lost"),
-            Err(Refused::Peer(PeerError::NoAddress(ID)))
+            Err(Refused::Peer(PeerError::UnknownPeer(ID)))
         );
         let address = ([127, 0, 0, 1], 1).into();
         assert!(peer.post(Order::AddAddress(address)).is_ok());
@@ -536,7 +565,7 @@ mod tests {
     fn a_refused_peer_stays_refused_until_it_is_known() {
         let peer = peer(100);
         peer.refuse(PeerError::TooManyPeers { max: 1 });
-        assert_eq!(peer.lend(100, Err(PeerError::NoAddress(ID))), None);
+        assert_eq!(peer.lend(100, Err(PeerError::UnknownPeer(ID))), None);
         assert_eq!(
             stage(&peer, b""),
             Err(Refused::Peer(PeerError::TooManyPeers { max: 1 }))
@@ -549,7 +578,7 @@ mod tests {
     fn a_sealed_peer_accepts_nothing_and_loses_nothing() {
         let peer = peer(100);
         assert_eq!(stage(&peer, b"tail"), Ok(()));
-        let mut taken = Taken::new(Config::default().batch_limits());
+        let mut taken = Taken::new(BatchLimits::of(&Config::default()));
         peer.seal(&mut taken);
         assert_eq!(taken.open.messages(), 1);
         peer.lend(100, Ok(()));

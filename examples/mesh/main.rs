@@ -221,11 +221,11 @@ impl Mesh {
             ticks.tick().await;
             let received = self.plan.received.load(Ordering::Relaxed);
             bar.set_position(received);
-            let memory = self
-                .nodes
-                .iter()
-                .map(|node| node.manager.metrics().memory_usage);
-            self.memory_peak = self.memory_peak.max(memory.sum());
+            let mut memory = 0;
+            for node in &self.nodes {
+                memory += node.manager.metrics().await?.memory_usage;
+            }
+            self.memory_peak = self.memory_peak.max(memory);
             if self.step_chaos(received).await? && self.plan.sending.load(Ordering::Relaxed) == 0 {
                 return Ok(());
             }

@@ -8,13 +8,13 @@ use std::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use hdrhistogram::Histogram;
 use quicpool::{
     Config, ConnectionManager, ConnectionStatus, Event, Events, EventsError, FlushError, Identity,
-    NetworkMetrics, Peer, PeerAddr, PeerError, PeerId, SendError,
+    NetworkMetrics, Peer, PeerAddr, PeerError, PeerId, Rejected, SendError,
 };
 use tokio::task::JoinHandle;
 
@@ -29,9 +29,6 @@ const QUEUED_BYTES: usize = 8 * 1024 * 1024;
 
 /// Bytes that may wait in an outbox at least: a few batches.
 const OUTBOX_BYTES_MIN: usize = 128 * 1024;
-
-/// Longer than numbers are old.
-const PUBLISHED: Duration = Duration::from_millis(60);
 
 /// What all peers know.
 #[derive(Debug)]
@@ -123,7 +120,7 @@ impl Node {
         manager: ConnectionManager,
         life: u32,
         quotas: &BTreeMap<usize, u64>,
-    ) -> Result<Self, PeerError> {
+    ) -> Result<Self, Rejected> {
         let watcher = tokio::spawn(watch(manager.subscribe().1));
         let receiver = tokio::spawn(receive(Arc::clone(plan), manager.clone()));
         let mut senders = Vec::new();
@@ -141,8 +138,8 @@ impl Node {
     }
 
     /// Dies as a crash of its process would have it.
-    pub(crate) async fn crash(self, plan: &Plan) -> Result<Life, SendError> {
-        let metrics = self.manager.metrics();
+    pub(crate) async fn crash(self, plan: &Plan) -> Result<Life, quicpool::Error> {
+        let metrics = self.manager.metrics().await?;
         self.manager.abandon().await;
         let mut life = self.gather(plan, metrics).await?;
         for sent in life.sent.values_mut() {
@@ -153,9 +150,7 @@ impl Node {
 
     /// Ends, once all senders of all peers are done.
     pub(crate) async fn finish(self, plan: &Plan) -> Result<Life, quicpool::Error> {
-        // They are published every 50 ms.
-        tokio::time::sleep(PUBLISHED).await;
-        let metrics = self.manager.metrics();
+        let metrics = self.manager.metrics().await?;
         self.manager.close().await?;
         Ok(self.gather(plan, metrics).await?)
     }

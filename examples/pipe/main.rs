@@ -246,6 +246,7 @@ async fn send(
     insist(&peer, &tagged(END, sent)).await?;
     let answer = manager.recv().await?;
     if answer.from == to.id && *answer.payload == tagged(COMPLETE, sent) {
+        listener.set(None); // It has all, and may leave.
         return copied(&peer, sent).await;
     }
     Err("the listener has another idea of how this goes".into())

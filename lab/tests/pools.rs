@@ -63,13 +63,13 @@ fn two_slots_are_enough_where_two_peers_are_gone() {
 fn every_world_converges(
     pool: &str,
     connections_max: usize,
-    tenure_min: Duration,
+    hold_time_min: Duration,
     latency: Duration,
 ) {
     all_converge(pool, |mut scenario| {
         scenario.own_limits.clear();
         scenario.limits.connections_max = connections_max;
-        scenario.limits.tenure_min = tenure_min;
+        scenario.limits.hold_time_min = hold_time_min;
         scenario.links = LinkProfile::Delay(Delay::Constant(latency));
         scenario
     });

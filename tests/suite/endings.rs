@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quicpool::{
     CloseReason, Closed, Config, ConnectionManager, ConnectionStatus, Event, FlushError, Identity,
-    Message, PeerError, SendError,
+    Message, Rejected, SendError,
 };
 
 use crate::{
@@ -64,7 +64,12 @@ async fn everyone_who_closes_gets_the_same_answer() {
     assert!(closed(&soon(alice.recv()).await.unwrap_err()));
     let error = alice.send(bob.id(), "late").await.unwrap_err();
     assert!(matches!(error, SendError::Closed(reason) if closed(&reason)));
-    assert_eq!(alice.peer(bob.peer_addr()).unwrap_err(), PeerError::Closed);
+    let error = alice.peer(bob.peer_addr()).unwrap_err();
+    assert!(matches!(error, Rejected::Closed(reason) if closed(&reason)));
+    assert!(closed(&soon(alice.metrics()).await.unwrap_err()));
+    assert!(closed(
+        &soon(alice.peer_metrics(bob.id())).await.unwrap_err()
+    ));
 }
 
 #[tokio::test]

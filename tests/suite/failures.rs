@@ -7,7 +7,7 @@ use quicpool_conformance::seam::{Fault, Faults, FaultyRuntime};
 use crate::support::{black_hole, fill, manager, pair, small_queues, soon};
 use quicpool::{
     CloseReason, Closed, Config, ConnectError, ConnectionManager, ConnectionStatus, Error, Event,
-    EventsError, FlushError, Identity, PeerAddr, PeerError, SendError, TrySendError,
+    EventsError, FlushError, Identity, PeerAddr, Rejected, SendError,
 };
 
 /// A manager whose socket fails on demand.
@@ -152,7 +152,8 @@ async fn failure_25_a_fatal_error_is_told_to_every_caller() {
     assert!(is_fatal(to_bob.connect().await.unwrap_err().into()));
     assert!(is_fatal(to_bob.disconnect().await.unwrap_err().into()));
     assert!(is_fatal(alice.close().await.unwrap_err().into()));
-    assert_eq!(alice.peer(bob.peer_addr()).unwrap_err(), PeerError::Closed);
+    assert!(is_fatal(alice.peer(bob.peer_addr()).unwrap_err().into()));
+    assert!(is_fatal(alice.peer(bob.id()).unwrap_err().into()));
     let last = loop {
         if let Err(error) = soon(events.next()).await {
             break error;
@@ -208,7 +209,7 @@ async fn failure_25_a_loop_that_panics_does_not_die_in_silence() {
 fn is_fatal(error: Error) -> bool {
     let (Error::Closed(closed)
     | Error::Send(SendError::Closed(closed))
-    | Error::TrySend(TrySendError::Closed(closed))
+    | Error::Rejected(Rejected::Closed(closed))
     | Error::Flush(FlushError::Closed(closed))
     | Error::Connect(ConnectError::Closed(closed))
     | Error::Events(EventsError::Closed(closed))) = error

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quicpool::{Config, ConfirmError, ConnectionStatus, SendError, TrySendError, Undeliverable};
+use quicpool::{Config, ConfirmError, ConnectionStatus, SendError, Undeliverable};
 
 use crate::support::{black_hole, fill, is_pending, manager, pair, small_queues, soon};
 
@@ -20,7 +20,7 @@ async fn hello_arrives_and_is_answered() {
     soon(bob.send(hello.from, "welcome")).await.unwrap();
     let welcome = soon(alice.recv()).await.unwrap();
     assert_eq!(&welcome.payload[..], b"welcome");
-    assert_eq!(to_bob.status(), ConnectionStatus::Connected);
+    assert_eq!(to_bob.status(), Some(ConnectionStatus::Connected));
     assert_eq!(bob.status(alice.id()), Some(ConnectionStatus::Connected));
     soon(alice.close()).await.unwrap();
     soon(bob.close()).await.unwrap();
@@ -105,7 +105,7 @@ async fn a_full_outbox_refuses_try_send_and_lets_send_wait() {
     let waiting = to_bob.send([2; 512]);
     tokio::pin!(waiting);
     assert!(is_pending(waiting.as_mut()).await, "send waits");
-    assert!(matches!(to_bob.try_send([3; 512]), Err(TrySendError::Full)));
+    assert!(matches!(to_bob.try_send([3; 512]), Err(SendError::Full)));
 
     for _ in 0..filled {
         assert_eq!(soon(bob.recv()).await.unwrap().payload[..], [1; 512]);

@@ -13,3 +13,4 @@ mod rough;
 mod sessions;
 pub(crate) mod support;
 mod told;
+mod unknown;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quicpool::{
     Config, ConnectError, ConnectionStatus, FlushError, Identity, NextAttempt, PeerError, Reason,
-    SendError, WaitingFor,
+    Rejected, SendError, WaitingFor,
 };
 
 use crate::support::{black_hole, manager, pair, soon};
@@ -63,21 +63,10 @@ async fn somebody_else_at_an_address_is_not_the_peer() {
 async fn misuse_is_an_error_that_says_so() {
     let (alice, bob) = pair().await;
     let own = alice.id();
-    assert_eq!(
-        alice.peer(own).unwrap_err(),
-        PeerError::OwnId(own),
-        "own id"
-    );
+    let error = alice.peer(own).unwrap_err();
+    assert!(matches!(error, Rejected::Peer(PeerError::OwnId(id)) if id == own));
     let error = alice.send(own, "").await.unwrap_err();
     assert!(matches!(error, SendError::Peer(PeerError::OwnId(id)) if id == own));
-
-    let stranger = Identity::generate().peer_id();
-    let error = alice.send(stranger, "").await.unwrap_err();
-    assert!(matches!(error, SendError::Peer(PeerError::NoAddress(id)) if id == stranger));
-    let error = alice.peer(stranger).unwrap().connect().await.unwrap_err();
-    assert!(matches!(error, ConnectError::Peer(PeerError::NoAddress(id)) if id == stranger));
-    let error = alice.flush(stranger).await.unwrap_err();
-    assert!(matches!(error, FlushError::Peer(PeerError::NoAddress(id)) if id == stranger));
 
     let to_bob = alice.peer(bob.peer_addr()).unwrap();
     let max = Config::default().message_bytes_max;
@@ -110,6 +99,28 @@ async fn a_blocked_peer_is_refused_until_it_is_unblocked() {
     soon(alice.unblock(bob.id())).await.unwrap();
     alice.add_address(bob.peer_addr()).unwrap();
     soon(to_bob.connect()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_handle_blocks_unblocks_and_forgets_its_peer() {
+    let (alice, bob) = pair().await;
+    let to_bob = alice.peer(bob.peer_addr()).unwrap();
+    soon(to_bob.connect()).await.unwrap();
+    soon(to_bob.block()).await.unwrap();
+    let error = soon(to_bob.send("refused")).await.unwrap_err();
+    assert!(matches!(error, SendError::Peer(PeerError::Blocked(id)) if id == bob.id()));
+    soon(to_bob.unblock()).await.unwrap();
+    soon(to_bob.send("accepted")).await.unwrap();
+    assert_eq!(soon(bob.recv()).await.unwrap().payload, "accepted");
+
+    soon(to_bob.forget()).await.unwrap();
+    assert_eq!((to_bob.status(), alice.status(bob.id())), (None, None));
+    let error = soon(to_bob.send("forgotten")).await.unwrap_err();
+    assert!(matches!(error, SendError::Peer(PeerError::UnknownPeer(id)) if id == bob.id()));
+    alice.add_address(bob.peer_addr()).unwrap();
+    assert_eq!(to_bob.status(), Some(ConnectionStatus::New));
+    soon(to_bob.send("known again")).await.unwrap();
+    assert_eq!(soon(bob.recv()).await.unwrap().payload, "known again");
 }
 
 #[tokio::test]
@@ -159,5 +170,5 @@ async fn a_protected_peer_keeps_the_only_slot() {
     );
     soon(to_first.unprotect()).await.unwrap();
     soon(connecting).await.unwrap();
-    assert_eq!(to_first.status(), ConnectionStatus::Disconnected);
+    assert_eq!(to_first.status(), Some(ConnectionStatus::Disconnected));
 }

@@ -51,7 +51,8 @@ async fn whoever_waits_to_connect_is_told_that_the_session_was_ended() {
             ),
             "{ending}: {connected:?}"
         );
-        alice.unblock(nobody.id).await.unwrap();
+        let unblocked = alice.unblock(nobody.id).await;
+        assert_eq!(unblocked.is_err(), ending == "forget", "{unblocked:?}");
     }
 }
 

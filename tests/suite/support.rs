@@ -5,7 +5,7 @@ use std::{future::Future, net::UdpSocket, time::Duration};
 
 use quicpool::{
     Config, ConnectionManager, ConnectionStatus, Counters, Event, Events, Identity, PeerAddr,
-    PeerId, TrySendError,
+    PeerId, SendError,
 };
 
 /// Longer than anything here takes, even on a busy machine.
@@ -51,7 +51,7 @@ pub(crate) async fn fill(from: &ConnectionManager, to: PeerId, message: &[u8]) -
     while refused < 50 {
         match from.try_send(to, message) {
             Ok(()) => (count, refused) = (count + 1, 0),
-            Err(TrySendError::Full) => {
+            Err(SendError::Full) => {
                 refused += 1;
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -89,7 +89,11 @@ pub(crate) async fn counts(
     wanted: u64,
 ) {
     soon(async {
-        while counter(&manager.metrics().counters) < wanted {
+        loop {
+            let metrics = manager.metrics().await.expect("it has not ended");
+            if counter(&metrics.counters) >= wanted {
+                return;
+            }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })

@@ -50,7 +50,7 @@ async fn disconnect_reports_what_was_queued() {
         to_nobody.send("never").await.unwrap();
     }
     soon(to_nobody.disconnect()).await.unwrap();
-    assert_eq!(to_nobody.status(), ConnectionStatus::Disconnected);
+    assert_eq!(to_nobody.status(), Some(ConnectionStatus::Disconnected));
     let undelivered = event_where(&mut events, |event| {
         matches!(event, Event::Undelivered { .. })
     });
@@ -94,7 +94,7 @@ async fn the_numbers_follow_what_happens() {
     }
     soon(to_bob.flush()).await.unwrap();
     counts(&alice, |counters| counters.messages_delivered, 10).await;
-    let metrics = alice.metrics();
+    let metrics = soon(alice.metrics()).await.unwrap();
     assert_eq!(metrics.connections, 1);
     assert!(metrics.avg_latency > Duration::ZERO);
     assert!(metrics.messages_per_second > 0.0);

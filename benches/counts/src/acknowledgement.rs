@@ -14,7 +14,7 @@ pub(crate) const TIMES: u64 = 2_000;
 pub(crate) fn run() {
     let mut wire = Wire::connected_pair(Sessions::Tls, &Config::default());
     let to = wire.id(1);
-    let room_at_rest = wire.nodes[0].manager.room(to);
+    let room_at_rest = wire.nodes[0].manager.driver().credit(to);
     for number in 1..=usize::try_from(TIMES).expect("invariant: it is small") {
         let (now, mut room) = (wire.now, room_at_rest);
         wire.nodes[0].stage(now, to, &MESSAGE, &mut room);
@@ -22,6 +22,10 @@ pub(crate) fn run() {
             wire.nodes[1].received == number
         });
         counted(&mut || wire.run_for(QUIET));
-        assert_eq!(wire.nodes[0].manager.room(to), room_at_rest, "acknowledged");
+        assert_eq!(
+            wire.nodes[0].manager.driver().credit(to),
+            room_at_rest,
+            "acknowledged"
+        );
     }
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use quicpool_core::{Config, OpenBatch, PeerId};
+use quicpool_core::{
+    Config, PeerId,
+    driver::{BatchLimits, OpenBatch},
+};
 
 use crate::{
     counted::counted,
@@ -42,7 +45,7 @@ pub(crate) fn run() {
     let to = wire.id(1);
     for _ in 0..TIMES {
         let (now, hub) = (wire.now, &mut wire.nodes[0]);
-        let mut room = hub.manager.room(to);
+        let mut room = hub.manager.driver().credit(to);
         hub.stage(now, to, &MESSAGE, &mut room);
         for _ in 0..TURNS {
             let now = wire.now;
@@ -82,9 +85,10 @@ fn add_away(wire: &mut Wire, number: u32) {
     let mut id = [0xff; PeerId::LEN];
     id[..4].copy_from_slice(&number.to_le_bytes());
     let (now, hub) = (wire.now, &mut wire.nodes[0].manager);
-    let mut staged = OpenBatch::new(hub.config().batch_limits());
+    let mut staged = OpenBatch::new(BatchLimits::of(hub.config()));
     staged.append(now, &MESSAGE);
-    hub.handle_staged(now, PeerId::from_bytes(id), &mut staged);
+    hub.driver()
+        .handle_staged(now, PeerId::from_bytes(id), &mut staged);
 }
 
 /// Connects peers with these numbers to the hub, until there is nothing left to do.

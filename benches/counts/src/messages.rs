@@ -55,7 +55,7 @@ pub(crate) fn transfer(wire: &mut Wire, amount: Amount) {
     let mut left = amount.count;
     while left > 0 {
         let (now, sender) = (wire.now, &mut wire.nodes[0]);
-        let mut room = sender.manager.room(to);
+        let mut room = sender.manager.driver().credit(to);
         for _ in 0..left.min(amount.per_turn as u64) {
             sender.stage(now, to, &message, &mut room);
         }

@@ -10,7 +10,8 @@ use std::{
 use bytes::BytesMut;
 use quicpool_core::{
     Action, Config, ConnectionStatus, Credentials, Datagram, Event, Identity, Incarnation, Manager,
-    Message, OpenBatch, PeerAddr, PeerId, Transmit,
+    Message, PeerAddr, PeerId, Transmit,
+    driver::{BatchLimits, OpenBatch},
 };
 use quicpool_sim::{Checksum, SeededTls};
 use rustls::{pki_types::UnixTime, time_provider::TimeProvider};
@@ -82,7 +83,7 @@ impl Node {
     pub(crate) fn new(number: u32, sessions: Sessions, config: Config, now: Instant) -> Self {
         let mut seed = [0; 32];
         seed[..4].copy_from_slice(&number.to_le_bytes());
-        let staged = OpenBatch::new(config.batch_limits());
+        let staged = OpenBatch::new(BatchLimits::of(&config));
         let incarnation = Incarnation {
             started_ms: 0,
             random: number.into(),
@@ -90,7 +91,7 @@ impl Node {
         let credentials = credentials(sessions, seed);
         let manager = Manager::new(config, credentials, incarnation, seed, now);
         let mut manager = manager.expect("invariant: the configuration of a work is valid");
-        manager.set_segments_max(SEGMENTS_MAX);
+        manager.driver().set_segments_max(SEGMENTS_MAX);
         Self {
             staged_for: manager.local_id(),
             manager,
@@ -144,10 +145,14 @@ impl Node {
     fn take_orders(&mut self, now: Instant) {
         if !self.staged.is_empty() {
             self.manager
+                .driver()
                 .handle_staged(now, self.staged_for, &mut self.staged);
         }
         for (peer, count) in self.taken.drain(..) {
-            self.manager.mark_taken(now, peer, count);
+            self.manager
+                .driver()
+                .mark_taken(now, peer, count)
+                .expect("a known peer");
         }
     }
 
@@ -184,7 +189,9 @@ impl Node {
         while let Some(&peer) = self.readable.last() {
             let count = self
                 .manager
-                .read(now, peer, MESSAGES_PER_READ, &mut self.messages);
+                .driver()
+                .read(now, peer, MESSAGES_PER_READ, &mut self.messages)
+                .expect("a known peer");
             if count < MESSAGES_PER_READ {
                 self.readable.pop();
             }

@@ -334,7 +334,8 @@ impl Machine {
         }
         let mut messages = Vec::new();
         for peer in std::mem::take(&mut self.unread) {
-            self.manager.receive(now, peer, usize::MAX, &mut messages);
+            // An error if the peer has been forgotten meanwhile.
+            let _ = self.manager.receive(now, peer, usize::MAX, &mut messages);
         }
         if !messages.is_empty() {
             self.watch.see(|seen| seen.messages.append(&mut messages));

@@ -270,7 +270,12 @@ fn both_dial(trial: &mut Trial<'_>) -> Result<(), Failure> {
 }
 
 fn one_connection(end: &End, program: PeerId) -> Result<(), Failure> {
-    let count = || end.ask(move |_, machine| machine.manager.connections(program).count());
+    let count = || {
+        end.ask(move |_, machine| {
+            let connections = machine.manager.connections(program);
+            connections.map_or(0, Iterator::count)
+        })
+    };
     until(
         || Ok(count()? == 1),
         "there is not one connection in the end",

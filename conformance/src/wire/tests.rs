@@ -91,7 +91,9 @@ impl Habit for Fault {
                     ..
                 },
             )
-            | (Self::Resents, Event::PeerRestarted { peer, .. }) => manager.block(now, *peer),
+            | (Self::Resents, Event::PeerRestarted { peer, .. }) => {
+                manager.block(now, *peer).expect("another peer");
+            }
             (
                 Self::GivesUp,
                 Event::StatusChanged {
@@ -99,7 +101,7 @@ impl Habit for Fault {
                     from: ConnectionStatus::Connected,
                     ..
                 },
-            ) => manager.disconnect(now, *peer),
+            ) => manager.disconnect(now, *peer).expect("a known peer"),
             (
                 fault @ Self::BeginsAnew,
                 Event::StatusChanged {
@@ -109,7 +111,7 @@ impl Habit for Fault {
                 },
             ) => {
                 *fault = Self::Nothing;
-                manager.disconnect(now, *peer);
+                manager.disconnect(now, *peer).expect("a known peer");
             }
             _ => {}
         }

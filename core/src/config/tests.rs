@@ -33,8 +33,12 @@ const OUT_OF_RANGE: &[Change] = &[
     }),
     ("memory_max", |c| c.memory_max = MIB - 1),
     ("memory_max", |c| c.memory_max = 1_024 * GIB + 1),
-    ("control_reserve", |c| c.control_reserve = 4 * KIB - 1),
-    ("control_reserve", |c| c.control_reserve = MIB + 1),
+    ("tuning.control_reserve", |c| {
+        c.tuning.control_reserve = 4 * KIB - 1
+    }),
+    ("tuning.control_reserve", |c| {
+        c.tuning.control_reserve = MIB + 1
+    }),
     ("pool_ttl", |c| c.pool_ttl = millis(99)),
     ("pool_ttl", |c| c.pool_ttl = DAY + millis(1)),
     ("session_timeout", |c| c.session_timeout = secs(125)),
@@ -50,15 +54,21 @@ const OUT_OF_RANGE: &[Change] = &[
     ("backoff.factor", |c| c.backoff.factor = f64::NAN),
     ("backoff.max", |c| c.backoff.max = millis(999)),
     ("backoff.max", |c| c.backoff.max = HOUR + millis(1)),
-    ("stable_after", |c| c.stable_after = HOUR + millis(1)),
+    ("tuning.stable_after", |c| {
+        c.tuning.stable_after = HOUR + millis(1)
+    }),
     ("dial_rate", |c| c.dial_rate = 0),
     ("dial_rate", |c| c.dial_rate = 1_000_001),
     ("breaker_failures", |c| c.breaker_failures = 0),
     ("breaker_failures", |c| c.breaker_failures = 1_001),
-    ("tenure_min", |c| c.tenure_min = HOUR + millis(1)),
-    ("slot_wait", |c| c.slot_wait = HOUR + millis(1)),
-    ("revisit", |c| c.revisit = millis(999)),
-    ("revisit", |c| c.revisit = DAY + millis(1)),
+    ("tuning.hold_time_min", |c| {
+        c.tuning.hold_time_min = HOUR + millis(1)
+    }),
+    ("tuning.slot_wait", |c| {
+        c.tuning.slot_wait = HOUR + millis(1)
+    }),
+    ("reconnect_poll", |c| c.reconnect_poll = millis(999)),
+    ("reconnect_poll", |c| c.reconnect_poll = DAY + millis(1)),
     ("close_timeout", |c| c.close_timeout = HOUR + millis(1)),
     ("stall_timeout", |c| c.stall_timeout = millis(999)),
     ("stall_timeout", |c| c.stall_timeout = DAY + millis(1)),
@@ -145,25 +155,28 @@ fn the_documents_state_every_default() {
         inbox_bytes_max,
         datagram_queue_bytes_max,
         memory_max,
-        control_reserve,
         pool_ttl,
         session_timeout,
         liveness_timeout,
         handshake_timeout,
         backoff,
-        stable_after,
         dial_rate,
         breaker_failures,
-        tenure_min,
-        slot_wait,
-        revisit,
+        reconnect_poll,
         close_timeout,
         stall_timeout,
         sealing,
         mesh_key,
         on_peer_restart,
         accept,
+        tuning,
     } = Config::default();
+    let Tuning {
+        control_reserve,
+        stable_after,
+        hold_time_min,
+        slot_wait,
+    } = tuning;
     let rows = [
         ("connections_max", counted(connections_max)),
         ("handshakes_max", counted(handshakes_max)),
@@ -181,7 +194,7 @@ fn the_documents_state_every_default() {
         ("inbox_bytes_max", sized(inbox_bytes_max)),
         ("datagram_queue_bytes_max", sized(datagram_queue_bytes_max)),
         ("memory_max", sized(memory_max)),
-        ("control_reserve", sized(control_reserve)),
+        ("tuning.control_reserve", sized(control_reserve)),
         ("pool_ttl", format!("{} s", pool_ttl.as_secs())),
         (
             "session_timeout",
@@ -204,12 +217,18 @@ fn the_documents_state_every_default() {
                 backoff.max.as_secs()
             ),
         ),
-        ("stable_after", format!("{} s", stable_after.as_secs())),
+        (
+            "tuning.stable_after",
+            format!("{} s", stable_after.as_secs()),
+        ),
         ("dial_rate", counted(dial_rate as usize)),
         ("breaker_failures", counted(breaker_failures as usize)),
-        ("tenure_min", format!("{} s", tenure_min.as_secs())),
-        ("slot_wait", format!("{} ms", slot_wait.as_millis())),
-        ("revisit", format!("{} s", revisit.as_secs())),
+        (
+            "tuning.hold_time_min",
+            format!("{} s", hold_time_min.as_secs()),
+        ),
+        ("tuning.slot_wait", format!("{} ms", slot_wait.as_millis())),
+        ("reconnect_poll", format!("{} s", reconnect_poll.as_secs())),
         ("close_timeout", format!("{} s", close_timeout.as_secs())),
         ("stall_timeout", format!("{} s", stall_timeout.as_secs())),
         ("sealing", format!("{sealing:?}")),

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Action, Config, Credentials, Datagram, Identity, Incarnation, Manager, MeshKey, Message,
-    PeerAddr, PeerId,
+    PeerAddr, PeerError, PeerId,
     credentials::crypto::{
         self, ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey, UnsupportedVersion,
     },
@@ -56,6 +56,10 @@ fn the_keys_of_a_machine_leave_with_it() {
     drop(net);
     assert_gone(&keys);
 }
+
+/// [`Manager::receive`], or [`Manager::receive_datagrams`].
+type Receive =
+    fn(&mut Manager, Instant, PeerId, usize, &mut Vec<Message>) -> Result<usize, PeerError>;
 
 /// Two machines in a network that loses nothing.
 struct Net {
@@ -100,7 +104,8 @@ impl Net {
 
     fn disconnect(&mut self) {
         let [_, bob] = self.ids();
-        self.machines[0].disconnect(self.now, bob);
+        let ended = self.machines[0].disconnect(self.now, bob);
+        ended.expect("bob is known");
         self.run_until(|net| {
             net.machines
                 .iter()
@@ -118,22 +123,13 @@ impl Net {
         [0, 1].map(|end| self.machines[end].local_id())
     }
 
-    fn arrived(
-        &mut self,
-        at: usize,
-        count: usize,
-        receive: fn(&mut Manager, Instant, PeerId, usize, &mut Vec<Message>) -> usize,
-    ) -> Vec<Message> {
+    fn arrived(&mut self, at: usize, count: usize, receive: Receive) -> Vec<Message> {
         let from = self.ids()[1 - at];
         let mut arrived = Vec::new();
         self.run_until(|net| {
-            receive(
-                &mut net.machines[at],
-                net.now,
-                from,
-                usize::MAX,
-                &mut arrived,
-            );
+            let machine = &mut net.machines[at];
+            // An error until the peer has dialled.
+            let _ = receive(machine, net.now, from, usize::MAX, &mut arrived);
             arrived.len() >= count
         });
         arrived

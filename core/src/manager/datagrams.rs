@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use super::{peer::Peer, shared::Shared};
 use crate::{
-    DatagramQueue, Event, Message, SendDatagramError,
+    Event, Message, SendDatagramError,
+    driver::DatagramQueue,
     peer::{LinkId, datagrams},
     transport::{Link, Stage, Transport, Unwritten},
     wire::datagram::Refused,

@@ -175,7 +175,10 @@ pub(super) fn back_off(
 /// Delays the next dial by a random part of the new holder's minimum hold time.
 pub(super) fn stay_away(now: Instant, peer: &mut Peer, shared: &mut Shared) {
     let fraction = shared.fraction(peer, "stay away");
-    let hold = peer.hold_time.shortest().max(shared.config.tenure_min);
+    let hold = peer
+        .hold_time
+        .shortest()
+        .max(shared.config.tuning.hold_time_min);
     let at = now + hold.mul_f64(fraction);
     peer.not_before = peer.not_before.max(Some(at));
 }

@@ -4,6 +4,7 @@
 //! touch, and marks the peer; [`Manager::settle`] works the marks off, in one order. Rooms in the order in
 //! which they may call each other, from the face down:
 //!
+//! - `driver`: what only an event loop asks for, on top of the verbs.
 //! - `verbs`: what the application asks for; `views`: what it may look at.
 //! - `streams`: what a connection delivers, and its end; `admission`: peers that dial us.
 //! - `slot_taking`: slots for dials and arrivals; `expiring`: connections and sessions whose time is up;
@@ -23,6 +24,7 @@ mod datagrams;
 mod deriving;
 mod dialling;
 mod draws;
+mod driver;
 mod ending;
 mod expiring;
 mod liveness;
@@ -42,6 +44,7 @@ mod work;
 
 use std::{sync::Arc, time::Instant};
 
+pub use self::driver::Driver;
 use self::{
     closing::Closing,
     context::Parts,
@@ -65,6 +68,32 @@ use crate::{
 /// [`handle_timeout`](Self::handle_timeout)) and the application's verbs, then drain
 /// [`poll_action`](Self::poll_action), then wait until [`poll_timeout`](Self::poll_timeout) or the
 /// next fact. It has no clock, socket, thread or lock, and no randomness but its seed.
+///
+/// # Peers that are not known
+///
+/// A peer is known once it was added or blocked or has dialled us, until it is forgotten; one that has dialled
+/// us and was not added is forgotten by itself once nothing of it is left. Of a peer that is not known
+///
+/// - a view returns `None`;
+/// - a verb returns [`PeerError::UnknownPeer`](crate::PeerError::UnknownPeer), and changes nothing. Our own id is
+///   [`PeerError::OwnId`](crate::PeerError::OwnId), and a verb that accepts nothing more after
+///   [`close`](Self::close) returns [`PeerError::Closed`](crate::PeerError::Closed) first.
+///
+/// [`add_address`](Self::add_address) and [`block`](Self::block) make a peer known.
+///
+/// # Ways to end
+///
+/// | way | what ends | queued messages | the other end | a new connection |
+/// |---|---|---|---|---|
+/// | `disconnect` | the session with a peer, at both ends | `Undelivered` with `Disconnected` | `Disconnected` by `Goodbye`; what it had queued is `Undelivered` | with the next `send` or `connect` of either end |
+/// | `forget` | as `disconnect`, and all that is known of the peer | as `disconnect` | as `disconnect` | once an address is added, or when it dials us |
+/// | `block` | as `disconnect`, until `unblock` | as `disconnect` | as `disconnect`; its dials fail by `NotAccepted` | after `unblock`, as after `disconnect` |
+/// | `close` | the manager, after `close_timeout` at the latest | delivered until then, the others `Undelivered` with `Closed` | as `disconnect` | with a new manager |
+/// | `abort`; drop of the last handle | the manager, at once | `Undelivered` with `Closed` | as `disconnect` | with a new manager |
+/// | `abandon`; drop of the machine | the manager, at once, as by a crash | lost without an event | `Unresponsive` after `liveness_timeout` | with a new manager, for the peers a `PeerRestarted` |
+///
+/// Messages of the peer that have arrived can be received after `disconnect` and `block`; `forget` drops them.
+/// The handle of quicpool has `abandon` and is dropped; the machine has [`abort`](Self::abort) and is dropped.
 pub struct Manager {
     peers: Peers,
     transport: Transport,
@@ -105,11 +134,6 @@ impl Manager {
         })
     }
 
-    /// How many datagrams of one size the driver can send at a time (GSO); 1 until it says.
-    pub fn set_segments_max(&mut self, segments: usize) {
-        self.transport.set_segments_max(segments);
-    }
-
     /// A datagram has arrived. Bad bytes are counted, and never an error.
     ///
     /// An IPv4-mapped address, which a socket bound to `[::]` gives, is the IPv4 address.
@@ -129,21 +153,13 @@ impl Manager {
         self.settle(now);
     }
 
-    /// The next event: for a driver that has to tell what one call has caused from what the next
-    /// one will. [`poll_action`](Self::poll_action) hands out what this leaves.
-    pub fn poll_event(&mut self, now: Instant) -> Option<Event> {
-        self.now = now;
-        self.settle(now);
-        self.shared.report.events.pop_front()
-    }
-
     /// The next thing to do. The bytes of a [`Transmit`](crate::Transmit) are in `buf`, which is cleared first.
     ///
     /// Every [`Action::Notify`] comes before the first [`Action::Transmit`]. Packets are built
     /// when they are asked for, from the state at that moment; connections take turns of as many
-    /// bytes as one burst may have ([`set_segments_max`](Self::set_segments_max)).
+    /// bytes as one burst may have ([`set_segments_max`](crate::driver::Driver::set_segments_max)).
     pub fn poll_action(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Action> {
-        if let Some(event) = self.poll_event(now) {
+        if let Some(event) = self.next_event(now) {
             return Some(Action::Notify(event));
         }
         if let Some(transmit) = self.transport.poll_reply(buf) {
@@ -165,6 +181,12 @@ impl Manager {
             self.arm_quic(now, link);
         }
         None
+    }
+
+    fn next_event(&mut self, now: Instant) -> Option<Event> {
+        self.now = now;
+        self.settle(now);
+        self.shared.report.events.pop_front()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due; at once while actions wait.

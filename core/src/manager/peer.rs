@@ -11,6 +11,7 @@ use crate::{
         PeerKey,
         addresses::Addresses,
         backoff::Failures,
+        batch::BatchLimits,
         datagrams::Datagrams,
         health::Monitor,
         inbox::Inbox,
@@ -236,7 +237,7 @@ impl Peer {
         config: &Config,
         now: Instant,
     ) -> Self {
-        let outbox = Outbox::new(line, config.batch_limits(), config.outbox_bytes_max);
+        let outbox = Outbox::new(line, BatchLimits::of(config), config.outbox_bytes_max);
         Self {
             key: PeerKey::new(0),
             id,

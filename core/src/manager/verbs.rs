@@ -5,18 +5,15 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{
-    Manager,
-    closing::Closing,
-    context::Context,
-    datagrams, dialling, ending,
-    pairing::{hello, rules},
+    Manager, datagrams, dialling, ending,
+    pairing::rules,
     peer::{Peer, Peers, Redial, Standing},
-    session::{accepting, acknowledging},
+    session::{accepting, reading},
     shared::Shared,
 };
 use crate::{
-    DatagramQueue, Event, Message, OpenBatch, PeerAddr, PeerError, PeerId, SendDatagramError,
-    SendError, Undeliverable, address, peer::PeerKey, slots::Slots,
+    Message, PeerAddr, PeerError, PeerId, SendDatagramError, SendError, Undeliverable, address,
+    peer::PeerKey,
 };
 
 impl Manager {
@@ -57,66 +54,101 @@ impl Manager {
     }
 
     /// Removes an address of a peer. Connections stay as they are.
-    pub fn remove_address(&mut self, now: Instant, peer: PeerAddr) {
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
+    pub fn remove_address(&mut self, now: Instant, peer: PeerAddr) -> Result<(), PeerError> {
         self.now = now;
-        if let Some(known) = self.peers.find_mut(peer.id) {
-            known.remove_address(address::canonical(peer.addr));
-        }
+        let known = known(peer.id, &mut self.peers, &self.shared)?;
+        known.remove_address(address::canonical(peer.addr));
+        Ok(())
     }
 
-    fn add_peer(&mut self, now: Instant, id: PeerId, standing: Standing) -> PeerKey {
+    pub(super) fn add_peer(&mut self, now: Instant, id: PeerId, standing: Standing) -> PeerKey {
         let line = self.shared.new_line(id);
         let peer = Peer::new(id, standing, line, &self.shared.config, now);
         self.peers.insert(peer).key
     }
 
     /// Keeps a peer's slot from being taken away for another peer.
-    pub fn protect(&mut self, peer: PeerId) {
-        set_protected(peer, true, &mut self.peers, &mut self.slots);
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
+    pub fn protect(&mut self, peer: PeerId) -> Result<(), PeerError> {
+        let known = known(peer, &mut self.peers, &self.shared)?;
+        known.is_protected = true;
+        self.slots.set_protected(known.key, true);
+        Ok(())
     }
 
     /// Lets a peer's slot be taken away for another peer, as it is from the start.
-    pub fn unprotect(&mut self, peer: PeerId) {
-        set_protected(peer, false, &mut self.peers, &mut self.slots);
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
+    pub fn unprotect(&mut self, peer: PeerId) -> Result<(), PeerError> {
+        let known = known(peer, &mut self.peers, &self.shared)?;
+        known.is_protected = false;
+        self.slots.set_protected(known.key, false);
+        Ok(())
     }
 
     /// Ends the session: closes its connection, calls off its dial, reports what is queued, at
     /// both ends. Nobody dials until the next `send` or `connect`.
-    pub fn disconnect(&mut self, now: Instant, peer: PeerId) {
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
+    pub fn disconnect(&mut self, now: Instant, peer: PeerId) -> Result<(), PeerError> {
         self.now = now;
-        if let Some(key) = self.peers.key(peer) {
-            rules::end_session(&mut self.parts(now).at(key), Undeliverable::Disconnected);
-        }
+        let key = known(peer, &mut self.peers, &self.shared)?.key;
+        rules::end_session(&mut self.parts(now).at(key), Undeliverable::Disconnected);
+        Ok(())
     }
 
     /// Ends the session and forgets the peer with its addresses. What was read and not taken of it
     /// must not be marked as taken later: the peer may be known anew by then.
-    pub fn forget(&mut self, now: Instant, peer: PeerId) {
-        self.disconnect(now, peer);
-        if let Some(key) = self.peers.key(peer) {
-            ending::remove(&mut self.parts(now), key);
-        }
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
+    pub fn forget(&mut self, now: Instant, peer: PeerId) -> Result<(), PeerError> {
+        self.disconnect(now, peer)?;
+        let key = known(peer, &mut self.peers, &self.shared)?.key;
+        ending::remove(&mut self.parts(now), key);
+        Ok(())
     }
 
-    /// Ends the session and refuses the peer from this moment on.
-    pub fn block(&mut self, now: Instant, peer: PeerId) {
+    /// Ends the session and refuses the peer from this moment on. The peer becomes known if it is not.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::OwnId`]. State is unchanged.
+    pub fn block(&mut self, now: Instant, peer: PeerId) -> Result<(), PeerError> {
         self.now = now;
         if peer == self.shared.id {
-            return;
+            return Err(PeerError::OwnId(peer));
         }
         let known = self.peers.key(peer);
         let key = known.unwrap_or_else(|| self.add_peer(now, peer, Standing::Blocked));
         rules::end_session(&mut self.parts(now).at(key), Undeliverable::Disconnected);
         self.peers.owner(key).standing = Standing::Blocked;
+        Ok(())
     }
 
-    /// Accepts a blocked peer again.
-    pub fn unblock(&mut self, peer: PeerId) {
-        if let Some(known) = self.peers.find_mut(peer)
-            && known.standing == Standing::Blocked
-        {
+    /// Accepts a blocked peer again. Nothing changes if it is not blocked.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
+    pub fn unblock(&mut self, peer: PeerId) -> Result<(), PeerError> {
+        let known = known(peer, &mut self.peers, &self.shared)?;
+        if known.standing == Standing::Blocked {
             known.standing = Standing::Added;
         }
+        Ok(())
     }
 
     // Connections
@@ -143,10 +175,7 @@ impl Manager {
     pub fn connect(&mut self, now: Instant, peer: PeerId) -> Result<(), PeerError> {
         self.now = now;
         self.verdict(peer)?;
-        let known = self
-            .peers
-            .find_mut(peer)
-            .ok_or(PeerError::NoAddress(peer))?;
+        let known = known(peer, &mut self.peers, &self.shared)?;
         if !known.has_links() && known.addresses.is_empty() {
             // Messages may wait for it to poll for them; a connection is asked for now.
             return Err(PeerError::NoAddress(peer));
@@ -232,8 +261,9 @@ impl Manager {
         Ok(())
     }
 
-    /// Queues a message, and asks for [`Event::Flushed`] with `token` once the peer's application
-    /// has taken it or its fate is unknown, whatever becomes of others. It leaves with its batch.
+    /// Queues a message, and asks for [`Event::Flushed`](crate::Event::Flushed) with `token` once the peer's
+    /// application has taken it or its fate is unknown, whatever becomes of others. It leaves with its
+    /// batch.
     ///
     /// # Errors
     ///
@@ -283,88 +313,18 @@ impl Manager {
         Ok((known, accepted))
     }
 
-    /// Takes over what other threads have staged within the room they were lent.
-    ///
-    /// The messages count as accepted when they were staged: those for which nothing can be done
-    /// any more are reported by [`Event::Undelivered`].
-    pub fn handle_staged(&mut self, now: Instant, peer: PeerId, staged: &mut OpenBatch) {
-        self.now = now;
-        if staged.is_empty() || peer == self.shared.id {
-            return;
-        }
-        let messages = staged.messages() as u64;
-        // Beyond peers_max if need be: what was staged was accepted.
-        let known = self.peers.key(peer);
-        let key = known.unwrap_or_else(|| self.add_peer(now, peer, Standing::Added));
-        let mut parts = self.parts(now);
-        let cx = &mut parts.at(key);
-        let Context {
-            peer: known,
-            slots,
-            shared,
-            ..
-        } = cx;
-        known.session.outbox.absorb(staged);
-        accepting::accepted(now, known, shared, messages);
-        dialling::dial_for_user(now, known, slots, shared);
-        shared.changed(known);
-        let is_blocked = known.standing == Standing::Blocked;
-        let why = match &mut shared.closing {
-            Closing::Ending { .. } | Closing::Done => Some(Undeliverable::Closed),
-            Closing::No | Closing::Flushing { .. } if is_blocked => {
-                Some(Undeliverable::Disconnected)
-            }
-            Closing::No => None,
-            Closing::Flushing { owing, .. } => {
-                // `close` waits for what was staged before it, too.
-                owing.push(key);
-                known.session.outbox.close_tail();
-                None
-            }
-        };
-        match why {
-            Some(why) => rules::end_session(cx, why),
-            None => hello::end_if_too_large(cx),
-        }
-        if !cx.peer.is_live() {
-            self.follow_up(now);
-        }
-    }
-
-    /// Asks for [`Event::Flushed`] with `token` once the peer's application has taken the next
-    /// message that is accepted for it, or that message's fate is unknown.
-    ///
-    /// For drivers, right before [`handle_staged`](Self::handle_staged) of a batch that begins with
-    /// that message: asked afterwards, it may have been given up by then.
-    pub fn confirm_next(&mut self, now: Instant, peer: PeerId, token: u64) {
-        self.now = now;
-        if peer == self.shared.id {
-            return;
-        }
-        // As handle_staged does: what follows was accepted.
-        let known = self.peers.key(peer);
-        let key = known.unwrap_or_else(|| self.add_peer(now, peer, Standing::Added));
-        let known = self.peers.owner(key);
-        let next = known.session.outbox.next();
-        known.await_flush(token, next..next + 1);
-    }
-
-    /// Lets what is queued leave at once, and asks for [`Event::Flushed`] with `token` once the
-    /// peer's application has taken all of it.
+    /// Lets what is queued leave at once, and asks for [`Event::Flushed`](crate::Event::Flushed) with
+    /// `token` once the peer's application has taken all of it.
     ///
     /// # Errors
     ///
-    /// [`PeerError::NoAddress`] if the peer is not known, [`PeerError::Closed`]. State is
-    /// unchanged.
+    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`], [`PeerError::Closed`]. State is unchanged.
     pub fn flush(&mut self, now: Instant, peer: PeerId, token: u64) -> Result<(), PeerError> {
         self.now = now;
         if !self.shared.closing.accepts() {
             return Err(PeerError::Closed);
         }
-        let known = self
-            .peers
-            .find_mut(peer)
-            .ok_or(PeerError::NoAddress(peer))?;
+        let known = known(peer, &mut self.peers, &self.shared)?;
         known.session.outbox.close_tail();
         let messages = 0..known.session.outbox.next();
         known.await_flush(token, messages);
@@ -372,86 +332,44 @@ impl Manager {
         Ok(())
     }
 
-    /// Bytes that the peer's outbox can still accept, in terms of
-    /// [`OpenBatch::cost`](crate::OpenBatch::cost).
-    ///
-    /// A driver may lend them to other threads: what they stage within this room is accepted.
-    pub fn room(&self, peer: PeerId) -> usize {
-        let budget = &self.shared.budget;
-        let known = self.peers.find(peer);
-        known.map_or_else(|| budget.room_of_unknown(), |known| budget.room_of(known))
+    /// Bytes that the peer's outbox can still accept; `None` if the peer is not known. In terms of
+    /// [`OpenBatch::cost`](crate::driver::OpenBatch::cost).
+    pub fn room(&self, peer: PeerId) -> Option<usize> {
+        Some(self.shared.budget.room_of(self.peers.find(peer)?))
     }
 
-    /// Asks for [`Event::Writable`] once `bytes` of room are there.
-    pub fn want_room(&mut self, now: Instant, peer: PeerId, bytes: usize) {
+    /// Asks for [`Event::Writable`](crate::Event::Writable) once `bytes` of [`room`](Self::room) are there.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
+    pub fn want_room(&mut self, now: Instant, peer: PeerId, bytes: usize) -> Result<(), PeerError> {
         self.now = now;
-        match self.peers.find_mut(peer) {
-            Some(known) => {
-                self.shared.budget.want_room(known, bytes);
-                self.shared.changed(known);
-            }
-            None => self.shared.report.event(Event::Writable { peer }),
-        }
+        let known = known(peer, &mut self.peers, &self.shared)?;
+        self.shared.budget.want_room(known, bytes);
+        self.shared.changed(known);
+        Ok(())
     }
 
     // Messages in
 
-    /// Takes up to `max` messages of a peer, and says how many it appended to `out`.
+    /// Takes up to `max` messages of a peer, and returns how many it appended to `out`.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
     pub fn receive(
         &mut self,
         now: Instant,
         peer: PeerId,
         max: usize,
         out: &mut Vec<Message>,
-    ) -> usize {
-        let count = self.read(now, peer, max, out);
-        self.mark_taken(now, peer, count);
-        count
-    }
-
-    /// Reads up to `max` messages without taking them: they hold inbox room, and the other end
-    /// keeps them, until [`mark_taken`](Self::mark_taken).
-    pub fn read(
-        &mut self,
-        now: Instant,
-        peer: PeerId,
-        max: usize,
-        out: &mut Vec<Message>,
-    ) -> usize {
+    ) -> Result<usize, PeerError> {
         self.now = now;
-        let Some(known) = self.peers.find_mut(peer) else {
-            return 0;
-        };
-        let inbox = &mut known.session.inbox;
-        let count = inbox.read(peer, max, out);
-        known.is_readable_reported &= inbox.is_readable();
-        self.shared.budget.count(known);
-        count
-    }
-
-    /// The application has taken the next `count` messages that were read.
-    pub fn mark_taken(&mut self, now: Instant, peer: PeerId, count: usize) {
-        self.now = now;
-        let Some(known) = self.peers.find_mut(peer).filter(|_| count > 0) else {
-            return;
-        };
-        let shared = &mut self.shared;
-        let could_read = shared.budget.may_read(known);
-        let inbox = &mut known.session.inbox;
-        inbox.mark_taken(count);
-        // What was not handed out before for want of room.
-        if inbox.is_readable() && !std::mem::replace(&mut known.is_readable_reported, true) {
-            shared.report.event(Event::Readable { peer });
-        }
-        shared.report.taken(now, known, count as u64);
-        shared.changed(known);
-        if !shared.budget.may_read(known) {
-            // Other inboxes may be the cause.
-            shared.budget.hold_back(known);
-        } else if !could_read {
-            self.transport.mark_all_dirty(known.links.confirmed());
-        }
-        acknowledging::schedule(now, known, &mut self.transport, shared);
+        let known = known(peer, &mut self.peers, &self.shared)?;
+        let count = reading::read(known, &mut self.shared, max, out);
+        reading::mark_taken(now, known, &mut self.transport, &mut self.shared, count);
+        Ok(count)
     }
 
     // Datagrams
@@ -476,75 +394,56 @@ impl Manager {
         self.queue_datagram(peer, Bytes::copy_from_slice(payload))
     }
 
-    fn queue_datagram(&mut self, peer: PeerId, payload: Bytes) -> Result<(), SendDatagramError> {
+    pub(super) fn queue_datagram(
+        &mut self,
+        peer: PeerId,
+        payload: Bytes,
+    ) -> Result<(), SendDatagramError> {
         if !self.shared.closing.is_open() {
-            return Err(SendDatagramError::Closed);
+            return Err(PeerError::Closed.into());
         }
-        let known = self.peers.find_mut(peer);
-        let known = known.ok_or(SendDatagramError::NotConnected(peer))?;
+        let known = known(peer, &mut self.peers, &self.shared)?;
         datagrams::send(known, &mut self.transport, &mut self.shared, payload)
     }
 
-    /// Takes over datagrams that other threads have sent to a peer.
+    /// Takes up to `max` datagrams of a peer, and returns how many it appended to `out`.
     ///
-    /// They count as accepted when they were staged: those that cannot be sent any more, since the
-    /// peer is connected no longer or its path carries none so long, count as dropped unsent.
-    pub fn handle_staged_datagrams(
-        &mut self,
-        now: Instant,
-        peer: PeerId,
-        staged: &mut DatagramQueue,
-    ) {
-        self.now = now;
-        let crowded_out = staged.take_crowded_out();
-        let unreliable = &mut self.shared.report.counters.unreliable;
-        unreliable.accepted += crowded_out;
-        unreliable.crowded_out += crowded_out;
-        while let Some(payload) = staged.pop() {
-            if self.queue_datagram(peer, payload).is_err() {
-                let unreliable = &mut self.shared.report.counters.unreliable;
-                unreliable.accepted += 1;
-                unreliable.abandoned += 1;
-            }
-        }
-    }
-
-    /// Takes up to `max` datagrams of a peer, and says how many it appended to `out`.
+    /// # Errors
+    ///
+    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
     pub fn receive_datagrams(
         &mut self,
         now: Instant,
         peer: PeerId,
         max: usize,
         out: &mut Vec<Message>,
-    ) -> usize {
+    ) -> Result<usize, PeerError> {
         self.now = now;
-        let known = self.peers.find_mut(peer);
-        known.map_or(0, |known| {
-            datagrams::receive(known, &mut self.shared, max, out)
-        })
-    }
-
-    /// The driver has dropped this many datagrams that it had taken for the application.
-    pub fn note_datagrams_discarded(&mut self, count: u64) {
-        let unreliable = &mut self.shared.report.counters.unreliable;
-        unreliable.taken = unreliable.taken.saturating_sub(count);
-        unreliable.discarded += count;
+        let known = known(peer, &mut self.peers, &self.shared)?;
+        Ok(datagrams::receive(known, &mut self.shared, max, out))
     }
 }
 
-fn set_protected(id: PeerId, is_protected: bool, peers: &mut Peers, slots: &mut Slots) {
-    if let Some(known) = peers.find_mut(id) {
-        known.is_protected = is_protected;
-        slots.set_protected(known.key, is_protected);
-    }
+/// Looks a peer up for a verb.
+pub(super) fn known<'a>(
+    id: PeerId,
+    peers: &'a mut Peers,
+    shared: &Shared,
+) -> Result<&'a mut Peer, PeerError> {
+    peers.find_mut(id).ok_or_else(|| unknown(id, shared))
 }
 
 fn verdict_on_unknown(id: PeerId, shared: &Shared) -> PeerError {
-    if !shared.closing.is_open() {
-        return PeerError::Closed;
+    match shared.closing.is_open() {
+        true => unknown(id, shared),
+        false => PeerError::Closed,
     }
+}
+
+/// The one answer of verbs for a peer that is not known.
+fn unknown(id: PeerId, shared: &Shared) -> PeerError {
     match id == shared.id {
         true => PeerError::OwnId(id),
-        false => PeerError::NoAddress(id),
+        false => PeerError::UnknownPeer(id),
     }
 }

@@ -31,13 +31,13 @@ impl Manager {
         Some(self.peers.find(peer)?.status)
     }
 
-    /// How well a peer can be reached; `None` while it is not connected.
+    /// How well a peer can be reached; `None` while it is not connected or not known.
     pub fn health(&self, peer: PeerId) -> Option<Health> {
         self.peers.find(peer)?.health()
     }
 
     /// The longest datagram that can be sent to a peer at this moment, in bytes. `None` if it is not
-    /// connected, or if either end has no datagrams.
+    /// connected or not known, or if either end has no datagrams.
     ///
     /// It follows from the path: a little over a kilobyte at first, and more when QUIC has found that
     /// longer packets get through (RFC 9000 section 14.3). [`Event::DatagramLimit`](crate::Event::DatagramLimit)
@@ -84,13 +84,12 @@ impl Manager {
     }
 
     /// The confirmed connections to a peer, the one that is sent on last: one, or none, but for the
-    /// moment until two that were begun at once are one.
+    /// moment until two that were begun at once are one. `None` if the peer is not known.
     ///
     /// Both ends give a connection the same name.
-    pub fn connections(&self, peer: PeerId) -> impl Iterator<Item = ConnectionName> {
-        let links = self.peers.find(peer).into_iter();
-        let links = links.flat_map(|known| known.links.confirmed());
-        links.filter_map(move |link| self.name(peer, link))
+    pub fn connections(&self, peer: PeerId) -> Option<impl Iterator<Item = ConnectionName>> {
+        let links = self.peers.find(peer)?.links.confirmed();
+        Some(links.filter_map(move |link| self.name(peer, link)))
     }
 
     fn name(&self, peer: PeerId, id: LinkId) -> Option<ConnectionName> {
@@ -216,7 +215,7 @@ impl Manager {
             Dialling::Idle if self.shared.timers.get(Timer::Reconnect(peer.key)).is_some() => {
                 let at = self.shared.timers.get(Timer::Reconnect(peer.key));
                 let dials_in = at.map_or(Duration::ZERO, |at| left(now, at));
-                NextAttempt::Revisiting { dials_in }
+                NextAttempt::ReconnectPoll { dials_in }
             }
             Dialling::Idle => {
                 let not_before = peer.not_before.filter(|at| *at > now);

@@ -2,9 +2,12 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use crate::wire::{
-    record::{HEADER_LEN, Header},
-    varint,
+use crate::{
+    Config,
+    wire::{
+        record::{HEADER_LEN, Header},
+        varint,
+    },
 };
 
 /// What a batch may hold at most.
@@ -16,6 +19,17 @@ pub struct BatchLimits {
     pub bytes_max: usize,
 }
 
+impl BatchLimits {
+    /// The limits of a configuration.
+    #[must_use]
+    pub const fn of(config: &Config) -> Self {
+        Self {
+            messages_max: config.batch_messages_max,
+            bytes_max: config.batch_bytes_max,
+        }
+    }
+}
+
 /// Framed messages that gather until their batch leaves.
 ///
 /// A driver keeps one per peer under a small lock, so that other threads append without waiting
@@ -23,10 +37,13 @@ pub struct BatchLimits {
 /// message begins another.
 ///
 /// ```
-/// use quicpool_core::{Config, OpenBatch};
+/// use quicpool_core::{
+///     Config,
+///     driver::{BatchLimits, OpenBatch},
+/// };
 /// use std::time::Instant;
 ///
-/// let mut open = OpenBatch::new(Config::default().batch_limits());
+/// let mut open = OpenBatch::new(BatchLimits::of(&Config::default()));
 /// let now = Instant::now();
 /// open.append(now, b"hello");
 /// assert_eq!(open.messages(), 1);

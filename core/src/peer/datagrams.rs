@@ -41,7 +41,7 @@ impl Datagrams {
 /// Datagrams that wait, in a bounded number of bytes: the oldest make room for the newest.
 ///
 /// A driver gathers in one what other threads send:
-/// [`Manager::handle_staged_datagrams`](crate::Manager::handle_staged_datagrams) takes it over.
+/// [`Driver::handle_staged_datagrams`](crate::driver::Driver::handle_staged_datagrams) takes it over.
 #[derive(Debug, Default)]
 pub struct DatagramQueue {
     row: VecDeque<Bytes>,

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 /// and the largest piece. Whoever has nothing leaves, and keeps neither what was left nor its place.
 ///
 /// ```
-/// use quicpool_core::DeficitRoundRobin;
+/// use quicpool_core::driver::DeficitRoundRobin;
 ///
 /// let mut turns = DeficitRoundRobin::new(100);
 /// turns.join("bulk");

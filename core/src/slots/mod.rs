@@ -128,7 +128,7 @@ impl Slots {
             start: now,
             slots_max,
             dials_max: slots_max - slots_max / 4,
-            wait: config.slot_wait,
+            wait: config.tuning.slot_wait,
             dials: 0,
             held: LookUp::new(seed),
             order: BTreeSet::new(),

@@ -10,11 +10,11 @@ const WAIT: Duration = Duration::from_millis(200);
 const HOLD: Duration = Duration::from_secs(1);
 
 fn slots(slots_max: usize) -> Slots {
-    let config = Config {
+    let mut config = Config {
         connections_max: slots_max,
-        slot_wait: WAIT,
         ..Config::default()
     };
+    config.tuning.slot_wait = WAIT;
     Slots::new(&config, 7, *START)
 }
 

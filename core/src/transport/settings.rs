@@ -135,13 +135,13 @@ pub(super) fn stream_window(config: &Config) -> usize {
 /// end is told of new credit, which quinn-proto does once an eighth of the window is free. Without
 /// that, acknowledgements beside a full data stream would use up their credit and get no other.
 fn receive_window(config: &Config) -> usize {
-    (stream_window(config) + 2 * config.control_reserve) * 8 / 7
+    (stream_window(config) + 2 * config.tuning.control_reserve) * 8 / 7
 }
 
 /// What may be written and unacknowledged: twice what [`data_in_flight_max`] lets data take, since
 /// the other end's application acknowledges a record slightly before QUIC does.
 fn send_window(config: &Config) -> usize {
-    2 * data_in_flight_max(config) + config.control_reserve
+    2 * data_in_flight_max(config) + config.tuning.control_reserve
 }
 
 /// Bytes of records that may be written on a connection and not yet acknowledged by the peer.
@@ -227,9 +227,9 @@ mod tests {
                             message_bytes_max: message,
                             batch_bytes_max: batch,
                             inbox_bytes_max: inbox,
-                            control_reserve: reserve,
                             ..Config::default()
                         };
+                        config.tuning.control_reserve = reserve;
                         config.outbox_bytes_max = config.record_bytes_max();
                         assert_eq!(config.check(), Ok(()));
                         configs.push(config);
@@ -249,11 +249,11 @@ mod tests {
             assert!(stream >= config.inbox_bytes_max + record, "{config:?}");
             assert!(data_in_flight_max(&config) >= 2 * record, "{config:?}");
             let send = send_window(&config);
-            assert!(send >= data_in_flight_max(&config) + config.control_reserve);
+            assert!(send >= data_in_flight_max(&config) + config.tuning.control_reserve);
             // Beside a full data stream an eighth of the credit can be used up and renewed, and more
             // is left meanwhile than one reserve.
             let receive = receive_window(&config);
-            assert!(receive - stream >= receive.div_ceil(8) + config.control_reserve);
+            assert!(receive - stream >= receive.div_ceil(8) + config.tuning.control_reserve);
             assert!(VarInt::try_from(receive as u64).is_ok());
         }
     }

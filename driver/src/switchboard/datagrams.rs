@@ -20,7 +20,9 @@ impl Switchboard {
             }
             self.datagrams_read_last = peer;
             let datagrams = &mut self.messages;
+            // None of a peer that the machine has forgotten meanwhile.
             let count = self.core.receive_datagrams(now, peer, max, datagrams);
+            let count = count.unwrap_or(0);
             if count < max {
                 self.datagrams_readable.remove(&peer);
             }
@@ -31,7 +33,7 @@ impl Switchboard {
     /// The application wants nothing more of a peer.
     pub(super) fn forget_datagrams(&mut self, peer: PeerId) {
         let dropped = self.shared.datagrams.forget(peer);
-        self.core.note_datagrams_discarded(dropped);
+        self.core.driver().note_datagrams_discarded(dropped);
         self.datagrams_readable.remove(&peer);
     }
 }

@@ -11,13 +11,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quicpool_core::{Action, ConnectionStatus, Datagram, Event, Manager, Message, PeerId, Reason};
+use quicpool_core::{
+    Action, ConnectionStatus, Datagram, Event, Manager, Message, NetworkMetrics, PeerId, Reason,
+};
 use tracing::{debug, trace, warn};
 
 use crate::{
-    error::{ConnectError, FlushError},
+    error::{ConnectError, FlushError, Rejected},
     inbox::Left,
-    metrics::METRICS_AGE_MAX,
     reply::Responder,
     shared::{Demand, Shared},
     staging::{PeerShared, Taken},
@@ -59,16 +60,20 @@ pub(crate) struct Switchboard {
     connects: HashMap<PeerId, Vec<Responder<Result<(), ConnectError>>>>,
     flushes: HashMap<u64, Responder<Result<(), FlushError>>>,
     next_token: u64,
-    /// Callers whose order is carried out, who hear of it after the events that it caused.
-    done: Vec<Responder<()>>,
-    /// Whether anything has happened since the last look at the numbers.
-    worked: bool,
-    metrics_published: Instant,
-    metrics_due: Option<Instant>,
+    /// Orders that were carried out, or refused: answered after the events that they caused.
+    done: Vec<Done>,
+    /// Callers that wait for the numbers of the machine since before this turn.
+    metrics_requests: Vec<Responder<NetworkMetrics>>,
     /// Peers shared at which those that nobody needs are looked for.
     sweep_at: usize,
     /// Set by the machine's last event: how many messages were not delivered.
     closed: Option<u64>,
+}
+
+/// An order that was carried out, or refused.
+struct Done {
+    responder: Responder<Result<(), Rejected>>,
+    outcome: Result<(), Rejected>,
 }
 
 /// Whether a step has left work for the next turn.
@@ -82,7 +87,7 @@ pub(crate) enum Rest {
 }
 
 impl Switchboard {
-    pub(crate) fn new(now: Instant, core: Manager, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(core: Manager, shared: Arc<Shared>) -> Self {
         Self {
             core,
             obeyed: Demand::Run,
@@ -101,9 +106,7 @@ impl Switchboard {
             flushes: HashMap::new(),
             next_token: 0,
             done: Vec::new(),
-            worked: true,
-            metrics_published: now,
-            metrics_due: None,
+            metrics_requests: Vec::new(),
             sweep_at: SWEEP_PEERS_MIN,
             closed: None,
             shared,
@@ -111,11 +114,10 @@ impl Switchboard {
     }
 
     pub(crate) fn set_segments_max(&mut self, segments: usize) {
-        self.core.set_segments_max(segments);
+        self.core.driver().set_segments_max(segments);
     }
 
     pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
-        self.worked = true;
         self.core.handle_datagram(now, datagram);
     }
 
@@ -124,7 +126,6 @@ impl Switchboard {
         let due = self.core.poll_timeout();
         if let Some(deadline) = due.filter(|deadline| deadline.at <= now) {
             trace!(reason = ?deadline.reason, "a deadline");
-            self.worked = true;
             self.core.handle_timeout(now);
         }
     }
@@ -174,6 +175,7 @@ impl Switchboard {
         self.flushes.clear();
         self.connects.clear();
         self.done.clear();
+        self.metrics_requests.clear();
         self.core.abort(now);
         self.pass_events(now);
         undelivered
@@ -193,19 +195,19 @@ impl Switchboard {
     }
 
     pub(super) fn mark_taken(&mut self, now: Instant, left: Left) {
-        self.worked = true;
         self.taken_due = match left {
             Left::Nothing => None,
             Left::Some => Some(now + TAKEN_DELAY_MAX),
         };
         for (peer, count) in self.taken.drain(..) {
-            self.core.mark_taken(now, peer, count);
+            // Nothing is left to take of a peer that the machine has forgotten meanwhile.
+            let _ = self.core.driver().mark_taken(now, peer, count);
         }
     }
 
     /// Passes on what was caused so far, so that nothing that follows is taken for its cause.
     pub(crate) fn pass_events(&mut self, now: Instant) {
-        while let Some(event) = self.core.poll_event(now) {
+        while let Some(event) = self.core.driver().poll_event(now) {
             self.notify(now, event);
         }
     }
@@ -246,7 +248,6 @@ impl Switchboard {
             }
             Event::Closed { undelivered } => {
                 self.closed = Some(undelivered);
-                self.publish_metrics_now(now);
                 self.shared.hub.publish(&event, || {});
             }
             other @ (Event::Undelivered { .. }
@@ -297,8 +298,8 @@ impl Switchboard {
             return;
         }
         self.lend(now);
-        for responder in self.done.drain(..) {
-            responder.answer(());
+        for Done { responder, outcome } in self.done.drain(..) {
+            responder.answer(outcome);
         }
     }
 
@@ -310,7 +311,9 @@ impl Switchboard {
                 return Rest::Nothing;
             };
             let max = MESSAGES_PER_PEER.min(budget);
-            let count = self.core.read(now, peer, max, &mut self.messages);
+            let count = self.core.driver().read(now, peer, max, &mut self.messages);
+            // None of a peer that the machine has forgotten meanwhile.
+            let count = count.unwrap_or(0);
             if count < max {
                 self.readable.remove(&peer);
             }
@@ -341,10 +344,15 @@ impl Switchboard {
     }
 
     pub(super) fn lend_to(&mut self, now: Instant, peer: &PeerShared) {
-        let room = self.core.room(peer.id);
+        match self.core.status(peer.id) {
+            Some(_) => peer.set_known(),
+            None => peer.set_unknown(),
+        }
+        let room = self.core.driver().credit(peer.id);
         let verdict = self.core.verdict(peer.id);
         if let Some(bytes) = peer.lend(room, verdict) {
-            self.core.want_room(now, peer.id, bytes);
+            // Only a peer that the machine knows has a verdict with which senders wait for room.
+            let _ = self.core.want_room(now, peer.id, bytes);
         }
     }
 
@@ -356,22 +364,22 @@ impl Switchboard {
         self.sweep_at = SWEEP_PEERS_MIN.max(2 * self.shared.peers_count());
     }
 
-    /// Publishes the numbers if they may have changed and were published long ago, or else
-    /// remembers to do it soon.
-    pub(crate) fn publish_metrics(&mut self, now: Instant) {
-        if mem::take(&mut self.worked) {
-            let due = self.metrics_published + METRICS_AGE_MAX;
-            self.metrics_due.get_or_insert(due);
-        }
-        if self.metrics_due.is_some_and(|due| now >= due) {
-            self.publish_metrics_now(now);
-        }
+    /// Notes which callers wait for the numbers of the machine: to be called before their orders are taken,
+    /// so that the numbers contain what they have done before.
+    pub(crate) fn take_metrics_requests(&mut self) {
+        self.metrics_requests
+            .append(&mut self.shared.metrics.take());
     }
 
-    fn publish_metrics_now(&mut self, now: Instant) {
-        self.metrics_due = None;
-        self.metrics_published = now;
-        self.shared.metrics.publish(self.core.metrics(now));
+    /// Answers callers that waited for the numbers of the machine as the turn began.
+    pub(crate) fn answer_metrics(&mut self, now: Instant) {
+        if self.metrics_requests.is_empty() {
+            return;
+        }
+        let metrics = self.core.metrics(now);
+        for responder in self.metrics_requests.drain(..) {
+            responder.answer(metrics.clone());
+        }
     }
 
     /// When the machine must be called, if nothing happens before.
@@ -380,11 +388,8 @@ impl Switchboard {
     }
 
     /// When the next turn must be for the sake of the handle's side.
-    pub(crate) fn own_deadline(&self) -> Option<Instant> {
-        [self.taken_due, self.metrics_due]
-            .into_iter()
-            .flatten()
-            .min()
+    pub(crate) const fn own_deadline(&self) -> Option<Instant> {
+        self.taken_due
     }
 
     /// Messages that were accepted and that nobody knows to be delivered or reported.

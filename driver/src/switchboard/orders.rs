@@ -2,12 +2,12 @@
 
 use std::{mem, sync::Arc, time::Instant};
 
-use quicpool_core::{ConnectionStatus, OpenBatch, PeerAddr, PeerError, PeerId, Reason};
+use quicpool_core::{ConnectionStatus, PeerAddr, PeerError, PeerId, Reason, driver::OpenBatch};
 use tracing::trace;
 
-use super::{Rest, Switchboard};
+use super::{Done, Rest, Switchboard};
 use crate::{
-    error::{ConnectError, FlushError},
+    error::{ConnectError, FlushError, Rejected},
     order::Order,
     reply::Responder,
     staging::{Entry, PeerShared, Taken},
@@ -26,7 +26,6 @@ impl Switchboard {
             let Some(peer) = self.listed.pop_front() else {
                 break;
             };
-            self.worked = true;
             peer.take(&mut taken);
             self.absorb(now, &peer, &mut taken);
             self.touched.push(peer);
@@ -45,13 +44,15 @@ impl Switchboard {
         self.handle_staged(now, peer, &mut taken.open);
         if !taken.datagrams.is_empty() {
             let datagrams = &mut taken.datagrams;
-            self.core.handle_staged_datagrams(now, peer.id, datagrams);
+            self.core
+                .driver()
+                .handle_staged_datagrams(now, peer.id, datagrams);
         }
     }
 
     fn handle_staged(&mut self, now: Instant, peer: &PeerShared, messages: &mut OpenBatch) {
         if !messages.is_empty() {
-            self.core.handle_staged(now, peer.id, messages);
+            self.core.driver().handle_staged(now, peer.id, messages);
         }
     }
 
@@ -65,44 +66,48 @@ impl Switchboard {
                 }
             }
             Order::RemoveAddress(addr) => {
-                self.core.remove_address(now, PeerAddr::new(id, addr));
+                // A peer that the machine does not know has no address to remove.
+                let _ = self.core.remove_address(now, PeerAddr::new(id, addr));
                 self.fail_hopeless_connects(id);
             }
             Order::Connect(responder) => self.connect(now, id, responder),
             Order::Flush(responder) => self.flush(now, id, responder),
             Order::ConfirmNext(responder) => {
                 let token = self.await_flushed(responder);
-                self.core.confirm_next(now, id, token);
+                self.core.driver().confirm_next(now, id, token);
             }
             Order::Disconnect(responder) => {
-                self.core.disconnect(now, id);
+                let outcome = self.core.disconnect(now, id);
                 self.forget_datagrams(id);
-                self.session_ended(now, id, responder);
+                self.session_ended(now, id);
+                self.done(responder, outcome);
             }
             Order::Forget(responder) => {
                 let left = self.shared.inbox.forget(id, &mut self.taken);
                 self.mark_taken(now, left);
-                self.core.forget(now, id);
+                let outcome = self.core.forget(now, id);
                 self.readable.remove(&id);
                 self.forget_datagrams(id);
-                self.session_ended(now, id, responder);
+                self.session_ended(now, id);
+                self.done(responder, outcome);
             }
             Order::Block(responder) => {
-                self.core.block(now, id);
+                let outcome = self.core.block(now, id);
                 self.forget_datagrams(id);
-                self.session_ended(now, id, responder);
+                self.session_ended(now, id);
+                self.done(responder, outcome);
             }
             Order::Unblock(responder) => {
-                self.core.unblock(id);
-                self.done.push(responder);
+                let outcome = self.core.unblock(id);
+                self.done(responder, outcome);
             }
             Order::Protect(responder) => {
-                self.core.protect(id);
-                self.done.push(responder);
+                let outcome = self.core.protect(id);
+                self.done(responder, outcome);
             }
             Order::Unprotect(responder) => {
-                self.core.unprotect(id);
-                self.done.push(responder);
+                let outcome = self.core.unprotect(id);
+                self.done(responder, outcome);
             }
             Order::Metrics(responder) => responder.answer(self.core.peer_metrics(id)),
             Order::Explain(responder) => responder.answer(self.core.explain(now, id)),
@@ -111,7 +116,7 @@ impl Switchboard {
 
     /// Whoever waits for the session's next dial waits in vain, and no event says so if none was
     /// under way.
-    fn session_ended(&mut self, now: Instant, peer: PeerId, responder: Responder<()>) {
+    fn session_ended(&mut self, now: Instant, peer: PeerId) {
         self.pass_events(now);
         self.answer_connects(
             now,
@@ -119,13 +124,20 @@ impl Switchboard {
             ConnectionStatus::Disconnected,
             &Reason::CalledOff,
         );
-        self.done.push(responder);
+    }
+
+    /// Has an order answered at the end of the turn.
+    fn done(&mut self, responder: Responder<Result<(), Rejected>>, outcome: Result<(), PeerError>) {
+        let outcome = outcome.map_err(|error| self.shared.rejected(error));
+        self.done.push(Done { responder, outcome });
     }
 
     /// Whoever waits for a dial waits in vain once there is nowhere to dial.
     fn fail_hopeless_connects(&mut self, peer: PeerId) {
         let dialling = self.core.status(peer) == Some(ConnectionStatus::Connecting);
-        let Err(error @ PeerError::NoAddress(_)) = self.core.verdict(peer) else {
+        let Err(error @ (PeerError::NoAddress(_) | PeerError::UnknownPeer(_))) =
+            self.core.verdict(peer)
+        else {
             return;
         };
         if dialling {

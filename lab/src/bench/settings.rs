@@ -77,14 +77,16 @@ fn transport(config: &Config) -> TransportConfig {
     let message = LENGTH_LEN_MAX + config.message_bytes_max;
     let record = RECORD_FRAME_LEN + config.batch_bytes_max.max(message);
     let stream_window = config.inbox_bytes_max.max(record) + record;
-    let send_window = 2 * (config.outbox_bytes_max + record) + config.control_reserve;
+    let send_window = 2 * (config.outbox_bytes_max + record) + config.tuning.control_reserve;
     let idle_timeout = IdleTimeout::try_from(config.liveness_timeout * 4 / 3);
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(STREAMS))
         .stream_receive_window(varint(stream_window))
-        .receive_window(varint((stream_window + 2 * config.control_reserve) * 8 / 7))
+        .receive_window(varint(
+            (stream_window + 2 * config.tuning.control_reserve) * 8 / 7,
+        ))
         .send_window(send_window as u64)
         .send_fairness(true)
         .datagram_receive_buffer_size(Some(131_070))
@@ -161,7 +163,7 @@ mod tests {
         other.inbox_bytes_max = 2 << 20;
         other.batch_bytes_max = 1 << 20;
         other.message_bytes_max = 20_000;
-        other.control_reserve = 8 << 10;
+        other.tuning.control_reserve = 8 << 10;
         other.liveness_timeout = Duration::from_secs(33);
         let [default, other] = [Config::default(), other].map(|config| {
             let stated = stated_by_machine(&config);
@@ -183,7 +185,7 @@ mod tests {
         let peer = PeerAddr::new(PEER, address());
         machine.add_address(now, peer).expect("it is a peer");
         machine.connect(now, PEER).expect("it has an address");
-        while machine.poll_event(now).is_some() {}
+        while machine.driver().poll_event(now).is_some() {}
         recorder.stated()
     }
 

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
 use super::{
     Limits, LinkFault, Operation, Scenario,
-    limits::{REVISIT, SESSION_TIMEOUT},
+    limits::{RECONNECT_POLL, SESSION_TIMEOUT},
 };
 use crate::{Delay, ms, secs};
 
@@ -34,11 +34,11 @@ impl Scenario {
     ///   window of data that one has for another; one if there are slots for all. Outsiders are
     ///   counted, as they are dialled, too. In the worst case a turn takes
     ///   - `backoff_max`, as the last dial was refused or not answered,
-    ///   - `slot_wait` and `tenure_min`, until a slot is free at either end,
+    ///   - `slot_wait` and `hold_time_min`, until a slot is free at either end,
     ///   - a dial: `handshake_timeout` for each address under which the peer was ever known, and
     ///     its place in the row of those that `dial_rate` allows,
     ///   - as many round trips as it takes to carry a full outbox through an empty inbox,
-    ///   - and `revisit`, if a node is hidden: the others wait for it.
+    ///   - and `reconnect_poll`, if a node is hidden: the others wait for it.
     ///
     /// Where nodes have limits of their own, the worst of them count.
     ///
@@ -109,10 +109,15 @@ impl Scenario {
         let round_trips = outbox.div_ceil(inbox.max(1));
         let away = match self.hidden.is_empty() {
             true => Duration::ZERO,
-            false => REVISIT,
+            false => RECONNECT_POLL,
         };
         let carry = self.round_trip_max() * count(round_trips);
-        limits.backoff_max + limits.slot_wait + limits.tenure_min + self.dial_max() + carry + away
+        limits.backoff_max
+            + limits.slot_wait
+            + limits.hold_time_min
+            + self.dial_max()
+            + carry
+            + away
     }
 
     fn dial_max(&self) -> Duration {

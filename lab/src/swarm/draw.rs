@@ -239,7 +239,7 @@ impl WorldDraw {
             outbox_bytes_max: 65_536,
             ..Limits::default()
         };
-        self.maybe(&mut limits.tenure_min, |draw| draw.millis((200, 1_000)));
+        self.maybe(&mut limits.hold_time_min, |draw| draw.millis((200, 1_000)));
         self.maybe(&mut limits.slot_wait, |draw| draw.millis((0, 1_000)));
         self.maybe(&mut limits.stable_after, |draw| draw.millis((0, 5_000)));
         self.maybe(&mut limits.handshake_timeout, |draw| {

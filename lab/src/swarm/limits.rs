@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+#[cfg(doc)]
+use quicpool_core::Tuning;
 use quicpool_core::{Config, Flush, OnPeerRestart, Sealing};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -22,9 +24,10 @@ pub(super) const DATAGRAM_QUEUE_BYTES_MAX: usize = 4_096;
 const BREAKER_FAILURES: u32 = 1_000;
 
 /// How long a hidden node stays away.
-pub(super) const REVISIT: Duration = secs(5);
+pub(super) const RECONNECT_POLL: Duration = secs(5);
 
-/// The limits of a [`Config`] that worlds differ in, in its units and under its names.
+/// The limits of a [`Config`] that worlds differ in, in its units and under its names. Files may have
+/// the former name of a field (`alias`).
 ///
 /// What is left out of a file is as in [`Config::default`].
 ///
@@ -63,13 +66,13 @@ pub struct Limits {
     /// `max` of [`Config::backoff`].
     #[serde(with = "duration")]
     pub backoff_max: Duration,
-    /// [`Config::stable_after`].
+    /// [`Tuning::stable_after`].
     #[serde(with = "duration")]
     pub stable_after: Duration,
-    /// [`Config::tenure_min`].
-    #[serde(with = "duration")]
-    pub tenure_min: Duration,
-    /// [`Config::slot_wait`].
+    /// [`Tuning::hold_time_min`].
+    #[serde(alias = "tenure_min", with = "duration")]
+    pub hold_time_min: Duration,
+    /// [`Tuning::slot_wait`].
     #[serde(with = "duration")]
     pub slot_wait: Duration,
     /// [`Config::flush`].
@@ -98,9 +101,9 @@ impl Default for Limits {
             liveness_timeout: config.liveness_timeout,
             handshake_timeout: config.handshake_timeout,
             backoff_max: config.backoff.max,
-            stable_after: config.stable_after,
-            tenure_min: config.tenure_min,
-            slot_wait: config.slot_wait,
+            stable_after: config.tuning.stable_after,
+            hold_time_min: config.tuning.hold_time_min,
+            slot_wait: config.tuning.slot_wait,
             flush: config.flush,
             sealing: config.sealing,
             on_peer_restart: config.on_peer_restart,
@@ -128,10 +131,10 @@ impl Limits {
         config.liveness_timeout = self.liveness_timeout;
         config.handshake_timeout = self.handshake_timeout;
         config.backoff.max = self.backoff_max;
-        config.stable_after = self.stable_after;
-        config.tenure_min = self.tenure_min;
-        config.slot_wait = self.slot_wait;
-        config.revisit = REVISIT;
+        config.tuning.stable_after = self.stable_after;
+        config.tuning.hold_time_min = self.hold_time_min;
+        config.tuning.slot_wait = self.slot_wait;
+        config.reconnect_poll = RECONNECT_POLL;
         config.flush = self.flush;
         config.sealing = self.sealing;
         config.on_peer_restart = self.on_peer_restart;

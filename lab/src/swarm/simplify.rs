@@ -269,7 +269,7 @@ impl Simplify for Limits {
             handshake_timeout,
             backoff_max,
             stable_after,
-            tenure_min,
+            hold_time_min,
             slot_wait,
             flush,
             sealing,

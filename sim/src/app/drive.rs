@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, mem, panic::resume_unwind, time::Duration};
 
-use quicpool_core::{Config, Event, Manager, OpenBatch, PeerId, SendError};
+use quicpool_core::{Config, Event, Manager, PeerId, SendError, driver::OpenBatch};
 
 use super::{
     Action, App, Context, Host, Input, Options, Plan, Sim,
@@ -194,7 +194,10 @@ impl<A: App> Sim<A> {
     fn receive(&mut self, place: usize, peer: PeerId) {
         let mut messages = Vec::new();
         let receive = |machine: &mut Manager, now| {
-            while machine.receive(now, peer, usize::MAX, &mut messages) > 0 {}
+            while machine
+                .receive(now, peer, usize::MAX, &mut messages)
+                .is_ok_and(|taken| taken > 0)
+            {}
         };
         self.with_machine(place, receive);
         for message in messages {
@@ -307,17 +310,15 @@ fn give(
                 let flushed = machine.flush(now, *peer, *token);
                 flushed.map_err(SendError::from)
             }
-            Action::Disconnect(peer) => {
-                machine.disconnect(now, *peer);
-                Ok(())
-            }
+            Action::Disconnect(peer) => machine.disconnect(now, *peer).map_err(SendError::from),
             Action::SetTimer { .. } | Action::CancelTimer(_) | Action::Save(_) => Ok(()),
         };
         let Err(error) = result else { continue };
         if let (SendError::Full, Some((to, len))) = (&error, order.message())
             && full.insert(to)
         {
-            machine.want_room(now, to, OpenBatch::cost(len));
+            let wanted = machine.want_room(now, to, OpenBatch::cost(len));
+            wanted.expect("invariant: only the outbox of a known peer is full");
         }
         refused.push((order, error));
     }

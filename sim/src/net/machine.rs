@@ -26,7 +26,7 @@ pub trait Machine: Any {
         None
     }
 
-    /// Takes messages, as [`Manager::receive`] does.
+    /// Takes messages, as [`Manager::receive`] does: none of a peer that is not known.
     fn receive(&mut self, now: Instant, peer: PeerId, max: usize, out: &mut Vec<Message>) -> usize {
         let _ = (now, peer, max, out);
         0
@@ -91,14 +91,14 @@ impl Machine for Manager {
     }
 
     fn poll_event(&mut self, now: Instant) -> Option<Event> {
-        Self::poll_event(self, now)
+        self.driver().poll_event(now)
     }
 
     fn receive(&mut self, now: Instant, peer: PeerId, max: usize, out: &mut Vec<Message>) -> usize {
-        Self::receive(self, now, peer, max, out)
+        Self::receive(self, now, peer, max, out).unwrap_or(0)
     }
 
     fn receive_datagrams(&mut self, now: Instant, peer: PeerId, out: &mut Vec<Message>) {
-        Self::receive_datagrams(self, now, peer, usize::MAX, out);
+        let _ = Self::receive_datagrams(self, now, peer, usize::MAX, out);
     }
 }

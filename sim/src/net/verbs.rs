@@ -153,7 +153,8 @@ impl Net {
     pub fn disconnect(&mut self, node: NodeId, from: NodeId) {
         let peer = self.peer_id(from);
         let verb = "disconnect";
-        self.ask(node, Some(from), verb, |machine, now| {
+        // The record has the refusal of a peer that is not known.
+        let _ = self.ask(node, Some(from), verb, |machine, now| {
             machine.disconnect(now, peer)
         });
     }
@@ -163,7 +164,8 @@ impl Net {
     pub fn forget(&mut self, node: NodeId, whom: NodeId) {
         let peer = self.peer_id(whom);
         let verb = "forget";
-        self.ask(node, Some(whom), verb, |machine, now| {
+        // The record has the refusal of a peer that is not known.
+        let _ = self.ask(node, Some(whom), verb, |machine, now| {
             machine.forget(now, peer)
         });
     }
@@ -173,7 +175,8 @@ impl Net {
     pub fn block(&mut self, node: NodeId, whom: NodeId) {
         let peer = self.peer_id(whom);
         let verb = "block";
-        self.ask(node, Some(whom), verb, |machine, now| {
+        // The record has the refusal of a peer that is not known.
+        let _ = self.ask(node, Some(whom), verb, |machine, now| {
             machine.block(now, peer)
         });
     }
@@ -183,7 +186,8 @@ impl Net {
     pub fn unblock(&mut self, node: NodeId, whom: NodeId) {
         let peer = self.peer_id(whom);
         let verb = "unblock";
-        self.ask(node, Some(whom), verb, |machine, _| machine.unblock(peer));
+        // The record has the refusal of a peer that is not known.
+        let _ = self.ask(node, Some(whom), verb, |machine, _| machine.unblock(peer));
     }
 
     /// Flushes, says goodbye and ends. The process stays up and does no more.

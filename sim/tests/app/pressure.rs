@@ -54,7 +54,7 @@ fn what_cannot_be_done_is_refused_with_the_reason() {
                 cx.send(cx.host.id, "me");
             });
             let flood = sim.app(0).expect("it is up");
-            let unknown = || SendError::Peer(PeerError::NoAddress(stranger));
+            let unknown = || SendError::Peer(PeerError::UnknownPeer(stranger));
             let own = SendError::Peer(PeerError::OwnId(sim.id(0)));
             assert_eq!(flood.errors, [unknown(), unknown(), unknown(), own]);
         },

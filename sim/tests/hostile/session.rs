@@ -118,6 +118,7 @@ fn an_old_incarnation_is_refused_while_a_later_one_lives() {
     let mut messages = Vec::new();
     scene.net.with(scene.victim, |m, now| {
         m.receive(now, id, usize::MAX, &mut messages)
+            .expect("a known peer")
     });
     messages.extend(scene.net.received(scene.victim));
     let numbers: Vec<_> = messages.iter().map(|m| m.payload[..].to_vec()).collect();

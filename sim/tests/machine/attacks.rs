@@ -160,7 +160,7 @@ fn the_largest_message_passes_where_each_queue_holds_just_one() {
     config.outbox_bytes_max = 256 * KIB + 64;
     config.inbox_bytes_max = KIB;
     config.memory_max = MIB;
-    config.control_reserve = 4 * KIB;
+    config.tuning.control_reserve = 4 * KIB;
     let (mut net, a, b) = connected(Net::new(1).latency(ms(5)), config);
     let mut sent = 0;
     for _ in 0..100 {
@@ -201,7 +201,9 @@ const ENDS: [(&str, Set); 46] = [
         c.memory_max = MIB.max(2 * (c.message_bytes_max + 36));
         c.outbox_bytes_max = c.outbox_bytes_max.min(c.memory_max / 2);
     }),
-    ("smallest control_reserve", |c| c.control_reserve = 4 * KIB),
+    ("smallest control_reserve", |c| {
+        c.tuning.control_reserve = 4 * KIB
+    }),
     ("smallest pool_ttl", |c| c.pool_ttl = ms(100)),
     ("smallest liveness_timeout", |c| {
         c.liveness_timeout = secs(1)
@@ -216,12 +218,12 @@ const ENDS: [(&str, Set); 46] = [
             max: ms(1),
         };
     }),
-    ("smallest stable_after", |c| c.stable_after = ms(0)),
+    ("smallest stable_after", |c| c.tuning.stable_after = ms(0)),
     ("smallest dial_rate", |c| c.dial_rate = 1),
     ("smallest breaker_failures", |c| c.breaker_failures = 1),
-    ("smallest tenure_min", |c| c.tenure_min = ms(0)),
-    ("smallest slot_wait", |c| c.slot_wait = ms(0)),
-    ("smallest revisit", |c| c.revisit = secs(1)),
+    ("smallest hold_time_min", |c| c.tuning.hold_time_min = ms(0)),
+    ("smallest slot_wait", |c| c.tuning.slot_wait = ms(0)),
+    ("smallest reconnect_poll", |c| c.reconnect_poll = secs(1)),
     ("smallest stall_timeout", |c| c.stall_timeout = secs(1)),
     ("smallest session_timeout", |c| {
         c.session_timeout = c.backoff.max + c.handshake_timeout + ms(1);
@@ -246,7 +248,9 @@ const ENDS: [(&str, Set); 46] = [
     ("largest datagram_queue_bytes_max", |c| {
         c.datagram_queue_bytes_max = 16 * MIB;
     }),
-    ("largest control_reserve", |c| c.control_reserve = MIB),
+    ("largest control_reserve", |c| {
+        c.tuning.control_reserve = MIB
+    }),
     ("largest pool_ttl", |c| c.pool_ttl = secs(86_400)),
     ("largest liveness_timeout", |c| {
         c.liveness_timeout = secs(600);
@@ -256,9 +260,13 @@ const ENDS: [(&str, Set); 46] = [
     }),
     ("largest dial_rate", |c| c.dial_rate = 1_000_000),
     ("largest breaker_failures", |c| c.breaker_failures = 1_000),
-    ("largest tenure_min", |c| c.tenure_min = secs(3_600)),
-    ("largest slot_wait", |c| c.slot_wait = secs(3_600)),
-    ("largest revisit", |c| c.revisit = secs(86_400)),
+    ("largest hold_time_min", |c| {
+        c.tuning.hold_time_min = secs(3_600)
+    }),
+    ("largest slot_wait", |c| c.tuning.slot_wait = secs(3_600)),
+    ("largest reconnect_poll", |c| {
+        c.reconnect_poll = secs(86_400)
+    }),
     ("largest stall_timeout", |c| c.stall_timeout = secs(86_400)),
     ("largest session_timeout", |c| {
         c.session_timeout = secs(86_400);
@@ -325,7 +333,9 @@ fn fill_all(net: &mut Net, hub: NodeId, count: usize) -> Vec<NodeId> {
 fn take(net: &mut Net, node: NodeId, from: NodeId, max: usize) {
     let from = net.peer_id(from);
     let taken = net.with(node, |machine, now| {
-        machine.receive(now, from, max, &mut Vec::new())
+        machine
+            .receive(now, from, max, &mut Vec::new())
+            .expect("a known peer")
     });
     assert!(taken > 0);
 }
@@ -337,5 +347,7 @@ fn inbox(net: &Net, node: NodeId, from: NodeId) -> usize {
 
 fn want_room(net: &mut Net, node: NodeId, to: NodeId, bytes: usize) {
     let to = net.peer_id(to);
-    net.with(node, |machine, now| machine.want_room(now, to, bytes));
+    net.with(node, |machine, now| {
+        machine.want_room(now, to, bytes).expect("a known peer")
+    });
 }

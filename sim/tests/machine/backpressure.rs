@@ -70,7 +70,9 @@ fn take_all(net: &mut Net, node: NodeId, from: NodeId) -> Vec<Message> {
     let from = net.peer_id(from);
     let mut messages = Vec::new();
     net.with(node, |machine, now| {
-        machine.receive(now, from, usize::MAX, &mut messages)
+        machine
+            .receive(now, from, usize::MAX, &mut messages)
+            .expect("a known peer")
     });
     messages
 }

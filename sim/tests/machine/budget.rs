@@ -108,7 +108,9 @@ fn inboxes_hold_a_quarter_of_memory_together_and_a_record_of_each_peer() {
             let from = net.peer_id(*other);
             let mut messages = Vec::new();
             net.with(hub, |machine, now| {
-                machine.receive(now, from, usize::MAX, &mut messages)
+                machine
+                    .receive(now, from, usize::MAX, &mut messages)
+                    .expect("a known peer")
             });
             received.extend(messages);
         }
@@ -162,7 +164,9 @@ fn outbox(net: &Net, node: NodeId, to: NodeId) -> usize {
 
 fn want_room(net: &mut Net, node: NodeId, to: NodeId, bytes: usize) {
     let to = net.peer_id(to);
-    net.with(node, |machine, now| machine.want_room(now, to, bytes));
+    net.with(node, |machine, now| {
+        machine.want_room(now, to, bytes).expect("a known peer")
+    });
 }
 
 fn told(net: &mut Net, node: NodeId) -> Vec<Event> {

@@ -107,7 +107,7 @@ fn limits_that_would_hold_each_other_up_are_refused_at_once() {
     let refused: [fn(&mut Config); 3] = [
         |config| config.outbox_bytes_max = 16 + 4 + 1024 * 1024 + 15,
         |config| config.outbox_bytes_max = config.memory_max / 2 + 1,
-        |config| config.control_reserve = 4 * 1024 - 1,
+        |config| config.tuning.control_reserve = 4 * 1024 - 1,
     ];
     for limit in refused {
         let mut config = Config::default();
@@ -142,7 +142,10 @@ fn a_flood_of_empty_messages_is_bounded_at_both_ends_and_passes() {
     let peer = net.peer_id(a);
     let mut read = Vec::new();
     net.with(b, |machine, now| {
-        machine.read(now, peer, usize::MAX, &mut read)
+        machine
+            .driver()
+            .read(now, peer, usize::MAX, &mut read)
+            .expect("a known peer")
     });
     assert!(
         read.len() <= small.inbox_bytes_max / 64 + 1,
@@ -150,7 +153,12 @@ fn a_flood_of_empty_messages_is_bounded_at_both_ends_and_passes() {
         read.len()
     );
     let count = read.len();
-    net.with(b, |machine, now| machine.mark_taken(now, peer, count));
+    net.with(b, |machine, now| {
+        machine
+            .driver()
+            .mark_taken(now, peer, count)
+            .expect("a known peer")
+    });
 
     let taken = count + drain(&mut net, b, a).len();
     assert_eq!(taken as u64, sent);
@@ -222,7 +230,7 @@ fn the_smallest_peer_there_may_be_and_one_with_default_limits_talk_both_ways() {
     smallest.inbox_bytes_max = 1_024;
     smallest.outbox_bytes_max = 16 + 1_024 + 16;
     smallest.memory_max = 1024 * 1024;
-    smallest.control_reserve = 4 * 1024;
+    smallest.tuning.control_reserve = 4 * 1024;
     for dialler in [0, 1] {
         let mut net = Net::new(9).latency(ms(10));
         let nodes = [net.node(smallest.clone()), net.node(Config::default())];
@@ -260,7 +268,7 @@ fn small() -> Config {
     config.batch_bytes_max = 1_024;
     config.inbox_bytes_max = 2_048;
     config.outbox_bytes_max = 64 * 1_024;
-    config.control_reserve = 4 * 1_024;
+    config.tuning.control_reserve = 4 * 1_024;
     config
 }
 
@@ -291,7 +299,9 @@ fn take(net: &mut Net, node: NodeId, from: NodeId, max: usize) -> Vec<Message> {
     let from = net.peer_id(from);
     let mut messages = Vec::new();
     net.with(node, |machine, now| {
-        machine.receive(now, from, max, &mut messages)
+        machine
+            .receive(now, from, max, &mut messages)
+            .expect("a known peer")
     });
     messages
 }

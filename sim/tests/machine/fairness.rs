@@ -73,7 +73,9 @@ fn a_lone_message_arrives_amid_a_flood_as_if_there_were_none() {
     let from = star.net.peer_id(lone);
     let mut messages = Vec::new();
     star.net.with(hub, |machine, now| {
-        machine.receive(now, from, usize::MAX, &mut messages)
+        machine
+            .receive(now, from, usize::MAX, &mut messages)
+            .expect("a known peer")
     });
     assert_eq!(messages.len(), 1, "{:?}", star.net);
 
@@ -110,7 +112,9 @@ impl Star {
         let hub = net.node(Config::default());
         let bulk = net.nodes(bulk, &Config::default());
         let lone = net.node(Config::default());
-        net.with(hub, |machine, _| machine.set_segments_max(segments));
+        net.with(hub, |machine, _| {
+            machine.driver().set_segments_max(segments)
+        });
         let mut star = Self {
             net,
             hub,

@@ -68,7 +68,7 @@ fn a_peer_that_closes_at_once_is_not_stormed() {
 fn backoff_is_reset_only_by_a_connection_that_proved_stable() {
     let mut config = Config::default();
     config.liveness_timeout = secs(1);
-    config.stable_after = secs(10);
+    config.tuning.stable_after = secs(10);
     let mut net = Net::new(3);
     let (a, b) = (net.node(config.clone()), net.node(config));
     net.introduce_one_way(a, b);

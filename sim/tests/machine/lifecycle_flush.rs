@@ -25,10 +25,16 @@ fn flush_waits_until_the_other_application_has_taken_everything() {
     assert_eq!(news(&mut net, a), [], "received, and not taken");
 
     let from = net.peer_id(a);
-    net.with(b, |m, now| m.receive(now, from, 9, &mut Vec::new()));
+    net.with(b, |m, now| {
+        m.receive(now, from, 9, &mut Vec::new())
+            .expect("a known peer")
+    });
     net.advance(secs(1));
     assert_eq!(news(&mut net, a), []);
-    net.with(b, |m, now| m.receive(now, from, 1, &mut Vec::new()));
+    net.with(b, |m, now| {
+        m.receive(now, from, 1, &mut Vec::new())
+            .expect("a known peer")
+    });
     net.advance(secs(1));
     assert_eq!(news(&mut net, a), [flushed(&net, b, 2, Ok(()))]);
 }
@@ -88,7 +94,10 @@ fn a_peer_that_takes_nothing_is_reported_as_stalled() {
     // One message taken in time is enough.
     let from = net.peer_id(a);
     net.advance(secs(10));
-    net.with(b, |m, now| m.receive(now, from, 1, &mut Vec::new()));
+    net.with(b, |m, now| {
+        m.receive(now, from, 1, &mut Vec::new())
+            .expect("a known peer")
+    });
     net.advance(secs(11));
     assert_eq!(news(&mut net, a), []);
     net.advance(secs(20));

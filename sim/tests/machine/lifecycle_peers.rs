@@ -133,7 +133,7 @@ fn mistakes_have_errors_of_their_own_and_change_nothing() {
     let own = PeerError::OwnId(net.peer_id(a));
     assert_eq!(net.try_send(a, a, b"me"), Err(SendError::Peer(own.clone())));
     assert_eq!(net.try_connect(a, a), Err(own));
-    let unknown = PeerError::NoAddress(net.peer_id(b));
+    let unknown = PeerError::UnknownPeer(net.peer_id(b));
     assert_eq!(
         net.try_send(a, b, b"x"),
         Err(SendError::Peer(unknown.clone()))

@@ -147,10 +147,10 @@ fn protected_peers_stay_whoever_else_wants_their_slot() {
     config.connections_max = 3;
     let (mut net, hub, others) = hub(config, 8);
     let protected = net.peer_id(others[0]);
-    net.with(hub, |m, _| m.protect(protected));
+    net.with(hub, |m, _| m.protect(protected).expect("a known peer"));
     for node in [hub, others[0]] {
         let peer = net.peer_id(if node == hub { others[0] } else { hub });
-        net.with(node, |m, _| m.protect(peer));
+        net.with(node, |m, _| m.protect(peer).expect("a known peer"));
     }
     net.connect(hub, others[0]);
     net.advance(secs(1));
@@ -170,7 +170,7 @@ fn protected_peers_stay_whoever_else_wants_their_slot() {
     assert_eq!(net.received(hub).len(), 35);
 
     // Unprotected it goes as all others do.
-    net.with(hub, |m, _| m.unprotect(protected));
+    net.with(hub, |m, _| m.unprotect(protected).expect("a known peer"));
     for other in &others[1..4] {
         net.connect(hub, *other);
         net.advance(secs(2));
@@ -182,8 +182,8 @@ fn protected_peers_stay_whoever_else_wants_their_slot() {
 fn busy_peers_take_turns_after_their_tenure() {
     let mut config = Config::default();
     config.connections_max = 2;
-    config.tenure_min = secs(1);
-    config.slot_wait = ms(200);
+    config.tuning.hold_time_min = secs(1);
+    config.tuning.slot_wait = ms(200);
     let (mut net, hub, others) = hub(config, 6);
     // Nobody reads, so nobody is ever idle.
     for other in &others {
@@ -243,7 +243,7 @@ fn own_dials_hold_at_most_three_quarters_of_the_slots() {
 fn arrivals_at_a_full_hub_are_told_busy_and_come_later() {
     let mut config = Config::default();
     config.connections_max = 2;
-    config.tenure_min = secs(1);
+    config.tuning.hold_time_min = secs(1);
     let (mut net, hub, others) = hub(config, 5);
     net.pause_reader(hub);
 

@@ -107,7 +107,7 @@ fn forget_leaves_nothing_behind() {
 
     net.forget(a, b);
     assert_eq!(net.status(a, b), None);
-    let unknown = PeerError::NoAddress(net.peer_id(b));
+    let unknown = PeerError::UnknownPeer(net.peer_id(b));
     assert_eq!(net.try_send(a, b, b"who?"), Err(SendError::Peer(unknown)));
     net.advance(secs(10));
 

@@ -14,7 +14,7 @@ use crate::support::{counters, reasons, send_many_of};
 fn a_turn_is_long_enough_for_the_slowest_path() {
     let mut config = Config::default();
     config.connections_max = 1;
-    config.tenure_min = ms(0);
+    config.tuning.hold_time_min = ms(0);
     let (mut net, nodes) = ring(Net::new(1).latency(ms(300)), config);
 
     net.advance(secs(120));
@@ -159,12 +159,16 @@ fn a_dial_that_waits_for_a_slot_begins_when_the_other_has_read() {
 fn a_dial_that_waits_for_a_slot_begins_when_one_is_unprotected() {
     let (mut net, hub, [reader, next]) = full_hub();
     let protected = net.peer_id(reader);
-    net.with(hub, |machine, _| machine.protect(protected));
+    net.with(hub, |machine, _| {
+        machine.protect(protected).expect("a known peer")
+    });
     net.send(hub, next, b"your turn");
     net.advance(secs(100));
     assert_ne!(net.status(hub, next), Some(Connected));
 
-    net.with(hub, |machine, _| machine.unprotect(protected));
+    net.with(hub, |machine, _| {
+        machine.unprotect(protected).expect("a known peer")
+    });
     net.run_until(ms(150), |n| n.are_connected(hub, next));
     assert_eq!(net.status(hub, reader), Some(Disconnected));
 }
@@ -233,7 +237,7 @@ fn around(nodes: &[NodeId]) -> impl Iterator<Item = (NodeId, NodeId)> {
 fn full_hub() -> (Net, NodeId, [NodeId; 2]) {
     let mut config = Config::default();
     config.connections_max = 1;
-    config.tenure_min = secs(60);
+    config.tuning.hold_time_min = secs(60);
     let mut net = Net::new(1).latency(ms(10));
     let hub = net.node(config);
     let others = [(); 2].map(|()| net.node(Config::default()));
@@ -252,7 +256,7 @@ fn hub_that_dials_two_that_are_gone() -> (Net, NodeId, [NodeId; 2], [NodeId; 2])
     let mut config = Config::default();
     config.connections_max = 1;
     config.backoff.max = secs(2);
-    config.tenure_min = ms(0);
+    config.tuning.hold_time_min = ms(0);
     let mut net = Net::new(1).latency(ms(10));
     let hub = net.node(config.clone());
     let [gone, others] = [(); 2].map(|()| [(); 2].map(|()| net.node(config.clone())));

@@ -29,3 +29,4 @@ mod support;
 mod told;
 mod twins;
 mod visits;
+mod ways_to_end;

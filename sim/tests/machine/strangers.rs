@@ -154,7 +154,9 @@ fn hub_without_room() -> (Net, NodeId) {
     config.connections_max = 1;
     let (mut net, hub, friends) = hub_with_friends(config, 1);
     let friend = net.peer_id(friends[0]);
-    net.with(hub, |machine, _| machine.protect(friend));
+    net.with(hub, |machine, _| {
+        machine.protect(friend).expect("a known peer")
+    });
     net.connect(hub, friends[0]);
     net.run_until(secs(1), |n| n.are_connected(hub, friends[0]));
     (net, hub)

@@ -3,6 +3,7 @@
 use quicpool_core::{
     Accept, Config, ConnectionStatus, Explanation, NextAttempt, OnPeerRestart, PeerError, Reason,
     Undeliverable, WaitingFor,
+    driver::{BatchLimits, OpenBatch},
 };
 use quicpool_sim::{Net, NodeId, ms, secs};
 
@@ -19,10 +20,16 @@ fn a_confirmed_message_stands_for_itself() {
     assert_eq!(news(&mut net, a), [], "received, and not taken");
 
     let from = net.peer_id(a);
-    net.with(b, |m, now| m.receive(now, from, 2, &mut Vec::new()));
+    net.with(b, |m, now| {
+        m.receive(now, from, 2, &mut Vec::new())
+            .expect("a known peer")
+    });
     net.advance(secs(1));
     assert_eq!(news(&mut net, a), [], "those before it are");
-    net.with(b, |m, now| m.receive(now, from, 1, &mut Vec::new()));
+    net.with(b, |m, now| {
+        m.receive(now, from, 1, &mut Vec::new())
+            .expect("a known peer")
+    });
     net.advance(secs(1));
     assert_eq!(news(&mut net, a), [flushed(&net, b, 7, Ok(()))]);
 }
@@ -61,10 +68,10 @@ fn a_message_that_is_given_up_on_the_spot_is_not_confirmed() {
     let to = net.peer_id(b);
     net.block(a, b);
     net.with(a, |m, now| {
-        let mut staged = quicpool_core::OpenBatch::new(m.config().batch_limits());
+        let mut staged = OpenBatch::new(BatchLimits::of(m.config()));
         staged.append(now, b"accepted before the block was known");
-        m.confirm_next(now, to, 9);
-        m.handle_staged(now, to, &mut staged);
+        m.driver().confirm_next(now, to, 9);
+        m.driver().handle_staged(now, to, &mut staged);
     });
     net.advance(ms(1));
     let why = Undeliverable::Disconnected;
@@ -215,8 +222,9 @@ fn a_peer_without_address_and_one_that_refuses_us_are_told_apart() {
     let whom = net.peer_id(b);
     let addr = net.addr(b);
     net.with(a, |m, now| {
-        m.disconnect(now, whom);
-        m.remove_address(now, quicpool_core::PeerAddr { id: whom, addr });
+        m.disconnect(now, whom).expect("a known peer");
+        m.remove_address(now, quicpool_core::PeerAddr { id: whom, addr })
+            .expect("a known peer");
     });
     let told = explain(&net, a, b);
     assert_eq!(told.next_attempt, NextAttempt::Unreachable, "{told}");

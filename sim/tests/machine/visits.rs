@@ -111,7 +111,7 @@ fn whose_session_is_over_is_not_visited_and_accepts_nothing() {
         assert_eq!(counters(&net, hidden).dials, 1, "{ends}");
         let to = net.peer_id(hidden);
         let refused = net.try_send(b, hidden, b"who are you");
-        assert_eq!(refused, Err(SendError::Peer(PeerError::NoAddress(to))));
+        assert_eq!(refused, Err(SendError::Peer(PeerError::UnknownPeer(to))));
     }
 }
 
@@ -166,7 +166,7 @@ fn whatever_happens_hidden_peers_get_what_is_theirs_once_and_in_order() {
         config.pool_ttl = ms(700 + seed * 171 % 9_000);
         config.liveness_timeout = secs(3);
         config.session_timeout = secs(3_000);
-        config.revisit = secs(1 + seed % 7);
+        config.reconnect_poll = secs(1 + seed % 7);
         let hub = net.node(config.clone());
         let hidden = net.nodes(4, &config);
         net.loss(0.05 * (seed % 5) as f64);

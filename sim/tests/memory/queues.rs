@@ -71,7 +71,10 @@ fn an_inbox_is_counted_read_or_not() {
         let (now, from) = (wire.now, wire.id(a));
         let count = messages.len() / 2;
         wire.at(b, |machine| {
-            machine.mark_taken(now, from, count);
+            machine
+                .driver()
+                .mark_taken(now, from, count)
+                .expect("a known peer");
             messages.drain(..count);
         });
         assert_counted("what was taken in part", size, wire.look(b).since(before));
@@ -93,7 +96,10 @@ fn queues_that_are_empty_again_hold_next_to_nothing() {
         let (now, from) = (wire.now, wire.id(a));
         let mut messages = wire.read(b, a, 10_000);
         wire.at(b, |machine| {
-            machine.mark_taken(now, from, messages.len());
+            machine
+                .driver()
+                .mark_taken(now, from, messages.len())
+                .expect("a known peer");
             messages.clear();
         });
         wire.advance(ms(10));

@@ -79,7 +79,12 @@ pub(crate) fn visit(wire: &mut Wire, hub: usize, config: &Config) {
     for other in visitors {
         let (now, from) = (wire.now, wire.id(hub));
         let count = wire.read(other, hub, 10).len();
-        wire.at(other, |machine| machine.mark_taken(now, from, count));
+        wire.at(other, |machine| {
+            machine
+                .driver()
+                .mark_taken(now, from, count)
+                .expect("a known peer")
+        });
     }
     wire.advance(ms(500));
 }

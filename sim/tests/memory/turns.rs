@@ -115,6 +115,11 @@ fn round(wire: &mut Wire) -> Spent {
 fn take(wire: &mut Wire, node: usize, from: usize) -> usize {
     let count = wire.read(node, from, 10).len();
     let (now, from) = (wire.now, wire.id(from));
-    wire.at(node, |machine| machine.mark_taken(now, from, count));
+    wire.at(node, |machine| {
+        machine
+            .driver()
+            .mark_taken(now, from, count)
+            .expect("a known peer")
+    });
     count
 }

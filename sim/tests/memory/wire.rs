@@ -176,7 +176,12 @@ impl Wire {
     pub(crate) fn read(&mut self, node: usize, from: usize, max: usize) -> Vec<Message> {
         let (now, from) = (self.now, self.id(from));
         let mut messages = Vec::with_capacity(max);
-        self.at(node, |manager| manager.read(now, from, max, &mut messages));
+        self.at(node, |manager| {
+            manager
+                .driver()
+                .read(now, from, max, &mut messages)
+                .expect("a known peer")
+        });
         messages
     }
 

@@ -82,7 +82,8 @@ fn share_one(net: &Net, a: NodeId, b: NodeId, moment: u64) {
     }
     let [ours, theirs] = [(a, b), (b, a)].map(|(node, of)| {
         let machine = net.machine(node).expect("it is up");
-        machine.connections(net.peer_id(of)).collect::<Vec<_>>()
+        let connections = machine.connections(net.peer_id(of));
+        connections.into_iter().flatten().collect::<Vec<_>>()
     });
     assert_eq!(ours, theirs, "at {moment} ms: {net:?}");
 }

@@ -49,7 +49,9 @@ fn failure_24_what_was_held_arrives_when_the_peer_reads_again() {
     for _ in 0..100 {
         let mut read = Vec::new();
         net.with(rude, |machine, now| {
-            machine.receive(now, peer, usize::MAX, &mut read)
+            machine
+                .receive(now, peer, usize::MAX, &mut read)
+                .expect("a known peer")
         });
         sent -= read.len();
         net.advance(ms(20));

@@ -88,7 +88,7 @@ fn failure_21_whoever_answers_in_the_place_of_a_peer_is_found_out_and_its_ticket
     let (right, wrong) = (net.peer_id(*b), net.peer_id(impostor));
     let [here, there] = [*b, impostor].map(|node| PeerAddr::new(right, net.addr(node)));
     net.with(*a, |machine, now| {
-        machine.remove_address(now, here);
+        machine.remove_address(now, here).expect("a known peer");
         machine.add_address(now, there)
     })
     .expect("there is room");
@@ -107,7 +107,7 @@ fn failure_21_whoever_answers_in_the_place_of_a_peer_is_found_out_and_its_ticket
     assert_eq!(kinds.first(), Some(&Full));
 
     net.with(*a, |machine, now| {
-        machine.remove_address(now, there);
+        machine.remove_address(now, there).expect("a known peer");
         machine.add_address(now, here)
     })
     .expect("there is room");

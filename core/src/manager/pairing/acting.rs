@@ -195,11 +195,14 @@ fn confirmed(cx: &mut Context<'_>, id: LinkId) {
         peer.redial = Redial::OnDemand;
     }
     let rtt = cx.transport.owned(id).rtt();
-    let (min, max) = (shared.config.tenure_min, shared.config.stall_timeout);
+    let (min, max) = (
+        shared.config.tuning.hold_time_min,
+        shared.config.stall_timeout,
+    );
     let hold_time = peer.hold_time.begin(min, max, rtt);
     cx.slots.confirm(*now, peer.key, hold_time);
     shared.timers.connected(peer.key);
-    let stable = *now + shared.config.stable_after;
+    let stable = *now + shared.config.tuning.stable_after;
     shared.timers.set(Timer::Stable(peer.key), Some(stable));
     let idle = *now + shared.config.pool_ttl;
     shared.timers.set_by(Timer::Idle(peer.key), idle);

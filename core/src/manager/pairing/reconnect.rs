@@ -13,7 +13,7 @@ use crate::manager::{
     timers::Timer,
 };
 
-/// How much earlier than `revisit` a reconnect may come.
+/// How much earlier than `reconnect_poll` a reconnect may come.
 const JITTER: f64 = 0.25;
 
 /// Schedules a reconnect after the last connection of a peer has ended.
@@ -22,7 +22,7 @@ pub(in crate::manager) fn schedule(now: Instant, peer: &mut Peer, shared: &mut S
         return;
     }
     // The session has to be there still, at both ends.
-    let longest = shared.config.revisit.min(peer.session.timeout / 2);
+    let longest = shared.config.reconnect_poll.min(peer.session.timeout / 2);
     let fraction = shared.fraction(peer, "reconnect");
     let delay = longest.mul_f64(1.0 - JITTER * fraction);
     let timer = Timer::Reconnect(peer.key);

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use crate::{
-    OpenBatch, PeerError, Reason, SendError,
+    PeerError, Reason, SendError,
+    driver::OpenBatch,
     manager::{
         peer::{Peer, Reachability, Redial, Standing},
         shared::Shared,

@@ -3,6 +3,7 @@
 //! - `accepting`: messages of the application, and memory for them.
 //! - `batches`: messages into records.
 //! - `acknowledging`: how far both ends are.
+//! - `reading`: messages for the application.
 //! - `expiry`: sessions without a connection.
 //!
 //! A room of this folder touches one peer, and none touches slots or closes connections.
@@ -11,6 +12,7 @@ pub(super) mod accepting;
 pub(super) mod acknowledging;
 pub(super) mod batches;
 pub(super) mod expiry;
+pub(super) mod reading;
 
 use super::{
     datagrams,

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::{
-    BatchLimits, OnPeerRestart, OpenBatch,
+    OnPeerRestart,
+    driver::{BatchLimits, OpenBatch},
     peer::outbox::{Continuity, Memory, Outbox},
     testing::epoch,
     wire::record::HEADER_LEN,

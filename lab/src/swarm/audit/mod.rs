@@ -361,7 +361,8 @@ impl Audit {
             let ends = [place, peer].map(|at| &self.processes[at]);
             let dials = ends[0].sample.peers[peer].dials;
             agreement.dial(end, dials, dialled_before + 1);
-            agreement.see(log, end, machine.connections(self.peers[peer]));
+            let connections = machine.connections(self.peers[peer]);
+            agreement.see(log, end, connections.into_iter().flatten());
             if !ends[1].is_up() {
                 agreement.lose(1 - end);
                 continue;

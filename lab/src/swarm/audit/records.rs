@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use quicpool_core::{Config, Flush, OpenBatch, Sealing};
+use quicpool_core::{Config, Flush, Sealing, driver::OpenBatch};
 
 use super::wire::{Leaving, Stream};
 use crate::swarm::marks::{Log, always, never, sometimes};

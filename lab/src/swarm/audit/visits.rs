@@ -47,7 +47,7 @@ impl Visits {
 
     /// Time has passed. A backoff from before may have to end, too.
     pub(super) fn pass(&mut self, log: &mut Log, config: &Config) {
-        let max = config.revisit + config.backoff.max + SLACK;
+        let max = config.reconnect_poll + config.backoff.max + SLACK;
         let Some(since) = self.away_since.filter(|since| log.at > *since + max) else {
             return;
         };
@@ -97,7 +97,7 @@ mod tests {
         happens: impl FnOnce(&mut Visits, &mut Log),
     ) -> Vec<Property> {
         let (mut log, mut visits, mut config) = (Log::new(), Visits::default(), Config::default());
-        config.revisit = secs(5);
+        config.reconnect_poll = secs(5);
         config.backoff.max = secs(10);
         visits.hear(&mut log, &ended(reason));
         happens(&mut visits, &mut log);

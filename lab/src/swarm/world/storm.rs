@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quicpool_core::OpenBatch;
+use quicpool_core::driver::OpenBatch;
 
 use super::{Effect, HEADER_LEN, World};
 use crate::{
@@ -101,7 +101,7 @@ impl World<'_> {
                 let bytes = OpenBatch::cost(message.len());
                 let to = self.net.peer_id(self.nodes[to]);
                 self.net.with(self.nodes[from], |machine, now| {
-                    machine.want_room(now, to, bytes);
+                    let _ = machine.want_room(now, to, bytes);
                 });
             }
         }

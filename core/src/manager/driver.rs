@@ -1,0 +1,208 @@
+//! The calls of the machine that only event loops need.
+
+use std::time::Instant;
+
+use super::{
+    Manager,
+    closing::Closing,
+    context::Context,
+    dialling,
+    pairing::{hello, rules},
+    peer::Standing,
+    session::{accepting, reading},
+    verbs,
+};
+use crate::{
+    Event, Message, PeerError, PeerId, Undeliverable,
+    driver::{DatagramQueue, OpenBatch},
+    peer::PeerKey,
+};
+
+/// A [`Manager`] as its event loop sees it, made by [`Manager::driver`].
+///
+/// What other threads have staged was accepted when it was staged, so [`handle_staged`](Self::handle_staged)
+/// and [`confirm_next`](Self::confirm_next) make a peer known that is not, and
+/// [`handle_staged_datagrams`](Self::handle_staged_datagrams) counts them as dropped. The other calls answer for
+/// a peer that is not known as those of [`Manager`] do.
+pub struct Driver<'a> {
+    machine: &'a mut Manager,
+}
+
+impl Manager {
+    /// Returns the calls that only an event loop needs: see [`driver`](crate::driver).
+    pub const fn driver(&mut self) -> Driver<'_> {
+        Driver { machine: self }
+    }
+}
+
+impl Driver<'_> {
+    /// Sets how many datagrams of one size the socket sends in one call (GSO); 1 from the start.
+    pub fn set_segments_max(&mut self, segments: usize) {
+        self.machine.transport.set_segments_max(segments);
+    }
+
+    /// Returns the next event, and builds no packet: for a loop whose socket has no room, or that must
+    /// know the events of one call from those of the next. [`Manager::poll_action`] returns the rest.
+    pub fn poll_event(&mut self, now: Instant) -> Option<Event> {
+        self.machine.next_event(now)
+    }
+
+    // Messages out
+
+    /// Returns how many bytes other threads may stage for a peer, known or not, in terms of
+    /// [`OpenBatch::cost`]. What they stage within it is accepted.
+    pub fn credit(&self, peer: PeerId) -> usize {
+        let budget = &self.machine.shared.budget;
+        let known = self.machine.peers.find(peer);
+        known.map_or_else(|| budget.room_of_unknown(), |known| budget.room_of(known))
+    }
+
+    /// Takes over messages that other threads have staged within their credit.
+    ///
+    /// They count as accepted when they were staged: those for which nothing can be done any more are
+    /// reported by [`Event::Undelivered`].
+    pub fn handle_staged(&mut self, now: Instant, peer: PeerId, staged: &mut OpenBatch) {
+        let machine = &mut *self.machine;
+        machine.now = now;
+        if staged.is_empty() || peer == machine.shared.id {
+            return;
+        }
+        let messages = staged.messages() as u64;
+        let key = self.key(now, peer);
+        let mut parts = self.machine.parts(now);
+        let cx = &mut parts.at(key);
+        let Context {
+            peer: known,
+            slots,
+            shared,
+            ..
+        } = cx;
+        known.session.outbox.absorb(staged);
+        accepting::accepted(now, known, shared, messages);
+        dialling::dial_for_user(now, known, slots, shared);
+        shared.changed(known);
+        let is_blocked = known.standing == Standing::Blocked;
+        let why = match &mut shared.closing {
+            Closing::Ending { .. } | Closing::Done => Some(Undeliverable::Closed),
+            Closing::No | Closing::Flushing { .. } if is_blocked => {
+                Some(Undeliverable::Disconnected)
+            }
+            Closing::No => None,
+            Closing::Flushing { owing, .. } => {
+                // `close` waits for what was staged before it, too.
+                owing.push(key);
+                known.session.outbox.close_tail();
+                None
+            }
+        };
+        match why {
+            Some(why) => rules::end_session(cx, why),
+            None => hello::end_if_too_large(cx),
+        }
+        if !cx.peer.is_live() {
+            self.machine.follow_up(now);
+        }
+    }
+
+    /// Asks for [`Event::Flushed`] with `token` once the peer's application has taken the next message
+    /// that is accepted for it, or that message's fate is unknown.
+    ///
+    /// Call it right before [`handle_staged`](Self::handle_staged) of a batch that begins with that
+    /// message: afterwards the message may have been given up.
+    pub fn confirm_next(&mut self, now: Instant, peer: PeerId, token: u64) {
+        self.machine.now = now;
+        if peer == self.machine.shared.id {
+            return;
+        }
+        let key = self.key(now, peer);
+        let known = self.machine.peers.owner(key);
+        let next = known.session.outbox.next();
+        known.await_flush(token, next..next + 1);
+    }
+
+    /// A peer for which messages were staged: known from now on, beyond `peers_max` if need be, since
+    /// they were accepted.
+    fn key(&mut self, now: Instant, peer: PeerId) -> PeerKey {
+        let machine = &mut *self.machine;
+        let known = machine.peers.key(peer);
+        known.unwrap_or_else(|| machine.add_peer(now, peer, Standing::Added))
+    }
+
+    // Messages in
+
+    /// Reads up to `max` messages without taking them: they hold inbox room, and the other end keeps
+    /// them, until [`mark_taken`](Self::mark_taken). Returns how many it appended to `out`.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
+    pub fn read(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        max: usize,
+        out: &mut Vec<Message>,
+    ) -> Result<usize, PeerError> {
+        let machine = &mut *self.machine;
+        machine.now = now;
+        let known = verbs::known(peer, &mut machine.peers, &machine.shared)?;
+        Ok(reading::read(known, &mut machine.shared, max, out))
+    }
+
+    /// Marks the next `count` messages that were read as taken by the application.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
+    pub fn mark_taken(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        count: usize,
+    ) -> Result<(), PeerError> {
+        self.machine.now = now;
+        let Manager {
+            peers,
+            transport,
+            shared,
+            ..
+        } = &mut *self.machine;
+        let known = verbs::known(peer, peers, shared)?;
+        reading::mark_taken(now, known, transport, shared, count);
+        Ok(())
+    }
+
+    // Datagrams
+
+    /// Takes over datagrams that other threads have sent to a peer.
+    ///
+    /// They count as accepted when they were staged: those that cannot be sent any more, since the peer
+    /// is connected no longer or its path carries none so long, count as dropped unsent.
+    pub fn handle_staged_datagrams(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        staged: &mut DatagramQueue,
+    ) {
+        let machine = &mut *self.machine;
+        machine.now = now;
+        let crowded_out = staged.take_crowded_out();
+        let unreliable = &mut machine.shared.report.counters.unreliable;
+        unreliable.accepted += crowded_out;
+        unreliable.crowded_out += crowded_out;
+        while let Some(payload) = staged.pop() {
+            if machine.queue_datagram(peer, payload).is_err() {
+                let unreliable = &mut machine.shared.report.counters.unreliable;
+                unreliable.accepted += 1;
+                unreliable.abandoned += 1;
+            }
+        }
+    }
+
+    /// Counts datagrams that the loop has received for the application and then dropped.
+    pub fn note_datagrams_discarded(&mut self, count: u64) {
+        let unreliable = &mut self.machine.shared.report.counters.unreliable;
+        unreliable.taken = unreliable.taken.saturating_sub(count);
+        unreliable.discarded += count;
+    }
+}

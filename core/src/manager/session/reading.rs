@@ -1,0 +1,53 @@
+//! Hands a peer's messages to the application, and counts those that it has taken.
+
+use std::time::Instant;
+
+use super::acknowledging;
+use crate::{
+    Event, Message,
+    manager::{peer::Peer, shared::Shared},
+    transport::Transport,
+};
+
+/// Appends up to `max` messages of a peer to `out` without taking them. Returns how many.
+pub(in crate::manager) fn read(
+    peer: &mut Peer,
+    shared: &mut Shared,
+    max: usize,
+    out: &mut Vec<Message>,
+) -> usize {
+    let inbox = &mut peer.session.inbox;
+    let count = inbox.read(peer.id, max, out);
+    peer.is_readable_reported &= inbox.is_readable();
+    shared.budget.count(peer);
+    count
+}
+
+/// Takes the next `count` messages that were read.
+pub(in crate::manager) fn mark_taken(
+    now: Instant,
+    peer: &mut Peer,
+    transport: &mut Transport,
+    shared: &mut Shared,
+    count: usize,
+) {
+    if count == 0 {
+        return;
+    }
+    let could_read = shared.budget.may_read(peer);
+    let inbox = &mut peer.session.inbox;
+    inbox.mark_taken(count);
+    // What was not handed out before for want of room.
+    if inbox.is_readable() && !std::mem::replace(&mut peer.is_readable_reported, true) {
+        shared.report.event(Event::Readable { peer: peer.id });
+    }
+    shared.report.taken(now, peer, count as u64);
+    shared.changed(peer);
+    if !shared.budget.may_read(peer) {
+        // Other inboxes may be the cause.
+        shared.budget.hold_back(peer);
+    } else if !could_read {
+        transport.mark_all_dirty(peer.links.confirmed());
+    }
+    acknowledging::schedule(now, peer, transport, shared);
+}
