@@ -37,6 +37,9 @@ pub(super) fn flush_all(now: Instant, peers: &mut Peers, shared: &mut Shared) {
 }
 
 /// Goes on with closing, where nothing else is left to do. Returns whether it did.
+///
+/// Handshakes are waited for, since a connection that is not confirmed is closed without an
+/// acknowledgement.
 pub(super) fn go_on(
     now: Instant,
     peers: &mut Peers,
@@ -48,10 +51,16 @@ pub(super) fn go_on(
         Closing::No | Closing::Done => return false,
         Closing::Flushing { owing, .. } => {
             while let Some(key) = owing.last() {
-                if peers.get(*key).is_some_and(Peer::is_owed) {
+                let holds_up = |peer: &Peer| peer.is_owed() || peer.is_about_to_learn();
+                if peers.get(*key).is_some_and(holds_up) {
                     return false;
                 }
                 owing.pop();
+            }
+            *owing = peers.keys();
+            owing.retain(|key| peers.get(*key).is_some_and(Peer::is_about_to_learn));
+            if !owing.is_empty() {
+                return false;
             }
             end_all(now, peers, transport, slots, shared);
         }

@@ -314,6 +314,12 @@ impl Peer {
         !self.session.outbox.outstanding().is_empty()
     }
 
+    /// Whether a handshake is under way with a peer of which messages have come: it may have replaced
+    /// the connection that they were acknowledged on.
+    pub(super) fn is_about_to_learn(&self) -> bool {
+        self.links.unconfirmed().next().is_some() && self.session.inbox.known().is_some()
+    }
+
     /// Whether a connection would be of use.
     pub(super) fn wants_connection(&self) -> bool {
         let wanted = match self.redial {

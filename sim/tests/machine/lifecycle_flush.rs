@@ -1,5 +1,7 @@
 //! Flush, close and stalls of whole machines: who waits for whom, and for how long.
 
+use std::time::Duration;
+
 use quicpool_core::{
     Config, ConnectionStatus::Disconnected, Event, PeerError, SendError, Undeliverable,
 };
@@ -68,6 +70,40 @@ fn close_dials_for_those_who_are_owed_something() {
     net.advance(secs(1));
     assert_eq!(net.received(b).len(), 3);
     assert_eq!(news(&mut net, a), [Event::Closed { undelivered: 0 }]);
+}
+
+/// Both dial, so one connection replaces the other, and an acknowledgement may go down with it.
+#[test]
+fn two_that_dial_each_other_and_close_once_everything_is_taken_lose_nothing() {
+    for seed in 0..400 {
+        let net = Net::new(seed).latency(ms(1 + seed % 20));
+        let (mut net, a, b) = introduced(net, Config::default());
+        send_many(&mut net, a, b, 3);
+        net.advance(Duration::from_micros(seed * 137 % 30_000));
+        send_many(&mut net, b, a, 3);
+        let mut open = vec![(a, b), (b, a)];
+        while !open.is_empty() {
+            net.advance(Duration::from_micros(100));
+            open.retain(|(node, from)| {
+                let taken = net
+                    .peer_metrics(*node, *from)
+                    .map(|peer| peer.messages_taken);
+                let is_done = taken == Some(3);
+                if is_done {
+                    net.close(*node);
+                }
+                !is_done
+            });
+        }
+        net.advance(secs(10));
+        for node in [a, b] {
+            assert_eq!(
+                news(&mut net, node),
+                [Event::Closed { undelivered: 0 }],
+                "seed {seed}"
+            );
+        }
+    }
 }
 
 #[test]
