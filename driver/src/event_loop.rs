@@ -109,15 +109,17 @@ impl<R: Runtime> EventLoop<R> {
 
     fn turn(&mut self, cx: &mut Context<'_>) -> io::Result<Turn> {
         let now = self.runtime.now();
-        if self.board.take_demand(now) == Demand::Abandon {
+        let demand = self.board.demanded();
+        if demand == Demand::Abandon {
             let undelivered = self.board.undelivered(now);
             return Ok(Turn::Over(End {
                 reason: CloseReason::Abandoned,
                 undelivered,
             }));
         }
+        self.board.take_taken(now, demand);
+        self.board.obey(now, demand);
         let orders = self.board.take_orders(now);
-        self.board.take_taken(now);
         let datagrams = self.receive(cx, now)?;
 
         let now = self.runtime.now();
@@ -127,6 +129,7 @@ impl<R: Runtime> EventLoop<R> {
         self.board.hand_out_datagrams(now);
         self.board.lend(now);
         self.board.publish_metrics(now);
+        self.board.release_inbox();
         if let Some(end) = self.farewell(now, actions) {
             return Ok(Turn::Over(end));
         }

@@ -308,6 +308,7 @@ impl ConnectionManager {
     /// sent, tells them, and frees the port. It takes `close_timeout` at most.
     ///
     /// Messages go on to be received while it waits, which the peers may need for their own close.
+    /// What [`recv`](Self::recv) has returned is acknowledged.
     /// It may be called more than once and from several tasks: all of them get the same report.
     ///
     /// Cancel safe: it goes on closing as long as one clone of the handle lives.

@@ -1,10 +1,10 @@
 //! The ways out: close, drop, abandon.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use quicpool::{
     CloseReason, Closed, Config, ConnectionManager, ConnectionStatus, Event, FlushError, Identity,
-    Message, PeerError, SendError,
+    Message, PeerError, PeerId, SendError,
 };
 
 use crate::{
@@ -117,4 +117,112 @@ async fn an_abandoned_manager_frees_its_port_and_may_come_back() {
     })
     .await;
     drop(bob);
+}
+
+/// Sends 50 messages to bob, who takes all of them, and ends in some way at once.
+async fn taken_before<End: Future<Output = ()>>(
+    end: impl Fn(ConnectionManager, PeerId) -> End,
+) -> Vec<String> {
+    let mut failures = Vec::new();
+    for _ in 0..20 {
+        let (alice, bob) = pair().await;
+        let to_bob = alice.peer(bob.peer_addr()).unwrap();
+        for _ in 0..50 {
+            soon(to_bob.send("work")).await.unwrap();
+        }
+        let flushed = tokio::spawn(async move { to_bob.flush().await });
+        for _ in 0..50 {
+            soon(bob.recv()).await.unwrap();
+        }
+        soon(end(bob, alice.id())).await;
+        if let Err(error) = soon(flushed).await.unwrap() {
+            failures.push(error.to_string());
+        }
+    }
+    failures
+}
+
+#[tokio::test]
+async fn what_recv_has_returned_is_acknowledged_before_a_close() {
+    let failures = taken_before(|bob, _| async move { drop(bob.close().await) });
+    assert_eq!(failures.await, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_recv_has_returned_is_acknowledged_before_the_last_handle_is_dropped() {
+    let failures = taken_before(|bob, _| async move { drop(bob) });
+    assert_eq!(failures.await, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_recv_has_returned_is_acknowledged_before_a_session_ends() {
+    let disconnected =
+        taken_before(|bob, alice| async move { bob.disconnect(alice).await.unwrap() });
+    assert_eq!(disconnected.await, [""; 0]);
+    let forgotten = taken_before(|bob, alice| async move { bob.forget(alice).await.unwrap() });
+    assert_eq!(forgotten.await, [""; 0]);
+    let blocked = taken_before(|bob, alice| async move { bob.block(alice).await.unwrap() });
+    assert_eq!(blocked.await, [""; 0]);
+}
+
+#[tokio::test]
+async fn two_that_have_taken_everything_may_close_at_once() {
+    for _ in 0..20 {
+        let (alice, bob) = pair().await;
+        let to_bob = alice.peer(bob.peer_addr()).unwrap();
+        let to_alice = bob.peer(alice.peer_addr()).unwrap();
+        for _ in 0..50 {
+            soon(to_bob.send("work")).await.unwrap();
+            soon(to_alice.send("work")).await.unwrap();
+        }
+        for _ in 0..50 {
+            soon(async { tokio::join!(alice.recv(), bob.recv()) })
+                .await
+                .0
+                .unwrap();
+        }
+        let (one, two) = soon(async { tokio::join!(alice.close(), bob.close()) }).await;
+        assert_eq!((one.unwrap().undelivered, two.unwrap().undelivered), (0, 0));
+    }
+}
+
+/// A reader goes on until the end while its manager closes: what it counts is what the sender is
+/// told.
+#[tokio::test]
+async fn what_recv_returns_during_a_close_is_acknowledged_too() {
+    for _ in 0..20 {
+        let (alice, bob) = pair().await;
+        let (_, mut events) = alice.subscribe();
+        let to_bob = alice.peer(bob.peer_addr()).unwrap();
+        // Bob's close waits for alice to take this.
+        soon(bob.peer(alice.peer_addr()).unwrap().send("owed"))
+            .await
+            .unwrap();
+        for _ in 0..5_000 {
+            soon(to_bob.send("work")).await.unwrap();
+        }
+        soon(bob.recv()).await.unwrap();
+        let reader = tokio::spawn({
+            let bob = bob.clone();
+            async move {
+                let mut count = 1;
+                while bob.recv().await.is_ok() {
+                    count += 1;
+                }
+                count
+            }
+        });
+        let closing = tokio::spawn(async move { bob.close().await });
+        soon(alice.recv()).await.unwrap();
+        soon(closing).await.unwrap().unwrap();
+        let taken = soon(reader).await.unwrap();
+        if taken < 5_000 {
+            let undelivered = |event: &Event| matches!(event, Event::Undelivered { .. });
+            let Event::Undelivered { messages, .. } = event_where(&mut events, undelivered).await
+            else {
+                unreachable!("it is one");
+            };
+            assert_eq!(messages, taken..5_000);
+        }
+    }
 }

@@ -138,25 +138,32 @@ impl Switchboard {
         self.closed
     }
 
-    /// What the handle demands of the whole manager.
-    pub(crate) fn take_demand(&mut self, now: Instant) -> Demand {
-        let demand = self.shared.demanded();
-        if demand > self.obeyed {
-            self.obeyed = demand;
-            debug!(?demand, "the manager ends");
-            match demand {
-                Demand::Run | Demand::Abandon => {}
-                Demand::Close => {
-                    self.seal(now);
-                    self.core.close(now);
-                }
-                Demand::Abort => {
-                    self.seal(now);
-                    self.core.abort(now);
-                }
+    /// How the handle wants the manager to end.
+    ///
+    /// Looked at before what was taken: messages that were received before that order are
+    /// acknowledged before it is obeyed.
+    pub(crate) fn demanded(&self) -> Demand {
+        self.shared.demanded()
+    }
+
+    /// Ends the machine as the handle demands.
+    pub(crate) fn obey(&mut self, now: Instant, demand: Demand) {
+        if demand <= self.obeyed {
+            return;
+        }
+        self.obeyed = demand;
+        debug!(?demand, "the manager ends");
+        match demand {
+            Demand::Run | Demand::Abandon => {}
+            Demand::Close => {
+                self.seal(now);
+                self.core.close(now);
+            }
+            Demand::Abort => {
+                self.seal(now);
+                self.core.abort(now);
             }
         }
-        demand
     }
 
     /// Accepts nothing from the handle any more, and passes on what was accepted before.
@@ -181,15 +188,33 @@ impl Switchboard {
 
     /// Tells the machine what the application has taken: in every turn, and if there is no other,
     /// in one soon after messages were handed out.
-    pub(crate) fn take_taken(&mut self, now: Instant) {
-        if self.shared.inbox.has_taken() {
-            let left = self.shared.inbox.collect(&mut self.taken);
+    ///
+    /// While the manager ends, nothing is received for the time of the turn, and nothing at all once
+    /// the goodbyes are written: they acknowledge everything that was ever received.
+    pub(crate) fn take_taken(&mut self, now: Instant, demand: Demand) {
+        if demand > Demand::Run {
+            let left = self.shared.inbox.hold(&mut self.taken);
             self.mark_taken(now, left);
+        } else if self.shared.inbox.has_taken() {
+            self.collect_taken(now);
         } else if self.taken_due.is_some_and(|due| due <= now)
             && self.shared.inbox.wake_when_taken()
         {
             self.taken_due = None;
         }
+    }
+
+    /// Lets messages be received again, unless the machine has ended in this turn.
+    pub(crate) fn release_inbox(&self) {
+        if self.obeyed > Demand::Run && self.closed.is_none() {
+            self.shared.inbox.release();
+        }
+    }
+
+    /// Tells the machine what the application has taken until this moment.
+    pub(super) fn collect_taken(&mut self, now: Instant) {
+        let left = self.shared.inbox.collect(&mut self.taken);
+        self.mark_taken(now, left);
     }
 
     pub(super) fn mark_taken(&mut self, now: Instant, left: Left) {

@@ -75,6 +75,7 @@ impl Switchboard {
                 self.core.confirm_next(now, id, token);
             }
             Order::Disconnect(responder) => {
+                self.collect_taken(now);
                 self.core.disconnect(now, id);
                 self.forget_datagrams(id);
                 self.session_ended(now, id, responder);
@@ -88,6 +89,7 @@ impl Switchboard {
                 self.session_ended(now, id, responder);
             }
             Order::Block(responder) => {
+                self.collect_taken(now);
                 self.core.block(now, id);
                 self.forget_datagrams(id);
                 self.session_ended(now, id, responder);
