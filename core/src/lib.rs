@@ -112,7 +112,7 @@
 //!                     }
 //!                 }
 //!             }
-//!             if let Some(Event::Closed { undelivered }) = events.last() {
+//!             if let Some(Event::Closed { undelivered, .. }) = events.last() {
 //!                 return Ok(*undelivered);
 //!             }
 //!             if !events.is_empty() || !messages.is_empty() {
@@ -237,6 +237,7 @@ mod incarnation;
 mod index;
 #[cfg(all(test, target_os = "linux"))]
 mod keys_in_memory;
+mod losses;
 mod manager;
 mod metrics;
 mod peer;
@@ -260,6 +261,7 @@ pub use health::{Health, HealthReason};
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 pub use identity::{Identity, TlsSources};
 pub use incarnation::Incarnation;
+pub use losses::{Losses, MessageNumber};
 pub use manager::Manager;
 pub use metrics::{
     ConnectionName, Counters, NetworkMetrics, Occupancy, PeerMetrics, UnreliableCounters,

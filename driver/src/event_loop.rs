@@ -115,6 +115,7 @@ impl<R: Runtime> EventLoop<R> {
             return Ok(Turn::Over(End {
                 reason: CloseReason::Abandoned,
                 undelivered,
+                losses: Vec::new(),
             }));
         }
         self.board.take_taken(now, demand);
@@ -252,21 +253,18 @@ impl<R: Runtime> EventLoop<R> {
 
     /// How it ended, once the machine has ended and its last packets are sent.
     fn farewell(&mut self, now: Instant, acted: Acted) -> Option<End> {
-        let undelivered = self.board.closed()?;
+        let closed = self.board.closed()?.clone();
         let until = *self.goodbye_until.get_or_insert(now + GOODBYE_TIMEOUT);
         if acted.drained == Drained::No && now < until {
             return None;
         }
-        self.board.warn_of_unsent(undelivered);
+        self.board.warn_of_unsent(closed.undelivered);
         let reason = match self.shared.demanded() {
             Demand::Run | Demand::Close => CloseReason::Closed,
             Demand::Abort => CloseReason::Dropped,
             Demand::Abandon => CloseReason::Abandoned,
         };
-        Some(End {
-            reason,
-            undelivered,
-        })
+        Some(End { reason, ..closed })
     }
 
     /// Sets the timer, unless a deadline has come already.
@@ -312,6 +310,7 @@ impl<R: Runtime> EventLoop<R> {
         End {
             reason,
             undelivered,
+            losses: Vec::new(),
         }
     }
 
@@ -400,6 +399,7 @@ impl<R: Runtime> Drop for EventLoop<R> {
             return self.end(End {
                 reason,
                 undelivered,
+                losses: Vec::new(),
             });
         }
         let reason = CloseReason::RuntimeStopped;
@@ -408,6 +408,7 @@ impl<R: Runtime> Drop for EventLoop<R> {
         self.end(End {
             reason,
             undelivered,
+            losses: Vec::new(),
         });
     }
 }

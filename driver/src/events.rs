@@ -201,6 +201,7 @@ mod tests {
         shared.end(End {
             reason: CloseReason::Closed,
             undelivered: 0,
+            losses: Vec::new(),
         });
         let mut late = subscribe(&shared);
         assert!(matches!(early.try_next(), Some(Ok(_))));

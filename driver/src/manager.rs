@@ -9,13 +9,15 @@ use std::{
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 use quicpool_core::Identity;
 use quicpool_core::{
-    Config, ConnectionStatus, Credentials, NetworkMetrics, PeerAddr, PeerError, PeerId, PeerMetrics,
+    Config, ConnectionStatus, Credentials, MessageNumber, NetworkMetrics, PeerAddr, PeerError,
+    PeerId, PeerMetrics,
 };
 
 use crate::{
     bind,
     error::{
-        BindError, CloseReason, Closed, ConnectError, FlushError, Rejected, SendError, TrySendError,
+        BindError, CloseError, CloseReason, CloseReport, Closed, ConnectError, FlushError,
+        Rejected, SendError, TrySendError,
     },
     events::{Events, Hub},
     metrics::SocketMetrics,
@@ -65,14 +67,6 @@ impl Drop for Handle {
             self.shared.demand(Demand::Abort);
         }
     }
-}
-
-/// How a [`close`](ConnectionManager::close) has gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CloseReport {
-    /// Messages that were accepted, and that no peer's application is known to have taken: their
-    /// peers did not take them within `close_timeout`.
-    pub undelivered: u64,
 }
 
 impl ConnectionManager {
@@ -172,7 +166,11 @@ impl ConnectionManager {
     /// # Errors
     ///
     /// See [`SendError`].
-    pub async fn send(&self, peer: PeerId, message: impl AsRef<[u8]>) -> Result<(), SendError> {
+    pub async fn send(
+        &self,
+        peer: PeerId,
+        message: impl AsRef<[u8]>,
+    ) -> Result<MessageNumber, SendError> {
         self.known(peer)?.send(message).await
     }
 
@@ -185,7 +183,7 @@ impl ConnectionManager {
         &self,
         peer: PeerId,
         message: impl AsRef<[u8]>,
-    ) -> Result<(), SendError> {
+    ) -> Result<MessageNumber, SendError> {
         self.known(peer)?.send_express(message).await
     }
 
@@ -194,7 +192,11 @@ impl ConnectionManager {
     /// # Errors
     ///
     /// See [`TrySendError`].
-    pub fn try_send(&self, peer: PeerId, message: impl AsRef<[u8]>) -> Result<(), TrySendError> {
+    pub fn try_send(
+        &self,
+        peer: PeerId,
+        message: impl AsRef<[u8]>,
+    ) -> Result<MessageNumber, TrySendError> {
         self.known(peer)?.try_send(message)
     }
 
@@ -309,30 +311,33 @@ impl ConnectionManager {
     ///
     /// Messages go on to be received while it waits, which the peers may need for their own close.
     /// What [`recv`](Self::recv) has returned is acknowledged.
-    /// It may be called more than once and from several tasks: all of them get the same report.
+    /// It may be called more than once and from several tasks: all of them get the same answer.
+    ///
+    /// It flushes all peers: see [`Peer::flush`]. It is an error if any message was lost and no flush
+    /// has said so.
     ///
     /// Cancel safe: it goes on closing as long as one clone of the handle lives.
     ///
     /// # Errors
     ///
-    /// [`Closed`] if it has ended in another way: its socket has failed, it was abandoned.
-    pub async fn close(&self) -> Result<CloseReport, Closed> {
+    /// [`CloseError::Undelivered`] names what was lost: not taken within `close_timeout`, or reported
+    /// before. It has ended all the same. [`CloseError::Closed`] if it has ended in another way: its
+    /// socket has failed, it was abandoned.
+    pub async fn close(&self) -> Result<(), CloseError> {
         if !self.shared().has_ended() {
             self.shared().demand(Demand::Close);
         }
-        let End {
-            reason,
-            undelivered,
-        } = self.shared().ended().await;
+        let End { reason, losses, .. } = self.shared().ended().await;
         match reason {
-            CloseReason::Closed => Ok(CloseReport {
-                undelivered: *undelivered,
-            }),
+            CloseReason::Closed if losses.is_empty() => Ok(()),
+            CloseReason::Closed => Err(CloseError::Undelivered(CloseReport {
+                losses: losses.clone(),
+            })),
             CloseReason::Dropped
             | CloseReason::Abandoned
             | CloseReason::Socket(_)
             | CloseReason::RuntimeStopped
-            | CloseReason::Panicked => Err(self.shared().closed()),
+            | CloseReason::Panicked => Err(self.shared().closed().into()),
         }
     }
 

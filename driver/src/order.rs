@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use quicpool_core::{Explanation, PeerMetrics};
+use quicpool_core::{Explanation, Losses, PeerMetrics};
 
 use crate::{
     error::{ConnectError, FlushError},
@@ -19,9 +19,13 @@ pub(crate) enum Order {
     /// Connect, or count that it was connected already.
     Connect(Responder<Result<(), ConnectError>>),
     /// Let everything staged before be taken.
-    Flush(Responder<Result<(), FlushError>>),
+    Flush(u64, Responder<Result<(), FlushError>>),
     /// Say when the next message is taken.
-    ConfirmNext(Responder<Result<(), FlushError>>),
+    ConfirmNext(u64, Responder<Result<(), FlushError>>),
+    /// Nobody waits for this flush any longer.
+    CancelFlush(u64),
+    /// Have these losses reported again: their report was not read.
+    ReturnLosses(Losses),
     /// End the session.
     Disconnect(Responder<()>),
     /// End the session, and forget the peer.

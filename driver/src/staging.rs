@@ -10,7 +10,8 @@ use bytes::Bytes;
 use event_listener::{Event, EventListener};
 use parking_lot::Mutex;
 use quicpool_core::{
-    BatchLimits, ConnectionStatus, DatagramQueue, Health, OpenBatch, PeerError, PeerId,
+    BatchLimits, ConnectionStatus, DatagramQueue, Health, MessageNumber, OpenBatch, PeerError,
+    PeerId,
 };
 
 use crate::{clock::Clock, order::Order};
@@ -45,6 +46,10 @@ struct Staging {
     earlier: Vec<Entry>,
     /// Bytes of the messages in `earlier`.
     earlier_bytes: usize,
+    /// The number of the next message that is accepted for the peer.
+    next: u64,
+    /// The number of the first one that is staged.
+    first: u64,
     /// Bytes that may still be staged, lent by the core.
     credit: usize,
     /// The credit that the most demanding of those who found too little waits for; zero if nobody
@@ -82,6 +87,8 @@ pub(crate) enum Entry {
 /// What was taken out of a peer's staging. Kept by the event loop for its buffers.
 #[derive(Debug)]
 pub(crate) struct Taken {
+    /// The number of the first message.
+    pub(crate) first: u64,
     /// What comes first.
     pub(crate) earlier: Vec<Entry>,
     /// The messages after it.
@@ -122,6 +129,7 @@ impl Taken {
     /// Empty buffers.
     pub(crate) fn new(limits: BatchLimits) -> Self {
         Self {
+            first: 0,
             earlier: Vec::new(),
             open: OpenBatch::new(limits),
             datagrams: DatagramQueue::default(),
@@ -142,6 +150,8 @@ impl PeerShared {
             open: OpenBatch::new(limits),
             earlier: Vec::new(),
             earlier_bytes: 0,
+            next: 0,
+            first: 0,
             credit,
             wanted: 0,
             verdict,
@@ -199,7 +209,7 @@ impl PeerShared {
         clock: &Clock,
         message: &[u8],
         urgency: Urgency,
-    ) -> (Result<(), Refused>, Listing) {
+    ) -> (Result<MessageNumber, Refused>, Listing) {
         let mut staging = self.staging.lock();
         let outcome = staging.stage(clock, message, urgency);
         // Listed even if it was refused: the event loop asks the core for room, or for a verdict
@@ -213,14 +223,14 @@ impl PeerShared {
         clock: &Clock,
         order: Order,
         message: &[u8],
-    ) -> (Result<(), Refused>, Listing) {
+    ) -> (Result<MessageNumber, Refused>, Listing) {
         let mut staging = self.staging.lock();
-        let mut outcome = staging.has_room(clock, OpenBatch::cost(message.len()));
-        if outcome.is_ok() {
+        let has_room = staging.has_room(clock, OpenBatch::cost(message.len()));
+        let outcome = has_room.and_then(|()| {
             staging.close_open();
             staging.earlier.push(Entry::Order(order));
-            outcome = staging.stage(clock, message, Urgency::Batched);
-        }
+            staging.stage(clock, message, Urgency::Batched)
+        });
         (outcome, staging.list())
     }
 
@@ -276,8 +286,10 @@ impl PeerShared {
                 staging.added = None;
             }
             Order::Connect(_)
-            | Order::Flush(_)
-            | Order::ConfirmNext(_)
+            | Order::Flush(..)
+            | Order::ConfirmNext(..)
+            | Order::CancelFlush(_)
+            | Order::ReturnLosses(_)
             | Order::Disconnect(_)
             | Order::Protect(_)
             | Order::Unprotect(_)
@@ -307,6 +319,8 @@ impl PeerShared {
         mem::swap(&mut staging.open, &mut taken.open);
         mem::swap(&mut staging.earlier, &mut taken.earlier);
         mem::swap(&mut staging.datagrams, &mut taken.datagrams);
+        taken.first = staging.first;
+        staging.first = staging.next;
         staging.earlier_bytes = 0;
         staging.listed = Listed::No;
     }
@@ -355,7 +369,12 @@ impl PeerShared {
 }
 
 impl Staging {
-    fn stage(&mut self, clock: &Clock, message: &[u8], urgency: Urgency) -> Result<(), Refused> {
+    fn stage(
+        &mut self,
+        clock: &Clock,
+        message: &[u8],
+        urgency: Urgency,
+    ) -> Result<MessageNumber, Refused> {
         let cost = OpenBatch::cost(message.len());
         self.has_room(clock, cost)?;
         self.credit -= cost;
@@ -368,7 +387,9 @@ impl Staging {
             Urgency::Batched => {}
             Urgency::Express => self.open.express(),
         }
-        Ok(())
+        let number = self.next;
+        self.next += 1;
+        Ok(number.into())
     }
 
     fn has_room(&mut self, clock: &Clock, cost: usize) -> Result<(), Refused> {
@@ -432,7 +453,8 @@ mod tests {
     }
 
     fn stage(peer: &PeerShared, message: &[u8]) -> Result<(), Refused> {
-        peer.stage(&Clock::stopped(), message, Urgency::Batched).0
+        let (outcome, _) = peer.stage(&Clock::stopped(), message, Urgency::Batched);
+        outcome.map(drop)
     }
 
     #[test]
@@ -496,6 +518,17 @@ mod tests {
             [Entry::Messages(before), Entry::Order(Order::Disconnect(_))] if before.messages() == 1
         ));
         assert_eq!(taken.open.messages(), 1);
+    }
+
+    #[test]
+    fn messages_are_numbered_in_their_order() {
+        let peer = peer(100);
+        let stage = || peer.stage(&Clock::stopped(), b"x", Urgency::Batched).0;
+        assert_eq!((stage(), stage()), (Ok(0.into()), Ok(1.into())));
+        assert_eq!(taken(&peer).first, 0);
+        assert_eq!(stage(), Ok(2.into()));
+        assert_eq!(taken(&peer).first, 2);
+        assert_eq!(taken(&peer).first, 3, "of the next one");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Ends the machine: flushes all peers, ends all sessions, reports the end. Removes single peers.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, mem, time::Instant};
 
 use super::{
     closing::Closing,
@@ -11,7 +11,9 @@ use super::{
     shared::Shared,
     timers::Timer,
 };
-use crate::{Event, Undeliverable, peer::PeerKey, slots::Slots, transport::Transport};
+use crate::{
+    Event, Losses, PeerId, Undeliverable, peer::PeerKey, slots::Slots, transport::Transport,
+};
 
 /// Begins to close: what is queued for all peers is to be taken, within `close_timeout`.
 pub(super) fn flush_all(now: Instant, peers: &mut Peers, shared: &mut Shared) {
@@ -31,9 +33,20 @@ pub(super) fn flush_all(now: Instant, peers: &mut Peers, shared: &mut Shared) {
     shared.closing = Closing::Flushing {
         owing,
         undelivered_before: shared.report.counters.messages_undelivered,
+        losses: unreported(peers),
     };
     let at = now + shared.config.close_timeout;
     shared.timers.set(Timer::Close, Some(at));
+}
+
+/// Losses that no flush has reported.
+fn unreported(peers: &Peers) -> BTreeMap<PeerId, Losses> {
+    let of = |key| {
+        let peer = peers.get(key)?;
+        let losses = peer.flushes.as_ref()?.unreported()?;
+        Some((peer.id, losses.clone()))
+    };
+    peers.keys().into_iter().filter_map(of).collect()
 }
 
 /// Goes on with closing, where nothing else is left to do. Returns whether it did.
@@ -64,11 +77,17 @@ pub(super) fn go_on(
             }
             end_all(now, peers, transport, slots, shared);
         }
-        Closing::Ending { undelivered_before } => {
-            let before = *undelivered_before;
-            let undelivered = shared.report.counters.messages_undelivered - before;
+        Closing::Ending {
+            undelivered_before,
+            losses,
+        } => {
+            let undelivered = shared.report.counters.messages_undelivered - *undelivered_before;
+            let losses = mem::take(losses).into_iter().collect();
             shared.closing = Closing::Done;
-            shared.report.event(Event::Closed { undelivered });
+            shared.report.event(Event::Closed {
+                undelivered,
+                losses,
+            });
         }
     }
     true
@@ -82,14 +101,22 @@ pub(super) fn end_all(
     slots: &mut Slots,
     shared: &mut Shared,
 ) {
-    let undelivered_before = match shared.closing {
-        Closing::No => shared.report.counters.messages_undelivered,
+    let (undelivered_before, losses) = match &mut shared.closing {
+        Closing::No => (
+            shared.report.counters.messages_undelivered,
+            unreported(peers),
+        ),
         Closing::Flushing {
-            undelivered_before, ..
-        } => undelivered_before,
+            undelivered_before,
+            losses,
+            ..
+        } => (*undelivered_before, mem::take(losses)),
         Closing::Ending { .. } | Closing::Done => return,
     };
-    shared.closing = Closing::Ending { undelivered_before };
+    shared.closing = Closing::Ending {
+        undelivered_before,
+        losses,
+    };
     shared.timers.set(Timer::Close, None);
     for key in peers.keys() {
         let why = Undeliverable::Closed;

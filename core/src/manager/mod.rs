@@ -4,7 +4,8 @@
 //! touch, and marks the peer; [`Manager::settle`] works the marks off, in one order. Rooms in the order in
 //! which they may call each other, from the face down:
 //!
-//! - `verbs`: what the application asks for; `views`: what it may look at.
+//! - `verbs`: what the application asks for, `staged`: what other threads have asked for on their own;
+//!   `views`: what it may look at.
 //! - `streams`: what a connection delivers, and its end; `admission`: peers that dial us.
 //! - `slot_taking`: slots for dials and arrivals; `expiring`: connections and sessions whose time is up;
 //!   `ending`: the end of the machine and of peers; `packets`: what goes into packets; `room`: callers that
@@ -33,6 +34,7 @@ mod room;
 mod session;
 mod shared;
 mod slot_taking;
+mod staged;
 mod streams;
 mod timers;
 mod verbs;

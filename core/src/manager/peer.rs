@@ -1,6 +1,6 @@
 //! Holds the state of one peer, and the table of all peers.
 
-use std::{collections::VecDeque, net::SocketAddr, ops::Range, time::Duration, time::Instant};
+use std::{net::SocketAddr, time::Duration, time::Instant};
 
 use slab::Slab;
 
@@ -12,6 +12,7 @@ use crate::{
         addresses::Addresses,
         backoff::Failures,
         datagrams::Datagrams,
+        flushes::Flushes,
         health::Monitor,
         inbox::Inbox,
         links::{Dialling, Links},
@@ -54,11 +55,8 @@ pub(super) struct Peer {
     pub(super) session: Session,
     /// Only of a peer that is connected, or that has some queued.
     pub(super) datagrams: Option<Box<Datagrams>>,
-    #[expect(
-        clippy::box_collection,
-        reason = "hardly any peer has one, and there may be many peers"
-    )]
-    pub(super) flushes: Option<Box<VecDeque<Flush>>>,
+    /// Hardly any peer has some, and there may be many peers.
+    pub(super) flushes: Option<Box<Flushes>>,
     pub(super) wanted_room: Option<Box<Wanted>>,
     /// Its stream is not read until other inboxes hold less.
     pub(super) is_held_back: bool,
@@ -198,20 +196,6 @@ pub(super) enum Expiry {
     LastDial,
 }
 
-/// A `flush` that waits, or a message that is to be confirmed.
-#[derive(Debug, Clone)]
-pub(super) struct Flush {
-    pub(super) token: u64,
-    /// The numbers of the messages that it covers.
-    pub(super) messages: Range<u64>,
-}
-
-impl Flush {
-    fn covers_one_of(&self, messages: &Range<u64>) -> bool {
-        self.messages.start < messages.end && messages.start < self.messages.end
-    }
-}
-
 /// An exponential average of delays.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Average(Option<Duration>);
@@ -339,31 +323,15 @@ impl Peer {
         }
     }
 
-    /// Has a flush wait for these messages.
-    pub(super) fn await_flush(&mut self, token: u64, messages: Range<u64>) {
-        let flushes = self.flushes.get_or_insert_default();
-        flushes.push_back(Flush { token, messages });
+    /// The flushes of the peer, which are made if there are none.
+    pub(super) fn made_flushes(&mut self) -> &mut Flushes {
+        self.flushes.get_or_insert_default()
     }
 
     /// Takes the first flush, if the peer's application has taken everything that it covers.
     pub(super) fn next_flushed(&mut self) -> Option<u64> {
         let taken = self.session.outbox.outstanding().start;
-        let flushes = self.flushes.as_mut()?;
-        let is_taken = flushes.front()?.messages.end <= taken;
-        let flush = is_taken.then(|| flushes.pop_front()).flatten();
-        flush.map(|flush| flush.token)
-    }
-
-    /// Takes the flushes that cover one of these messages.
-    pub(super) fn take_flushes_of(&mut self, messages: &Range<u64>) -> Vec<u64> {
-        let Some(flushes) = &mut self.flushes else {
-            return Vec::new();
-        };
-        let (failed, kept): (Vec<Flush>, Vec<Flush>) = flushes
-            .drain(..)
-            .partition(|flush| flush.covers_one_of(messages));
-        **flushes = kept.into();
-        failed.into_iter().map(|flush| flush.token).collect()
+        self.flushes.as_mut()?.next_taken(taken)
     }
 
     /// Whether nothing waits at either end.
@@ -410,9 +378,8 @@ impl Peer {
     /// What is queued for it and from it.
     pub(super) fn queued(&self) -> Queued {
         let (outbox, inbox) = (&self.session.outbox, &self.session.inbox);
-        let flushes = self.flushes.as_ref().map_or(0, |flushes| {
-            size_of_val(&**flushes) + flushes.capacity() * size_of::<Flush>()
-        });
+        let flushes = self.flushes.as_ref();
+        let flushes = flushes.map_or(0, |flushes| flushes.memory());
         let beside = self.addresses.memory() + flushes;
         Queued {
             bytes: outbox.bytes() + inbox.bytes(),

@@ -5,17 +5,18 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{
-    Manager,
-    closing::Closing,
-    datagrams, dialling, ending,
-    pairing::{close, hello},
+    Manager, datagrams, dialling, ending,
+    pairing::close,
     peer::{Peer, Peers, Redial, Standing},
     session::{accepting, acknowledging},
     shared::Shared,
 };
 use crate::{
-    DatagramQueue, Event, Message, OpenBatch, PeerAddr, PeerError, PeerId, SendDatagramError,
-    SendError, Undeliverable, address, peer::PeerKey, slots::Slots,
+    Event, Losses, Message, MessageNumber, PeerAddr, PeerError, PeerId, SendDatagramError,
+    SendError, Undeliverable, address,
+    peer::{PeerKey, flushes::Failed},
+    slots::Slots,
+    transport::Transport,
 };
 
 impl Manager {
@@ -41,7 +42,13 @@ impl Manager {
         let key = match self.peers.key(peer.id) {
             Some(key) => key,
             None if self.peers.len() >= max => return Err(PeerError::TooManyPeers { max }),
-            None => self.add_peer(now, peer.id, Standing::Added),
+            None => add_peer(
+                now,
+                peer.id,
+                Standing::Added,
+                &mut self.peers,
+                &mut self.shared,
+            ),
         };
         let known = self.peers.owner(key);
         if known.standing == Standing::Blocked {
@@ -63,12 +70,6 @@ impl Manager {
         }
     }
 
-    fn add_peer(&mut self, now: Instant, id: PeerId, standing: Standing) -> PeerKey {
-        let line = self.shared.new_line(id);
-        let peer = Peer::new(id, standing, line, &self.shared.config, now);
-        self.peers.insert(peer).key
-    }
-
     /// Keeps a peer's slot from being taken away for another peer.
     pub fn protect(&mut self, peer: PeerId) {
         set_protected(peer, true, &mut self.peers, &mut self.slots);
@@ -84,7 +85,15 @@ impl Manager {
     pub fn disconnect(&mut self, now: Instant, peer: PeerId) {
         self.now = now;
         if let Some(key) = self.peers.key(peer) {
-            self.end_session(now, key, Undeliverable::Disconnected);
+            let Self {
+                peers,
+                transport,
+                slots,
+                shared,
+                ..
+            } = self;
+            let why = Undeliverable::Disconnected;
+            close::end_session(now, peers.owner(key), transport, slots, shared, why);
         }
     }
 
@@ -104,8 +113,16 @@ impl Manager {
             return;
         }
         let known = self.peers.key(peer);
-        let key = known.unwrap_or_else(|| self.add_peer(now, peer, Standing::Blocked));
-        self.end_session(now, key, Undeliverable::Disconnected);
+        let key = known.unwrap_or_else(|| {
+            add_peer(
+                now,
+                peer,
+                Standing::Blocked,
+                &mut self.peers,
+                &mut self.shared,
+            )
+        });
+        self.disconnect(now, peer);
         self.peers.owner(key).standing = Standing::Blocked;
     }
 
@@ -116,18 +133,6 @@ impl Manager {
         {
             known.standing = Standing::Added;
         }
-    }
-
-    /// Ends a peer's session and closes its connections.
-    fn end_session(&mut self, now: Instant, key: PeerKey, why: Undeliverable) {
-        let Self {
-            peers,
-            transport,
-            slots,
-            shared,
-            ..
-        } = self;
-        close::end_session(now, peers.owner(key), transport, slots, shared, why);
     }
 
     // Connections
@@ -173,17 +178,24 @@ impl Manager {
 
     // Messages out
 
-    /// Queues a message, and dials if there is no connection.
+    /// Queues a message, and dials if there is no connection. Returns the number by which events name
+    /// it.
     ///
     /// # Errors
     ///
     /// See [`SendError`]. State is unchanged.
-    pub fn send(&mut self, now: Instant, peer: PeerId, message: &[u8]) -> Result<(), SendError> {
+    pub fn send(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        message: &[u8],
+    ) -> Result<MessageNumber, SendError> {
         let (known, _) = self.accept(now, peer, &[message])?;
+        let number = MessageNumber::new(known.session.outbox.next() - 1);
         if !known.is_live() {
             self.follow_up(now);
         }
-        Ok(())
+        Ok(number)
     }
 
     /// Queues messages as [`send`](Self::send) does one after the other, up to the first that is not
@@ -234,13 +246,14 @@ impl Manager {
         now: Instant,
         peer: PeerId,
         message: &[u8],
-    ) -> Result<(), SendError> {
+    ) -> Result<MessageNumber, SendError> {
         let (known, _) = self.accept(now, peer, &[message])?;
+        let number = MessageNumber::new(known.session.outbox.next() - 1);
         known.session.outbox.close_tail();
         if !known.is_live() {
             self.follow_up(now);
         }
-        Ok(())
+        Ok(number)
     }
 
     /// Queues a message, and asks for [`Event::Flushed`] with `token` once the peer's application
@@ -257,8 +270,8 @@ impl Manager {
         token: u64,
     ) -> Result<(), SendError> {
         let (known, _) = self.accept(now, peer, &[message])?;
-        let next = known.session.outbox.next();
-        known.await_flush(token, next - 1..next);
+        let number = known.session.outbox.next() - 1;
+        known.made_flushes().confirm(token, number);
         if !known.is_live() {
             self.follow_up(now);
         }
@@ -294,74 +307,13 @@ impl Manager {
         Ok((known, accepted))
     }
 
-    /// Takes over what other threads have staged within the room they were lent.
-    ///
-    /// The messages count as accepted when they were staged: those for which nothing can be done
-    /// any more are reported by [`Event::Undelivered`].
-    pub fn handle_staged(&mut self, now: Instant, peer: PeerId, staged: &mut OpenBatch) {
-        self.now = now;
-        if staged.is_empty() || peer == self.shared.id {
-            return;
-        }
-        let messages = staged.messages() as u64;
-        // Beyond peers_max if need be: what was staged was accepted.
-        let known = self.peers.key(peer);
-        let key = known.unwrap_or_else(|| self.add_peer(now, peer, Standing::Added));
-        let Self {
-            peers,
-            transport,
-            slots,
-            shared,
-            ..
-        } = self;
-        let known = peers.owner(key);
-        known.session.outbox.absorb(staged);
-        accepting::accepted(now, known, shared, messages);
-        dialling::dial_for_user(now, known, slots, shared);
-        shared.changed(known);
-        let is_blocked = known.standing == Standing::Blocked;
-        let why = match &mut shared.closing {
-            Closing::Ending { .. } | Closing::Done => Some(Undeliverable::Closed),
-            Closing::No | Closing::Flushing { .. } if is_blocked => {
-                Some(Undeliverable::Disconnected)
-            }
-            Closing::No => None,
-            Closing::Flushing { owing, .. } => {
-                // `close` waits for what was staged before it, too.
-                owing.push(key);
-                known.session.outbox.close_tail();
-                None
-            }
-        };
-        match why {
-            Some(why) => close::end_session(now, known, transport, slots, shared, why),
-            None => hello::end_if_too_large(now, known, transport, slots, shared),
-        }
-        if !known.is_live() {
-            self.follow_up(now);
-        }
-    }
-
-    /// Asks for [`Event::Flushed`] with `token` once the peer's application has taken the next
-    /// message that is accepted for it, or that message's fate is unknown.
-    ///
-    /// For drivers, right before [`handle_staged`](Self::handle_staged) of a batch that begins with
-    /// that message: asked afterwards, it may have been given up by then.
-    pub fn confirm_next(&mut self, now: Instant, peer: PeerId, token: u64) {
-        self.now = now;
-        if peer == self.shared.id {
-            return;
-        }
-        // As handle_staged does: what follows was accepted.
-        let known = self.peers.key(peer);
-        let key = known.unwrap_or_else(|| self.add_peer(now, peer, Standing::Added));
-        let known = self.peers.owner(key);
-        let next = known.session.outbox.next();
-        known.await_flush(token, next..next + 1);
-    }
-
     /// Lets what is queued leave at once, and asks for [`Event::Flushed`] with `token` once the
     /// peer's application has taken all of it.
+    ///
+    /// A flush covers what was accepted before it. It succeeds once all of that is taken, and fails if
+    /// any of it was lost and no flush that ended before has reported it: each loss fails all flushes
+    /// that wait for it, or else the next one, and none after. A message whose loss was reported to
+    /// its own caller, by [`send_confirmed`](Self::send_confirmed), is not a loss to a flush.
     ///
     /// # Errors
     ///
@@ -377,10 +329,34 @@ impl Manager {
             .find_mut(peer)
             .ok_or(PeerError::NoAddress(peer))?;
         known.session.outbox.close_tail();
-        let messages = 0..known.session.outbox.next();
-        known.await_flush(token, messages);
+        let end = known.session.outbox.next();
+        if let Some(losses) = known.made_flushes().flush(token, end) {
+            let failed = vec![Failed { token, losses }];
+            self.shared.report.failed(peer, failed);
+        }
         self.shared.changed(known);
         Ok(())
+    }
+
+    /// Forgets a `flush` or `send_confirmed` whose caller waits no longer: it reports no loss, which
+    /// is left for the next flush. There will be no event.
+    pub fn cancel_flush(&mut self, now: Instant, peer: PeerId, token: u64) {
+        self.now = now;
+        let known = self.peers.find_mut(peer);
+        if let Some(flushes) = known.and_then(|known| known.flushes.as_mut()) {
+            flushes.cancel(token);
+        }
+    }
+
+    /// Takes back losses that an [`Event::Flushed`] has named and that no caller has heard of: the
+    /// flushes that wait for them report them, or else the next one.
+    pub fn return_losses(&mut self, now: Instant, peer: PeerId, losses: &Losses) {
+        self.now = now;
+        if let Some(known) = self.peers.find_mut(peer) {
+            let failed = known.made_flushes().report(losses);
+            self.shared.report.failed(peer, failed);
+            self.shared.closing.lost(peer, losses);
+        }
     }
 
     /// Bytes that the peer's outbox can still accept, in terms of
@@ -484,40 +460,14 @@ impl Manager {
         payload: &[u8],
     ) -> Result<(), SendDatagramError> {
         self.now = now;
-        self.queue_datagram(peer, Bytes::copy_from_slice(payload))
-    }
-
-    fn queue_datagram(&mut self, peer: PeerId, payload: Bytes) -> Result<(), SendDatagramError> {
-        if !self.shared.closing.is_open() {
-            return Err(SendDatagramError::Closed);
-        }
-        let known = self.peers.find_mut(peer);
-        let known = known.ok_or(SendDatagramError::NotConnected(peer))?;
-        datagrams::send(known, &mut self.transport, &mut self.shared, payload)
-    }
-
-    /// Takes over datagrams that other threads have sent to a peer.
-    ///
-    /// They count as accepted when they were staged: those that cannot be sent any more, since the
-    /// peer is connected no longer or its path carries none so long, count as dropped unsent.
-    pub fn handle_staged_datagrams(
-        &mut self,
-        now: Instant,
-        peer: PeerId,
-        staged: &mut DatagramQueue,
-    ) {
-        self.now = now;
-        let crowded_out = staged.take_crowded_out();
-        let unreliable = &mut self.shared.report.counters.unreliable;
-        unreliable.accepted += crowded_out;
-        unreliable.crowded_out += crowded_out;
-        while let Some(payload) = staged.pop() {
-            if self.queue_datagram(peer, payload).is_err() {
-                let unreliable = &mut self.shared.report.counters.unreliable;
-                unreliable.accepted += 1;
-                unreliable.abandoned += 1;
-            }
-        }
+        let payload = Bytes::copy_from_slice(payload);
+        let Self {
+            peers,
+            transport,
+            shared,
+            ..
+        } = self;
+        queue_datagram(peer, payload, peers, transport, shared)
     }
 
     /// Takes up to `max` datagrams of a peer, and says how many it appended to `out`.
@@ -558,4 +508,32 @@ fn verdict_on_unknown(id: PeerId, shared: &Shared) -> PeerError {
         true => PeerError::OwnId(id),
         false => PeerError::NoAddress(id),
     }
+}
+
+/// Adds a peer that is not known.
+pub(super) fn add_peer(
+    now: Instant,
+    id: PeerId,
+    standing: Standing,
+    peers: &mut Peers,
+    shared: &mut Shared,
+) -> PeerKey {
+    let line = shared.new_line(id);
+    let peer = Peer::new(id, standing, line, &shared.config, now);
+    peers.insert(peer).key
+}
+
+pub(super) fn queue_datagram(
+    peer: PeerId,
+    payload: Bytes,
+    peers: &mut Peers,
+    transport: &mut Transport,
+    shared: &mut Shared,
+) -> Result<(), SendDatagramError> {
+    if !shared.closing.is_open() {
+        return Err(SendDatagramError::Closed);
+    }
+    let known = peers.find_mut(peer);
+    let known = known.ok_or(SendDatagramError::NotConnected(peer))?;
+    datagrams::send(known, transport, shared, payload)
 }

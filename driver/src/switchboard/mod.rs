@@ -15,11 +15,11 @@ use quicpool_core::{Action, ConnectionStatus, Datagram, Event, Manager, Message,
 use tracing::{debug, trace, warn};
 
 use crate::{
-    error::{ConnectError, FlushError},
+    error::{CloseReason, ConnectError, FlushError},
     inbox::Left,
     metrics::METRICS_AGE_MAX,
     reply::Responder,
-    shared::{Demand, Shared},
+    shared::{Demand, End, Shared},
     staging::{PeerShared, Taken},
 };
 
@@ -58,7 +58,6 @@ pub(crate) struct Switchboard {
     taken_due: Option<Instant>,
     connects: HashMap<PeerId, Vec<Responder<Result<(), ConnectError>>>>,
     flushes: HashMap<u64, Responder<Result<(), FlushError>>>,
-    next_token: u64,
     /// Callers whose order is carried out, who hear of it after the events that it caused.
     done: Vec<Responder<()>>,
     /// Whether anything has happened since the last look at the numbers.
@@ -67,8 +66,8 @@ pub(crate) struct Switchboard {
     metrics_due: Option<Instant>,
     /// Peers shared at which those that nobody needs are looked for.
     sweep_at: usize,
-    /// Set by the machine's last event: how many messages were not delivered.
-    closed: Option<u64>,
+    /// Set by the machine's last event.
+    closed: Option<End>,
 }
 
 /// Whether a step has left work for the next turn.
@@ -99,7 +98,6 @@ impl Switchboard {
             taken_due: None,
             connects: HashMap::new(),
             flushes: HashMap::new(),
-            next_token: 0,
             done: Vec::new(),
             worked: true,
             metrics_published: now,
@@ -133,9 +131,9 @@ impl Switchboard {
         self.core.poll_action(now, buffer)
     }
 
-    /// Messages that were not delivered, once the machine has ended.
-    pub(crate) const fn closed(&self) -> Option<u64> {
-        self.closed
+    /// How the machine has ended, once it has.
+    pub(crate) const fn closed(&self) -> Option<&End> {
+        self.closed.as_ref()
     }
 
     /// How the handle wants the manager to end.
@@ -247,11 +245,11 @@ impl Switchboard {
             }
             Event::DatagramLimit { peer, max } => self.shared.peer(peer).set_datagram_max(max),
             Event::Writable { peer } => self.touched.push(self.shared.peer(peer)),
-            Event::Flushed { token, result, .. } => {
-                if let Some(responder) = self.flushes.remove(&token) {
-                    responder.answer(result.map_err(FlushError::Undelivered));
-                }
-            }
+            Event::Flushed {
+                peer,
+                token,
+                result,
+            } => self.flushed(now, peer, token, result),
             Event::StatusChanged {
                 peer,
                 to,
@@ -269,8 +267,16 @@ impl Switchboard {
                     .hub
                     .publish(&event, || shared.set_health(Some(to)));
             }
-            Event::Closed { undelivered } => {
-                self.closed = Some(undelivered);
+            Event::Closed {
+                undelivered,
+                ref losses,
+            } => {
+                let losses = losses.clone();
+                self.closed = Some(End {
+                    reason: CloseReason::Closed,
+                    undelivered,
+                    losses,
+                });
                 self.publish_metrics_now(now);
                 self.shared.hub.publish(&event, || {});
             }

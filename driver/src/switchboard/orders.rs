@@ -2,7 +2,7 @@
 
 use std::{mem, sync::Arc, time::Instant};
 
-use quicpool_core::{ConnectionStatus, OpenBatch, PeerAddr, PeerError, PeerId, Reason};
+use quicpool_core::{ConnectionStatus, Losses, OpenBatch, PeerAddr, PeerError, PeerId, Reason};
 use tracing::trace;
 
 use super::{Rest, Switchboard};
@@ -36,26 +36,40 @@ impl Switchboard {
     }
 
     pub(super) fn absorb(&mut self, now: Instant, peer: &Arc<PeerShared>, taken: &mut Taken) {
+        let mut number = taken.first;
         for entry in taken.earlier.drain(..) {
             match entry {
-                Entry::Messages(mut messages) => self.handle_staged(now, peer, &mut messages),
-                Entry::Order(order) => self.carry_out(now, peer, order),
+                Entry::Messages(mut messages) => {
+                    number += self.handle_staged(now, peer, number, &mut messages);
+                }
+                Entry::Order(order) => self.carry_out(now, peer, number, order),
             }
         }
-        self.handle_staged(now, peer, &mut taken.open);
+        self.handle_staged(now, peer, number, &mut taken.open);
         if !taken.datagrams.is_empty() {
             let datagrams = &mut taken.datagrams;
             self.core.handle_staged_datagrams(now, peer.id, datagrams);
         }
     }
 
-    fn handle_staged(&mut self, now: Instant, peer: &PeerShared, messages: &mut OpenBatch) {
-        if !messages.is_empty() {
+    /// Passes on messages, of which the first has this number, and returns how many they are.
+    fn handle_staged(
+        &mut self,
+        now: Instant,
+        peer: &PeerShared,
+        number: u64,
+        messages: &mut OpenBatch,
+    ) -> u64 {
+        let count = messages.messages() as u64;
+        if count > 0 {
+            self.core.number_next(now, peer.id, number.into());
             self.core.handle_staged(now, peer.id, messages);
         }
+        count
     }
 
-    fn carry_out(&mut self, now: Instant, peer: &Arc<PeerShared>, order: Order) {
+    /// Carries out an order that was given before the message with this number.
+    fn carry_out(&mut self, now: Instant, peer: &Arc<PeerShared>, number: u64, order: Order) {
         let id = peer.id;
         trace!(peer = ?id, ?order, "an order");
         match order {
@@ -69,11 +83,17 @@ impl Switchboard {
                 self.fail_hopeless_connects(id);
             }
             Order::Connect(responder) => self.connect(now, id, responder),
-            Order::Flush(responder) => self.flush(now, id, responder),
-            Order::ConfirmNext(responder) => {
-                let token = self.await_flushed(responder);
+            Order::Flush(token, responder) => self.flush(now, id, token, responder),
+            Order::ConfirmNext(token, responder) => {
+                self.flushes.insert(token, responder);
+                self.core.number_next(now, id, number.into());
                 self.core.confirm_next(now, id, token);
             }
+            Order::CancelFlush(token) => {
+                self.flushes.remove(&token);
+                self.core.cancel_flush(now, id, token);
+            }
+            Order::ReturnLosses(losses) => self.core.return_losses(now, id, &losses),
             Order::Disconnect(responder) => {
                 self.collect_taken(now);
                 self.core.disconnect(now, id);
@@ -157,8 +177,14 @@ impl Switchboard {
         }
     }
 
-    fn flush(&mut self, now: Instant, peer: PeerId, responder: Responder<Result<(), FlushError>>) {
-        let token = self.await_flushed(responder);
+    fn flush(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        token: u64,
+        responder: Responder<Result<(), FlushError>>,
+    ) {
+        self.flushes.insert(token, responder);
         if let Err(error) = self.core.flush(now, peer, token)
             && let Some(responder) = self.flushes.remove(&token)
         {
@@ -166,11 +192,20 @@ impl Switchboard {
         }
     }
 
-    /// A name for what the responder waits for.
-    fn await_flushed(&mut self, responder: Responder<Result<(), FlushError>>) -> u64 {
-        let token = self.next_token;
-        self.next_token += 1;
-        self.flushes.insert(token, responder);
-        token
+    /// Answers a flush, or has its losses reported by the next one if nobody waits for it.
+    pub(super) fn flushed(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        token: u64,
+        result: Result<(), Losses>,
+    ) {
+        let Some(responder) = self.flushes.remove(&token) else {
+            return;
+        };
+        let unread = responder.try_answer(result.map_err(FlushError::Undelivered));
+        if let Err(Err(FlushError::Undelivered(losses))) = unread {
+            self.core.return_losses(now, peer, &losses);
+        }
     }
 }

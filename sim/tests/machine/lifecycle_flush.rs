@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use quicpool_core::{
-    Config, ConnectionStatus::Disconnected, Event, PeerError, SendError, Undeliverable,
+    Config, ConnectionStatus::Disconnected, Event, Losses, OnPeerRestart, PeerError, SendError,
+    Undeliverable,
 };
-use quicpool_sim::{Net, ms, secs};
+use quicpool_sim::{Net, NodeId, ms, secs};
 
-use crate::support::{connected, flushed, introduced, news, send_many, undelivered};
+use crate::support::{closed_well, connected, flushed, introduced, news, send_many, undelivered};
 
 #[test]
 fn flush_waits_until_the_other_application_has_taken_everything() {
@@ -55,7 +56,10 @@ fn close_ends_at_its_deadline_with_the_count_of_what_was_not_taken() {
 
     let told = [
         undelivered(&net, b, 0..10, Undeliverable::Closed),
-        Event::Closed { undelivered: 10 },
+        Event::Closed {
+            undelivered: 10,
+            losses: vec![(net.peer_id(b), Losses::new(0..10, Undeliverable::Closed))],
+        },
     ];
     assert_eq!(news(&mut net, a), told);
     net.advance(ms(20));
@@ -69,7 +73,7 @@ fn close_dials_for_those_who_are_owed_something() {
     net.close(a);
     net.advance(secs(1));
     assert_eq!(net.received(b).len(), 3);
-    assert_eq!(news(&mut net, a), [Event::Closed { undelivered: 0 }]);
+    assert_eq!(news(&mut net, a), [closed_well()]);
 }
 
 /// Both dial, so one connection replaces the other, and an acknowledgement may go down with it.
@@ -97,11 +101,7 @@ fn two_that_dial_each_other_and_close_once_everything_is_taken_lose_nothing() {
         }
         net.advance(secs(10));
         for node in [a, b] {
-            assert_eq!(
-                news(&mut net, node),
-                [Event::Closed { undelivered: 0 }],
-                "seed {seed}"
-            );
+            assert_eq!(news(&mut net, node), [closed_well()], "seed {seed}");
         }
     }
 }
@@ -132,4 +132,136 @@ fn a_peer_that_takes_nothing_is_reported_as_stalled() {
     net.resume_reader(b);
     net.advance(secs(100));
     assert_eq!(news(&mut net, a), [], "nothing is owed");
+}
+
+#[test]
+fn each_loss_fails_the_next_flush_once_and_says_which_numbers() {
+    let mut config = Config::default();
+    config.on_peer_restart = OnPeerRestart::Report;
+    let (mut net, a, b) = connected(Net::new(11), config);
+    net.pause_reader(b);
+    let why = Undeliverable::PeerRestarted;
+    send_many(&mut net, a, b, 3);
+    net.advance(secs(1));
+    restart(&mut net, a, b);
+    net.pause_reader(b);
+    send_many(&mut net, a, b, 2);
+    net.advance(secs(1));
+    restart(&mut net, a, b);
+    // What came after the loss is taken.
+    send_many(&mut net, a, b, 1);
+    net.advance(secs(1));
+    assert_eq!(net.received(b).len(), 1);
+    news(&mut net, a);
+    net.flush(a, b, 1);
+    net.flush(a, b, 2);
+    let told = [
+        flushed(&net, b, 1, Err(Losses::new(0..5, why))),
+        flushed(&net, b, 2, Ok(())),
+    ];
+    assert_eq!(news(&mut net, a), told);
+}
+
+#[test]
+fn a_loss_of_messages_that_a_waiting_flush_does_not_cover_is_left_for_the_next() {
+    let (mut net, a, b) = connected(Net::new(12), Config::default());
+    net.pause_reader(b);
+    send_many(&mut net, a, b, 3);
+    net.flush(a, b, 1);
+    send_many(&mut net, a, b, 2);
+    net.flush(a, b, 2);
+    send_many(&mut net, a, b, 2);
+    net.disconnect(a, b);
+    net.flush(a, b, 3);
+    net.flush(a, b, 4);
+    let why = Undeliverable::Disconnected;
+    let told = [
+        undelivered(&net, b, 0..7, why),
+        flushed(&net, b, 1, Err(Losses::new(0..3, why))),
+        flushed(&net, b, 2, Err(Losses::new(0..5, why))),
+        flushed(&net, b, 3, Err(Losses::new(5..7, why))),
+        flushed(&net, b, 4, Ok(())),
+    ];
+    assert_eq!(news(&mut net, a), told);
+}
+
+#[test]
+fn close_names_losses_that_no_flush_has_named() {
+    let (mut net, a, b) = connected(Net::new(13), Config::default());
+    let why = Undeliverable::Disconnected;
+    net.pause_reader(b);
+    send_many(&mut net, a, b, 2);
+    net.disconnect(a, b);
+    net.flush(a, b, 1);
+    send_many(&mut net, a, b, 3);
+    net.disconnect(a, b);
+    news(&mut net, a);
+    net.close(a);
+    net.advance(secs(1));
+    let closed = Event::Closed {
+        undelivered: 0,
+        losses: vec![(net.peer_id(b), Losses::new(2..5, why))],
+    };
+    assert_eq!(news(&mut net, a), [closed]);
+}
+
+#[test]
+fn a_caller_that_has_gone_leaves_its_losses_for_the_next_flush() {
+    let (mut net, a, b) = connected(Net::new(14), Config::default());
+    let (to, why) = (net.peer_id(b), Undeliverable::Disconnected);
+    net.pause_reader(b);
+    send_many(&mut net, a, b, 2);
+    net.flush(a, b, 1);
+    net.with(a, |m, now| m.send_confirmed(now, to, b"confirm", 2))
+        .expect("there is room");
+    net.with(a, |m, now| {
+        m.cancel_flush(now, to, 1);
+        m.cancel_flush(now, to, 2);
+    });
+    net.disconnect(a, b);
+    net.flush(a, b, 3);
+    let losses = Losses::new(0..3, why);
+    let told = [
+        undelivered(&net, b, 0..3, why),
+        flushed(&net, b, 3, Err(losses.clone())),
+    ];
+    assert_eq!(news(&mut net, a), told);
+    net.with(a, |m, now| m.return_losses(now, to, &losses));
+    net.flush(a, b, 4);
+    net.flush(a, b, 5);
+    let told = [
+        flushed(&net, b, 4, Err(losses)),
+        flushed(&net, b, 5, Ok(())),
+    ];
+    assert_eq!(news(&mut net, a), told);
+}
+
+#[test]
+fn numbers_go_on_where_those_who_stage_messages_have_come_to() {
+    let (mut net, a, b) = connected(Net::new(15), Config::default());
+    let to = net.peer_id(b);
+    let first = net
+        .with(a, |m, now| m.send(now, to, b"0"))
+        .expect("there is room");
+    assert_eq!(first.get(), 0);
+    net.advance(secs(1));
+    net.forget(a, b);
+    net.with(a, |m, now| m.number_next(now, to, 7.into()));
+    net.introduce_one_way(a, b);
+    let next = net
+        .with(a, |m, now| m.send(now, to, b"7"))
+        .expect("there is room");
+    assert_eq!(next.get(), 7);
+    net.advance(secs(1));
+    assert_eq!(net.received(b).len(), 2);
+}
+
+/// Replaces the process of `b`, and lets `a` notice.
+fn restart(net: &mut Net, a: NodeId, b: NodeId) {
+    net.crash(b);
+    net.restart(b);
+    net.resume_reader(b);
+    net.introduce(a, b);
+    net.connect(b, a);
+    net.advance(secs(60));
 }

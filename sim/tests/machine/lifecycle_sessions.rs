@@ -3,7 +3,7 @@
 use quicpool_core::{
     Config,
     ConnectionStatus::{Connected, Disconnected},
-    Event, OnPeerRestart, PeerError, SendError, Undeliverable,
+    Event, Losses, OnPeerRestart, PeerError, SendError, Undeliverable,
 };
 use quicpool_sim::{Net, ms, secs};
 
@@ -30,10 +30,10 @@ fn a_session_expires_after_one_last_dial_and_says_what_is_undelivered() {
     assert_eq!(news(&mut net, a), [], "it has until 130 s after the loss");
     net.advance(secs(25));
 
-    let lost = Err(Undeliverable::SessionExpired);
+    let lost = Err(Losses::new(3..8, Undeliverable::SessionExpired));
     let expected = [
         undelivered(&net, b, 3..8, Undeliverable::SessionExpired),
-        flushed(&net, b, 2, lost),
+        flushed(&net, b, 2, lost.clone()),
         flushed(&net, b, 3, lost),
     ];
     assert_eq!(news(&mut net, a), expected, "{net:?}");
@@ -82,7 +82,7 @@ fn disconnect_ends_the_session_at_both_ends_and_nobody_redials() {
     assert_eq!(news(&mut net, a), told);
     let told = [
         undelivered(&net, a, 0..6, Undeliverable::Goodbye),
-        flushed(&net, a, 9, Err(Undeliverable::Goodbye)),
+        flushed(&net, a, 9, Err(Losses::new(0..6, Undeliverable::Goodbye))),
     ];
     assert_eq!(news(&mut net, b), told);
     net.advance(secs(600));
