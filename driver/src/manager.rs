@@ -126,7 +126,9 @@ impl ConnectionManager {
     /// A handle to a peer, which becomes known if it is not: by its [`PeerAddr`], or by its
     /// [`PeerId`] alone if its address is known or it will dial us.
     ///
-    /// Keep the handle: that saves the look-up. Nothing is dialled yet.
+    /// Keep the handle: that saves the look-up. Nothing is dialled yet. A peer that is known may connect
+    /// with [`Accept::Known`](quicpool_core::Accept::Known), counts for `peers_max`, and stays known until
+    /// it is [forgotten](Self::forget). To answer strangers without that, use [`send`](Self::send).
     ///
     /// # Errors
     ///
@@ -135,9 +137,11 @@ impl ConnectionManager {
     pub fn peer(&self, peer: impl Into<PeerRef>) -> Result<Peer, PeerError> {
         let PeerRef { id, addr } = peer.into();
         let peer = self.handle_to(id)?;
-        if let Some(PeerAddr { addr, .. }) = addr {
-            self.post_known(&peer, Order::AddAddress(addr))?;
-        }
+        let order = match addr {
+            Some(PeerAddr { addr, .. }) => Order::AddAddress(addr),
+            None => Order::Add,
+        };
+        self.post_known(&peer, order)?;
         Ok(peer)
     }
 

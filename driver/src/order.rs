@@ -12,6 +12,8 @@ use crate::{
 /// Something to do about a peer, in the order in which its callers asked for it.
 #[derive(Debug)]
 pub(crate) enum Order {
+    /// The peer is to be known.
+    Add,
     /// Here the peer may be found.
     AddAddress(SocketAddr),
     /// There it is no longer found.

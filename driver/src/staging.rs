@@ -57,8 +57,8 @@ struct Staging {
     wanted: usize,
     /// Why nothing is accepted.
     verdict: Result<(), PeerError>,
-    /// The address that was added last, if nothing since can have made the core forget it.
-    added: Option<SocketAddr>,
+    /// What the core was told of the peer, if nothing since can have made it forget that.
+    added: Added,
     /// Why the core refused to add the peer: it does not know the peer and cannot say so later.
     refused: Option<PeerError>,
     /// Datagrams, which have no place among messages.
@@ -67,6 +67,15 @@ struct Staging {
     datagram_max: Option<usize>,
     /// Whether the event loop is going to look at this peer.
     listed: Listed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Added {
+    Nothing,
+    /// The peer was added.
+    Peer,
+    /// And this address of it last.
+    Address(SocketAddr),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,7 +164,7 @@ impl PeerShared {
             credit,
             wanted: 0,
             verdict,
-            added: None,
+            added: Added::Nothing,
             refused: None,
             datagrams: DatagramQueue::default(),
             datagram_max: None,
@@ -280,10 +289,17 @@ impl PeerShared {
         }
         match order {
             // Those who look a peer up for each message add the same address each time.
-            Order::AddAddress(addr) if staging.added == Some(addr) => return Ok(Listing::Done),
+            Order::AddAddress(addr) if staging.added == Added::Address(addr) => {
+                return Ok(Listing::Done);
+            }
             Order::AddAddress(addr) => staging.expect_address(addr),
+            Order::Add if staging.added != Added::Nothing => return Ok(Listing::Done),
+            Order::Add => {
+                staging.added = Added::Peer;
+                staging.refused = None;
+            }
             Order::RemoveAddress(_) | Order::Forget(_) | Order::Block(_) | Order::Unblock(_) => {
-                staging.added = None;
+                staging.added = Added::Nothing;
             }
             Order::Connect(_)
             | Order::Flush(..)
@@ -328,7 +344,7 @@ impl PeerShared {
     /// The core has refused to add the peer.
     pub(crate) fn refuse(&self, error: PeerError) {
         let mut staging = self.staging.lock();
-        staging.added = None;
+        staging.added = Added::Nothing;
         staging.refused = Some(error);
     }
 
@@ -410,7 +426,7 @@ impl Staging {
 
     /// The core is about to learn an address: messages need not wait until it has.
     fn expect_address(&mut self, addr: SocketAddr) {
-        self.added = Some(addr);
+        self.added = Added::Address(addr);
         self.refused = None;
         if matches!(self.verdict, Err(PeerError::NoAddress(_))) {
             self.verdict = Ok(());

@@ -162,14 +162,14 @@ impl Manager {
             if let Some(transmit) = transmit {
                 return Some(Action::Transmit(transmit));
             }
-            self.arm_quic(now, link);
+            arm_quic(now, link, &mut self.transport, &mut self.shared);
         }
         None
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due; at once while actions wait.
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        if self.is_undrained() {
+        if is_undrained(self) {
             return Some(Deadline {
                 at: self.now,
                 reason: DeadlineReason::Undrained,
@@ -178,14 +178,6 @@ impl Manager {
         let (at, timer) = self.shared.timers.first()?;
         let reason = timer.reason();
         Some(Deadline { at, reason })
-    }
-
-    fn is_undrained(&self) -> bool {
-        let shared = &self.shared;
-        !shared.report.events.is_empty()
-            || !self.transport.is_drained()
-            || has_marks(&self.slots, shared)
-            || matches!(shared.closing, Closing::Ending { .. })
     }
 
     fn fire(&mut self, now: Instant, timer: Timer) {
@@ -293,7 +285,7 @@ impl Manager {
             while transport.serve_past_deadline(now, link) {
                 streams::handle_news(now, link, peers, transport, slots, shared);
             }
-            self.arm_quic(now, link);
+            arm_quic(now, link, &mut self.transport, &mut self.shared);
         } else if let Some(key) = shared.budget.next_to_read() {
             if let Some(peer) = peers.get_mut(key) {
                 peer.is_held_back = false;
@@ -305,12 +297,6 @@ impl Manager {
             return ending::go_on(now, peers, transport, slots, shared);
         }
         true
-    }
-
-    /// Arms the deadline of a connection, which is later than `now`.
-    fn arm_quic(&mut self, now: Instant, link: LinkId) {
-        let deadline = self.transport.deadline(now, link);
-        self.shared.timers.set(Timer::Quic(link), deadline);
     }
 
     // The end
@@ -335,6 +321,20 @@ impl Manager {
         } = self;
         ending::end_all(now, peers, transport, slots, shared);
     }
+}
+
+/// Arms the deadline of a connection, which is later than `now`.
+fn arm_quic(now: Instant, link: LinkId, transport: &mut Transport, shared: &mut Shared) {
+    let deadline = transport.deadline(now, link);
+    shared.timers.set(Timer::Quic(link), deadline);
+}
+
+fn is_undrained(manager: &Manager) -> bool {
+    let shared = &manager.shared;
+    !shared.report.events.is_empty()
+        || !manager.transport.is_drained()
+        || has_marks(&manager.slots, shared)
+        || matches!(shared.closing, Closing::Ending { .. })
 }
 
 /// Whether anything is marked that the loop works off, but for connections.

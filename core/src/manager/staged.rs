@@ -10,7 +10,7 @@ use super::{
     peer::{Peers, Standing},
     session::accepting,
     shared::Shared,
-    verbs::{add_peer, queue_datagram},
+    verbs::{insert_peer, queue_datagram},
 };
 use crate::{DatagramQueue, MessageNumber, OpenBatch, PeerId, Undeliverable, peer::PeerKey};
 
@@ -129,5 +129,5 @@ impl Manager {
 /// The peer that messages were staged for. Beyond `peers_max` if need be: they were accepted.
 fn owner_of_staged(now: Instant, id: PeerId, peers: &mut Peers, shared: &mut Shared) -> PeerKey {
     let known = peers.key(id);
-    known.unwrap_or_else(|| add_peer(now, id, Standing::Added, peers, shared))
+    known.unwrap_or_else(|| insert_peer(now, id, Standing::Added, peers, shared))
 }

@@ -22,6 +22,20 @@ use crate::{
 impl Manager {
     // Peers and their addresses
 
+    /// Adds a peer, which becomes known if it is not, without an address of it: it dials us, and
+    /// [`Accept::Known`](crate::Accept::Known) lets it in.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::OwnId`], [`PeerError::TooManyPeers`], [`PeerError::Blocked`],
+    /// [`PeerError::Closed`]. State is unchanged.
+    pub fn add_peer(&mut self, now: Instant, peer: PeerId) -> Result<(), PeerError> {
+        self.now = now;
+        let known = added(now, peer, &mut self.peers, &mut self.shared)?;
+        self.shared.changed(known);
+        Ok(())
+    }
+
     /// Adds an address to a peer, which becomes known if it is not; known addresses are kept once.
     /// An IPv4-mapped address (RFC 4291 section 2.5.5.2) is the IPv4 address. A peer has at most
     /// `addresses_max`: at the bound the oldest is forgotten that has never worked.
@@ -32,29 +46,7 @@ impl Manager {
     /// [`PeerError::Closed`]. State is unchanged.
     pub fn add_address(&mut self, now: Instant, peer: PeerAddr) -> Result<(), PeerError> {
         self.now = now;
-        if !self.shared.closing.is_open() {
-            return Err(PeerError::Closed);
-        }
-        if peer.id == self.shared.id {
-            return Err(PeerError::OwnId(peer.id));
-        }
-        let max = self.shared.config.peers_max;
-        let key = match self.peers.key(peer.id) {
-            Some(key) => key,
-            None if self.peers.len() >= max => return Err(PeerError::TooManyPeers { max }),
-            None => add_peer(
-                now,
-                peer.id,
-                Standing::Added,
-                &mut self.peers,
-                &mut self.shared,
-            ),
-        };
-        let known = self.peers.owner(key);
-        if known.standing == Standing::Blocked {
-            return Err(PeerError::Blocked(peer.id));
-        }
-        known.standing = Standing::Added;
+        let known = added(now, peer.id, &mut self.peers, &mut self.shared)?;
         let address = address::canonical(peer.addr);
         let max = self.shared.config.addresses_max;
         known.addresses.add(address, max, known.is_dialling());
@@ -114,7 +106,7 @@ impl Manager {
         }
         let known = self.peers.key(peer);
         let key = known.unwrap_or_else(|| {
-            add_peer(
+            insert_peer(
                 now,
                 peer,
                 Standing::Blocked,
@@ -510,8 +502,35 @@ fn verdict_on_unknown(id: PeerId, shared: &Shared) -> PeerError {
     }
 }
 
+/// The peer, which becomes known and added if it is not.
+fn added<'a>(
+    now: Instant,
+    id: PeerId,
+    peers: &'a mut Peers,
+    shared: &mut Shared,
+) -> Result<&'a mut Peer, PeerError> {
+    if !shared.closing.is_open() {
+        return Err(PeerError::Closed);
+    }
+    if id == shared.id {
+        return Err(PeerError::OwnId(id));
+    }
+    let max = shared.config.peers_max;
+    let key = match peers.key(id) {
+        Some(key) => key,
+        None if peers.len() >= max => return Err(PeerError::TooManyPeers { max }),
+        None => insert_peer(now, id, Standing::Added, peers, shared),
+    };
+    let known = peers.owner(key);
+    if known.standing == Standing::Blocked {
+        return Err(PeerError::Blocked(id));
+    }
+    known.standing = Standing::Added;
+    Ok(known)
+}
+
 /// Adds a peer that is not known.
-pub(super) fn add_peer(
+pub(super) fn insert_peer(
     now: Instant,
     id: PeerId,
     standing: Standing,

@@ -73,6 +73,11 @@ impl Switchboard {
         let id = peer.id;
         trace!(peer = ?id, ?order, "an order");
         match order {
+            Order::Add => {
+                if let Err(error) = self.core.add_peer(now, id) {
+                    peer.refuse(error);
+                }
+            }
             Order::AddAddress(addr) => {
                 if let Err(error) = self.core.add_address(now, PeerAddr::new(id, addr)) {
                     peer.refuse(error);
