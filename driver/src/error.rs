@@ -3,8 +3,8 @@
 use std::{fmt, io, net::SocketAddr, sync::Arc};
 
 use quicpool_core::{
-    ConfigError, Losses, ParsePeerAddrError, ParsePeerIdError, PeerError, PeerId, Reason,
-    Undeliverable,
+    ConfigError, ConnectionStatus, Losses, ParsePeerAddrError, ParsePeerIdError, PeerError, PeerId,
+    Reason, Undeliverable,
 };
 
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
@@ -40,6 +40,16 @@ pub enum CloseReason {
     /// The event loop has panicked, which is a bug of quicpool.
     #[error("its event loop panicked")]
     Panicked,
+}
+
+impl CloseReason {
+    /// The state of peers that were connected at the end.
+    pub(crate) const fn status(&self) -> ConnectionStatus {
+        match self {
+            Self::Closed | Self::Dropped | Self::Abandoned => ConnectionStatus::Disconnected,
+            Self::Socket(_) | Self::RuntimeStopped | Self::Panicked => ConnectionStatus::Failed,
+        }
+    }
 }
 
 /// Why nothing can be done: part of the errors of every operation on a peer.

@@ -69,6 +69,9 @@ impl Peer {
     }
 
     /// The state of the connection to it. Never waits.
+    ///
+    /// Once the manager has ended, no peer is connected, and every call that needs it returns
+    /// [`Closed`] with the cause.
     pub fn status(&self) -> ConnectionStatus {
         self.peer.status()
     }

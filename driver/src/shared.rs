@@ -285,7 +285,13 @@ impl Shared {
         self.seal(|_, taken| *taken = Taken::new(self.limits.batch));
         self.inbox.end();
         self.datagrams.end();
-        self.hub.end(&self.closed());
+        let closed = self.closed();
+        let status = closed.reason.status();
+        self.hub.end(&closed, || {
+            for peer in self.all_peers() {
+                peer.disconnected(status);
+            }
+        });
         self.ended.notify(usize::MAX);
     }
 

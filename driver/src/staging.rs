@@ -200,6 +200,15 @@ impl PeerShared {
         self.set_health((status == ConnectionStatus::Connected).then_some(Health::Healthy));
     }
 
+    /// The manager has ended without a word about this peer: it is not connected.
+    pub(crate) fn disconnected(&self, to: ConnectionStatus) {
+        match self.status() {
+            ConnectionStatus::Connected | ConnectionStatus::Connecting => self.set_status(to),
+            ConnectionStatus::New | ConnectionStatus::Disconnected | ConnectionStatus::Failed => {}
+        }
+        self.set_datagram_max(None);
+    }
+
     /// How well the peer can be reached, if it is connected. Never waits.
     pub(crate) fn health(&self) -> Option<Health> {
         const ALL: [Health; 3] = [Health::Healthy, Health::Degraded, Health::Unresponsive];

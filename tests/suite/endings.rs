@@ -7,6 +7,8 @@ use quicpool::{
     FlushError, Identity, Message, PeerError, PeerId, SendError,
 };
 
+use quicpool_conformance::seam::FaultyRuntime;
+
 use crate::{
     Tested,
     support::{black_hole, event_where, lost, manager, pair, soon, status_is},
@@ -228,5 +230,45 @@ async fn what_recv_returns_during_a_close_is_acknowledged_too() {
             };
             assert_eq!(messages, taken..5_000);
         }
+    }
+}
+
+/// Whatever ends a manager, no peer is shown as connected by it.
+#[tokio::test]
+async fn after_the_end_no_peer_is_connected() {
+    for how in ["close", "abandon", "drop", "panic"] {
+        let runtime = FaultyRuntime::new(Tested);
+        let faults = runtime.faults().clone();
+        let identity = Identity::generate();
+        let bound = ConnectionManager::bind(runtime, "127.0.0.1:0", identity, Config::default());
+        let (alice, bob) = (bound.await.unwrap(), manager(Config::default()).await);
+        let to_bob = alice.peer(bob.peer_addr()).unwrap();
+        soon(to_bob.connect()).await.unwrap();
+        assert_eq!(to_bob.status(), ConnectionStatus::Connected);
+        let (_, mut events) = alice.subscribe();
+        match how {
+            "close" => soon(alice.close()).await.unwrap(),
+            "abandon" => soon(alice.abandon()).await,
+            "drop" => drop(alice),
+            _ => {
+                faults.panic();
+                // Wakes the loop.
+                let _ = soon(alice.block(Identity::generate().peer_id())).await;
+            }
+        }
+        let end = soon(async {
+            loop {
+                if let Err(error) = events.next().await {
+                    return error;
+                }
+            }
+        })
+        .await;
+        let expected = match how {
+            "panic" => ConnectionStatus::Failed,
+            _ => ConnectionStatus::Disconnected,
+        };
+        assert_eq!(to_bob.status(), expected, "{how}: {end}");
+        assert_eq!((to_bob.health(), to_bob.datagram_bytes_max()), (None, None));
     }
 }
