@@ -228,9 +228,15 @@ pub enum Undeliverable {
     /// The peer could not be reached for `session_timeout`.
     #[error("the session has expired")]
     SessionExpired,
-    /// One of them is longer than the peer accepts: its `message_bytes_max` is smaller than ours.
-    #[error("a message is longer than the peer accepts")]
-    TooLarge,
+    /// One of them is longer than the peer accepts, or than a record that it accepts can hold: its
+    /// limits are smaller than ours.
+    #[error("a message of {size} bytes exceeds the peer's limit of {max}")]
+    TooLarge {
+        /// Bytes of the message.
+        size: usize,
+        /// Bytes that the peer accepts.
+        max: usize,
+    },
     /// The manager was closed before the peer had taken them.
     #[error("the manager was closed")]
     Closed,

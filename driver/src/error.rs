@@ -130,7 +130,7 @@ pub enum ConnectError {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The message is longer than `message_bytes_max`.
+    /// The message is longer than `message_bytes_max`, or than the peer has announced that it accepts.
     #[error("message of {size} bytes exceeds the limit of {max}")]
     TooLarge {
         /// Bytes of the message.
@@ -153,7 +153,7 @@ pub enum TrySendError {
     /// The peer's outbox has no room for the message at this moment.
     #[error("the outbox is full")]
     Full,
-    /// The message is longer than `message_bytes_max`.
+    /// The message is longer than `message_bytes_max`, or than the peer has announced that it accepts.
     #[error("message of {size} bytes exceeds the limit of {max}")]
     TooLarge {
         /// Bytes of the message.

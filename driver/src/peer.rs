@@ -123,15 +123,13 @@ impl Peer {
     /// [`TrySendError::Full`] if there is no room; for the others see [`TrySendError`]. The message
     /// was not accepted then.
     pub fn try_send(&self, message: impl AsRef<[u8]>) -> Result<MessageNumber, TrySendError> {
-        let message = message.as_ref();
-        let max = self.shared.limits.message_bytes_max;
-        if message.len() > max {
-            let size = message.len();
-            return Err(TrySendError::TooLarge { size, max });
-        }
-        match self.shared.stage(&self.peer, message, Urgency::Batched) {
+        match self
+            .shared
+            .stage(&self.peer, message.as_ref(), Urgency::Batched)
+        {
             Ok(number) => Ok(number),
             Err(Refused::Full) => Err(TrySendError::Full),
+            Err(Refused::TooLarge { size, max }) => Err(TrySendError::TooLarge { size, max }),
             Err(Refused::Peer(error)) => Err(self.shared.rejected(error).into()),
         }
     }
@@ -147,7 +145,6 @@ impl Peer {
     ///
     /// Those that [`send`](Self::send) would have.
     pub async fn writable(&self, len: usize) -> Result<(), SendError> {
-        self.check_len(len)?;
         self.with_room(|| self.shared.has_room(&self.peer, len))
             .await
     }
@@ -166,7 +163,6 @@ impl Peer {
     /// [`ConfirmError::Send`] if the message was not accepted; for the others see [`ConfirmError`].
     pub async fn send_confirmed(&self, message: impl AsRef<[u8]>) -> Result<(), ConfirmError> {
         let message = message.as_ref();
-        self.check_len(message.len())?;
         let attempt = || {
             let (responder, pending) = self.new_flush();
             let order = Order::ConfirmNext(pending.token, responder);
@@ -222,21 +218,12 @@ impl Peer {
         message: &[u8],
         urgency: Urgency,
     ) -> Result<MessageNumber, SendError> {
-        self.check_len(message.len())?;
         let attempt = || self.shared.stage(&self.peer, message, urgency);
         match attempt() {
             // Waiting takes a larger state than trying; most messages never need it.
             Err(Refused::Full) => self.with_room(attempt).await,
             other => self.sent(other),
         }
-    }
-
-    fn check_len(&self, size: usize) -> Result<(), SendError> {
-        let max = self.shared.limits.message_bytes_max;
-        if size > max {
-            return Err(SendError::TooLarge { size, max });
-        }
-        Ok(())
     }
 
     /// Tries until it is no longer for want of room that it fails.
@@ -259,6 +246,7 @@ impl Peer {
         match outcome {
             Ok(sent) => Ok(sent),
             Err(Refused::Full) => unreachable!("invariant: whoever finds no room waits"),
+            Err(Refused::TooLarge { size, max }) => Err(SendError::TooLarge { size, max }),
             Err(Refused::Peer(error)) => Err(self.shared.rejected(error).into()),
         }
     }

@@ -134,12 +134,10 @@ impl Shared {
         } else {
             PeerError::NoAddress(id)
         };
-        Arc::new(PeerShared::new(
-            id,
-            self.limits.batch,
-            self.limits.outbox_bytes_max,
-            Err(verdict),
-        ))
+        let (batch, credit) = (self.limits.batch, self.limits.outbox_bytes_max);
+        let peer = PeerShared::new(id, batch, credit, Err(verdict));
+        peer.limit_messages(self.limits.message_bytes_max);
+        Arc::new(peer)
     }
 
     /// Peers shared at this moment.

@@ -3,7 +3,7 @@
 use std::{
     mem,
     net::SocketAddr,
-    sync::atomic::{AtomicU8, Ordering},
+    sync::atomic::{AtomicU8, AtomicUsize, Ordering},
 };
 
 use bytes::Bytes;
@@ -31,6 +31,8 @@ pub(crate) struct PeerShared {
     status: AtomicU8,
     /// [`NO_HEALTH`] while it is not connected.
     health: AtomicU8,
+    /// Bytes of the longest message that both ends accept, as far as that is known.
+    message_max: AtomicUsize,
     staging: Mutex<Staging>,
     room: Event,
 }
@@ -120,6 +122,8 @@ pub(crate) enum Urgency {
 pub(crate) enum Refused {
     /// The credit is too small; a waiter is told when there is more.
     Full,
+    /// The message is longer than either end accepts.
+    TooLarge { size: usize, max: usize },
     /// Nothing can be sent to the peer.
     Peer(PeerError),
 }
@@ -174,6 +178,7 @@ impl PeerShared {
             id,
             status: AtomicU8::new(ConnectionStatus::New as u8),
             health: AtomicU8::new(NO_HEALTH),
+            message_max: AtomicUsize::new(usize::MAX),
             staging: Mutex::new(staging),
             room: Event::new(),
         }
@@ -221,6 +226,19 @@ impl PeerShared {
         self.health.store(stored, Ordering::Release);
     }
 
+    /// Accepts only messages of at most so many bytes from this moment on.
+    pub(crate) fn limit_messages(&self, max: usize) {
+        self.message_max.store(max, Ordering::Release);
+    }
+
+    fn check_len(&self, size: usize) -> Result<(), Refused> {
+        let max = self.message_max.load(Ordering::Acquire);
+        match size > max {
+            true => Err(Refused::TooLarge { size, max }),
+            false => Ok(()),
+        }
+    }
+
     /// Accepts a message if there is credit for it.
     pub(crate) fn stage(
         &self,
@@ -228,6 +246,9 @@ impl PeerShared {
         message: &[u8],
         urgency: Urgency,
     ) -> (Result<MessageNumber, Refused>, Listing) {
+        if let Err(refused) = self.check_len(message.len()) {
+            return (Err(refused), Listing::Done);
+        }
         let mut staging = self.staging.lock();
         let outcome = staging.stage(clock, message, urgency);
         // Listed even if it was refused: the event loop asks the core for room, or for a verdict
@@ -242,6 +263,9 @@ impl PeerShared {
         order: Order,
         message: &[u8],
     ) -> (Result<MessageNumber, Refused>, Listing) {
+        if let Err(refused) = self.check_len(message.len()) {
+            return (Err(refused), Listing::Done);
+        }
         let mut staging = self.staging.lock();
         let has_room = staging.has_room(clock, OpenBatch::cost(message.len()));
         let outcome = has_room.and_then(|()| {
@@ -281,6 +305,9 @@ impl PeerShared {
 
     /// Whether there is credit for a message of `len` bytes.
     pub(crate) fn has_room(&self, clock: &Clock, len: usize) -> (Result<(), Refused>, Listing) {
+        if let Err(refused) = self.check_len(len) {
+            return (Err(refused), Listing::Done);
+        }
         let mut staging = self.staging.lock();
         let outcome = staging.has_room(clock, OpenBatch::cost(len));
         let listing = match outcome {

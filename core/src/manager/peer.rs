@@ -20,7 +20,10 @@ use crate::{
         processes::Processes,
     },
     slots::{Hold, HoldTime, Preemption, Priority},
-    wire::frame::{Accepts, LineId},
+    wire::{
+        frame::{Accepts, LineId},
+        record,
+    },
 };
 
 /// One peer.
@@ -370,8 +373,10 @@ impl Peer {
 
     /// Bytes of a message that the peer is known not to refuse, if we would not.
     pub(super) fn message_bytes_max(&self, config: &Config) -> usize {
-        let theirs = self.session.accepts.map(|accepts| accepts.message_bytes);
-        let theirs = theirs.map_or(usize::MAX, |bytes| bytes as usize);
+        let theirs = self.session.accepts.map_or(usize::MAX, |accepts| {
+            let by_record = record::message_max(accepts.body_bytes as usize);
+            by_record.min(accepts.message_bytes as usize)
+        });
         theirs.min(config.message_bytes_max)
     }
 

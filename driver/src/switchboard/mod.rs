@@ -257,6 +257,8 @@ impl Switchboard {
                 ..
             } => {
                 let shared = self.shared.peer(peer);
+                // Before it is connected: a subscriber that hears of that may send at once.
+                shared.limit_messages(self.core.message_bytes_max(peer));
                 self.shared.hub.publish(&event, || shared.set_status(to));
                 self.answer_connects(now, peer, to, reason);
                 self.touched.push(shared);
@@ -373,6 +375,7 @@ impl Switchboard {
 
     pub(super) fn lend_to(&mut self, now: Instant, peer: &PeerShared) {
         let room = self.core.room(peer.id);
+        peer.limit_messages(self.core.message_bytes_max(peer.id));
         let verdict = self.core.verdict(peer.id);
         if let Some(bytes) = peer.lend(room, verdict) {
             self.core.want_room(now, peer.id, bytes);

@@ -238,8 +238,9 @@ pub(in crate::manager) fn end_if_too_large(
     shared: &mut Shared,
 ) {
     let max = peer.message_bytes_max(&shared.config);
-    if peer.is_live() && peer.session.outbox.longest_message() > max {
-        let why = Undeliverable::TooLarge;
+    let size = peer.session.outbox.longest_message();
+    if peer.is_live() && size > max {
+        let why = Undeliverable::TooLarge { size, max };
         close::end_session(now, peer, transport, slots, shared, why);
     }
 }
