@@ -52,6 +52,7 @@ pub(super) fn dial_if_wanted(
 fn enqueue(now: Instant, peer: &mut Peer, slots: &mut Slots, shared: &mut Shared) {
     let ticket = slots.enqueue(now, peer.key, peer.priority);
     peer.links.queued(ticket);
+    expiry::pause(now, peer, shared);
     shared.timers.set(Timer::Backoff(peer.key), None);
 }
 
@@ -96,6 +97,7 @@ pub(super) fn begin(
             reason.unwrap_or(Reason::CalledOff),
         );
     }
+    expiry::arm(now, peer, shared);
 }
 
 /// Dials the next address of an attempt that can be dialled. If there is none, returns why the last one

@@ -195,6 +195,10 @@ pub(super) enum Reachability {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Expiry {
     NotDue,
+    /// Its dial waits for its turn at this end, and its clock stands still.
+    Paused {
+        left: Duration,
+    },
     /// Its time is up, and one last dial decides.
     LastDial,
 }
@@ -286,6 +290,11 @@ impl Peer {
         (health != Health::Healthy).then(|| (health, monitor.symptom()))
     }
 
+    /// Whether a dial of ours waits for our dial rate, or for a slot.
+    pub(super) fn awaits_dial(&self) -> bool {
+        matches!(self.links.dialling(), Dialling::Waiting { .. })
+    }
+
     /// Whether a dial of ours is under way.
     pub(super) fn is_dialling(&self) -> bool {
         self.links.running().is_some()
@@ -320,8 +329,7 @@ impl Peer {
     /// Removes an address. A peer without any does not wait for a slot: there is nothing to dial.
     pub(super) fn remove_address(&mut self, address: SocketAddr) {
         self.addresses.remove(address);
-        let waits = matches!(self.links.dialling(), Dialling::Waiting { .. });
-        if self.addresses.is_empty() && waits {
+        if self.addresses.is_empty() && self.awaits_dial() {
             self.links.stop_waiting();
         }
     }

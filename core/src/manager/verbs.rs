@@ -59,6 +59,7 @@ impl Manager {
         self.now = now;
         if let Some(known) = self.peers.find_mut(peer.id) {
             known.remove_address(address::canonical(peer.addr));
+            self.shared.changed(known);
         }
     }
 
