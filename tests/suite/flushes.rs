@@ -21,7 +21,7 @@ impl Hole {
         config.close_timeout = Duration::from_millis(200);
         let manager = manager(config).await;
         let (socket, nobody) = black_hole();
-        let peer = manager.peer(nobody).unwrap();
+        let peer = manager.peer(nobody).expect("a new peer");
         Self {
             manager,
             peer,
@@ -31,12 +31,12 @@ impl Hole {
 
     async fn send(&self, count: usize) {
         for _ in 0..count {
-            soon(self.peer.send("x")).await.unwrap();
+            soon(self.peer.send("x")).await.expect("there is room");
         }
     }
 
     async fn lose(&self) {
-        soon(self.peer.disconnect()).await.unwrap();
+        soon(self.peer.disconnect()).await.expect("it runs");
     }
 
     async fn losses(&self) -> Losses {
@@ -79,7 +79,7 @@ async fn send_says_the_number_by_which_a_loss_is_named() {
     let fourth = soon(hole.peer.send("3")).await.unwrap();
     assert_eq!(fourth.get(), 3);
     hole.lose().await;
-    assert_eq!(hole.losses().await.ranges(), [3..4]);
+    assert_eq!(hole.losses().await.ranges(), std::slice::from_ref(&(3..4)));
     for expected in [0..3, 3..4] {
         let event = event_where(&mut events, |event| {
             matches!(event, Event::Undelivered { .. })
@@ -100,7 +100,7 @@ async fn a_flush_that_is_given_up_leaves_its_losses_for_the_next() {
     assert!(waits.await.is_err());
     hole.lose().await;
     drop(unread);
-    assert_eq!(hole.losses().await.ranges(), [0..2]);
+    assert_eq!(hole.losses().await.ranges(), std::slice::from_ref(&(0..2)));
     soon(hole.peer.flush()).await.unwrap();
 }
 
@@ -124,7 +124,7 @@ async fn a_loss_that_its_own_caller_is_told_of_is_none_to_a_flush() {
     let impatient = tokio::time::timeout(Duration::from_millis(20), impatient);
     assert!(impatient.await.is_err());
     hole.lose().await;
-    assert_eq!(hole.losses().await.ranges(), [3..4]);
+    assert_eq!(hole.losses().await.ranges(), std::slice::from_ref(&(3..4)));
 }
 
 #[tokio::test]
@@ -176,7 +176,9 @@ async fn a_flush_after_the_peer_has_ended_the_session_names_what_may_be_lost() {
     soon(to_bob.send("taken")).await.unwrap();
     soon(bob.recv()).await.unwrap();
     match soon(to_bob.flush()).await {
-        Err(FlushError::Undelivered(losses)) => assert_eq!(losses.ranges(), [1..11]),
+        Err(FlushError::Undelivered(losses)) => {
+            assert_eq!(losses.ranges(), std::slice::from_ref(&(1..11)))
+        }
         other => panic!("{other:?}"),
     }
     soon(to_bob.flush()).await.unwrap();
