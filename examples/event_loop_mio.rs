@@ -108,7 +108,7 @@ impl EventLoop {
                 };
                 match action {
                     Some(Action::Transmit(transmit)) => self.waiting = Some((transmit, 0)),
-                    Some(Action::Notify(Event::Closed { undelivered })) => {
+                    Some(Action::Notify(Event::Closed { undelivered, .. })) => {
                         closed = Some(undelivered);
                     }
                     Some(Action::Notify(Event::Readable { peer })) => {

@@ -85,7 +85,7 @@ impl EventLoop {
                     }
                 }
             }
-            if let Some(Event::Closed { undelivered }) = events.last() {
+            if let Some(Event::Closed { undelivered, .. }) = events.last() {
                 return Ok(*undelivered);
             }
             if !events.is_empty() || !messages.is_empty() {

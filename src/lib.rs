@@ -56,14 +56,15 @@ pub use quicpool_core as machine;
 pub use quicpool_core::Identity;
 pub use quicpool_core::{
     Accept, Backoff, Config, ConfigError, ConnectionStatus, Counters, Credentials, Event,
-    Explanation, Flush, Health, HealthReason, MeshKey, Message, NetworkMetrics, NextAttempt,
-    OnPeerRestart, ParsePeerAddrError, ParsePeerIdError, PeerAddr, PeerError, PeerId, PeerMetrics,
-    Reason, Sealing, Tuning, Undeliverable, UnreliableCounters, WaitingFor,
+    Explanation, Flush, Health, HealthReason, Losses, MeshKey, Message, MessageNumber,
+    NetworkMetrics, NextAttempt, OnPeerRestart, ParsePeerAddrError, ParsePeerIdError, PeerAddr,
+    PeerError, PeerId, PeerMetrics, Reason, Sealing, Tuning, Undeliverable, UnreliableCounters,
+    WaitingFor,
 };
 pub use quicpool_driver::{
-    BindError, CloseReason, CloseReport, Closed, ConfirmError, ConnectError, ConnectionManager,
-    Error, Events, EventsError, FlushError, Peer, PeerRef, Rejected, SendDatagramError, SendError,
-    SocketMetrics, runtime,
+    BindError, CloseError, CloseReason, CloseReport, Closed, ConfirmError, ConnectError,
+    ConnectionManager, Error, Events, EventsError, FlushError, Peer, PeerRef, Rejected,
+    SendDatagramError, SendError, SocketMetrics, runtime,
 };
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "ring", feature = "aws-lc-rs"))))]

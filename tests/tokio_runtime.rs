@@ -7,7 +7,8 @@ use std::{
 };
 
 use quicpool::{
-    BindError, CloseReason, Config, ConnectionManager, Event, Identity, PeerAddr, TokioRuntime,
+    BindError, CloseReason, Config, ConnectionManager, ConnectionStatus, Event, Identity, PeerAddr,
+    TokioRuntime,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -29,7 +30,11 @@ fn a_runtime_that_stops_ends_every_wait() {
     let (_, mut events) = alice.subscribe();
     let nobody = PeerAddr::new(Identity::generate().peer_id(), ([127, 0, 0, 1], 9).into());
     alice.peer(nobody).unwrap().try_send("never").unwrap();
+    let bob = runtime.block_on(bind()).unwrap();
+    let to_bob = alice.peer(bob.peer_addr()).unwrap();
+    runtime.block_on(to_bob.connect()).unwrap();
     drop(runtime);
+    assert_ne!(to_bob.status(), Some(ConnectionStatus::Connected));
     let other = Runtime::new().unwrap();
     let error = other.block_on(alice.recv()).unwrap_err();
     assert!(matches!(error.reason, CloseReason::RuntimeStopped));

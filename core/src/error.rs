@@ -8,7 +8,8 @@ use crate::{PeerId, Reason};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The message is longer than `message_bytes_max`. State is unchanged.
+    /// The message is longer than `message_bytes_max`, or than the peer has announced that it accepts.
+    /// State is unchanged.
     #[error("message of {size} bytes exceeds the limit of {max}")]
     TooLarge {
         /// Bytes of the message.

@@ -7,7 +7,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 pub use crate::transport::EcnCodepoint;
-use crate::{Health, HealthReason, PeerId, address};
+use crate::{Health, HealthReason, Losses, PeerId, address};
 
 /// One thing for the driver to do.
 #[derive(Debug)]
@@ -147,7 +147,9 @@ pub enum Event {
         token: u64,
         /// Whether the peer's application has taken every message that was accepted before, or the
         /// one that was to be confirmed.
-        result: Result<(), Undeliverable>,
+        ///
+        /// Each loss fails all flushes that wait for it, or else the next one, and none after.
+        result: Result<(), Losses>,
     },
     /// Messages have left the outbox, and whether the peer's application took them is unknown.
     Undelivered {
@@ -199,8 +201,11 @@ pub enum Event {
     },
     /// The machine has ended: everything is flushed or its time was up.
     Closed {
-        /// Messages that were accepted and not taken.
+        /// Messages that were accepted and not taken, since `close` was called.
         undelivered: u64,
+        /// What no flush has reported before `close` was called, and what was lost since, of each
+        /// peer. Without messages that were to be confirmed.
+        losses: Vec<(PeerId, Losses)>,
     },
 }
 
@@ -223,9 +228,15 @@ pub enum Undeliverable {
     /// The peer could not be reached for `session_timeout`.
     #[error("the session has expired")]
     SessionExpired,
-    /// One of them is longer than the peer accepts: its `message_bytes_max` is smaller than ours.
-    #[error("a message is longer than the peer accepts")]
-    TooLarge,
+    /// One of them is longer than the peer accepts, or than a record that it accepts can hold: its
+    /// limits are smaller than ours.
+    #[error("a message of {size} bytes exceeds the peer's limit of {max}")]
+    TooLarge {
+        /// Bytes of the message.
+        size: usize,
+        /// Bytes that the peer accepts.
+        max: usize,
+    },
     /// The manager was closed before the peer had taken them.
     #[error("the manager was closed")]
     Closed,

@@ -113,7 +113,7 @@
 //!                     }
 //!                 }
 //!             }
-//!             if let Some(Event::Closed { undelivered }) = events.last() {
+//!             if let Some(Event::Closed { undelivered, .. }) = events.last() {
 //!                 return Ok(*undelivered);
 //!             }
 //!             if !events.is_empty() || !messages.is_empty() {
@@ -199,6 +199,11 @@
 //! - Messages are never actions. [`Readable`](Event::Readable) says that some wait, and is said
 //!   again only after all of them were read. Whoever reads slowly holds up the peer that sends to
 //!   it, and nobody else.
+//! - A goodbye carries the last acknowledgement. A driver that [reads](Manager::read) ahead of its
+//!   application marks what that has [taken](Manager::mark_taken) before it calls
+//!   [`close`](Manager::close), [`abort`](Manager::abort), [`disconnect`](Manager::disconnect),
+//!   [`forget`](Manager::forget) or [`block`](Manager::block), and lets it take nothing while the
+//!   machine may end.
 //! - While anything is undrained, `poll_timeout` is not later than the last `now`. After
 //!   `handle_timeout(t)` and a full drain it is later than `t`.
 //! - Datagrams stand outside of sessions: see [`send_datagram`](Manager::send_datagram).
@@ -234,6 +239,7 @@ mod incarnation;
 mod index;
 #[cfg(all(test, target_os = "linux"))]
 mod keys_in_memory;
+mod losses;
 mod manager;
 mod metrics;
 mod peer;
@@ -259,6 +265,7 @@ pub use health::{Health, HealthReason};
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 pub use identity::{Identity, TlsSources};
 pub use incarnation::Incarnation;
+pub use losses::{Losses, MessageNumber};
 pub use manager::Manager;
 pub use metrics::{
     ConnectionName, Counters, NetworkMetrics, Occupancy, PeerMetrics, UnreliableCounters,

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, time::Instant};
 
 use quicpool_core::{
-    Config, Identity, Incarnation, Manager, PeerAddr, PeerError, PeerId, SendDatagramError,
-    SendError,
+    Config, Identity, Incarnation, Losses, Manager, PeerAddr, PeerError, PeerId, SendDatagramError,
+    SendError, Undeliverable,
     driver::{BatchLimits, DatagramQueue, OpenBatch},
 };
 
@@ -23,17 +23,22 @@ const VERBS: &[(&str, Verb)] = &[
     ("unblock", |m, _, id| m.unblock(id)),
     ("verdict", |m, _, id| m.verdict(id)),
     ("connect", |m, now, id| m.connect(now, id)),
-    ("send", |m, now, id| sent(m.send(now, id, b""))),
+    ("send", |m, now, id| sent(m.send(now, id, b"").map(drop))),
     ("send_many", |m, now, id| {
         sent(m.send_many(now, id, &[b""]).map(drop))
     }),
     ("send_express", |m, now, id| {
-        sent(m.send_express(now, id, b""))
+        sent(m.send_express(now, id, b"").map(drop))
     }),
     ("send_confirmed", |m, now, id| {
         sent(m.send_confirmed(now, id, b"", 7))
     }),
     ("flush", |m, now, id| m.flush(now, id, 7)),
+    ("cancel_flush", |m, now, id| m.cancel_flush(now, id, 7)),
+    ("return_losses", |m, now, id| {
+        let losses = Losses::new(0..1, Undeliverable::Disconnected);
+        m.driver().return_losses(now, id, &losses)
+    }),
     ("want_room", |m, now, id| m.want_room(now, id, 1)),
     ("receive", |m, now, id| {
         m.receive(now, id, 1, &mut Vec::new()).map(drop)
@@ -68,12 +73,17 @@ const VIEWS: &[(&str, View)] = &[
 
 /// Each verb that makes a peer known.
 const INTRODUCTIONS: &[(&str, Verb)] = &[
+    ("add_peer", |m, now, id| m.add_peer(now, id)),
     ("add_address", |m, now, id| m.add_address(now, address(id))),
     ("block", |m, now, id| m.block(now, id)),
     ("handle_staged", |m, now, id| {
         let mut staged = OpenBatch::new(BatchLimits::of(m.config()));
         staged.append(now, b"accepted before");
         m.driver().handle_staged(now, id, &mut staged);
+        Ok(())
+    }),
+    ("number_next", |m, now, id| {
+        m.driver().number_next(now, id, 7.into());
         Ok(())
     }),
     ("confirm_next", |m, now, id| {

@@ -1,9 +1,10 @@
 //! One small error per operation of the handle, and their sum.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{fmt, io, net::SocketAddr, sync::Arc};
 
 use quicpool_core::{
-    ConfigError, ParsePeerAddrError, ParsePeerIdError, PeerError, PeerId, Reason, Undeliverable,
+    ConfigError, ConnectionStatus, Losses, ParsePeerAddrError, ParsePeerIdError, PeerError, PeerId,
+    Reason, Undeliverable,
 };
 
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
@@ -39,6 +40,16 @@ pub enum CloseReason {
     /// The event loop has panicked, which is a bug of quicpool.
     #[error("its event loop panicked")]
     Panicked,
+}
+
+impl CloseReason {
+    /// The state of peers that were connected at the end.
+    pub(crate) const fn status(&self) -> ConnectionStatus {
+        match self {
+            Self::Closed | Self::Dropped | Self::Abandoned => ConnectionStatus::Disconnected,
+            Self::Socket(_) | Self::RuntimeStopped | Self::Panicked => ConnectionStatus::Failed,
+        }
+    }
 }
 
 /// Why a call about a peer was not carried out.
@@ -126,7 +137,8 @@ pub enum SendError {
     /// it. State is unchanged.
     #[error("the outbox is full")]
     Full,
-    /// The message is longer than `message_bytes_max`. State is unchanged.
+    /// The message is longer than `message_bytes_max`, or than the peer has announced that it accepts.
+    /// State is unchanged.
     #[error("message of {size} bytes exceeds the limit of {max}")]
     TooLarge {
         /// Bytes of the message.
@@ -177,9 +189,9 @@ pub enum FlushError {
     #[error(transparent)]
     Peer(PeerError),
     /// Some of the messages have left the outbox, and whether the peer's application took them is
-    /// unknown. An [`Undelivered`](quicpool_core::Event::Undelivered) event has their numbers.
-    #[error("messages are undelivered: {0}")]
-    Undelivered(Undeliverable),
+    /// unknown. [`Undelivered`](quicpool_core::Event::Undelivered) events have told of the same ones.
+    #[error(transparent)]
+    Undelivered(Losses),
     /// The manager has ended.
     #[error(transparent)]
     Closed(#[from] Closed),
@@ -199,6 +211,53 @@ pub enum ConfirmError {
     #[error(transparent)]
     Closed(#[from] Closed),
 }
+
+/// Why a `close` has failed. The manager has ended.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseError {
+    /// Messages are lost, and no flush has said so.
+    #[error(transparent)]
+    Undelivered(CloseReport),
+    /// The manager has ended in another way.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+}
+
+/// What was lost at the end of a manager, or before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CloseReport {
+    /// The messages to each peer of which some are lost.
+    pub losses: Vec<(PeerId, Losses)>,
+}
+
+impl CloseReport {
+    /// How many messages are lost.
+    pub fn undelivered(&self) -> u64 {
+        self.losses
+            .iter()
+            .map(|(_, losses)| losses.messages())
+            .sum()
+    }
+}
+
+impl fmt::Display for CloseReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} messages are undelivered", self.undelivered())?;
+        let (first, others) = match &self.losses[..] {
+            [] => return Ok(()),
+            [first, others @ ..] => (first, others.len()),
+        };
+        write!(f, "; to {}, {}", first.0, first.1)?;
+        match others {
+            0 => Ok(()),
+            others => write!(f, "; and to {others} other peers"),
+        }
+    }
+}
+
+impl std::error::Error for CloseReport {}
 
 /// Why there is no next event.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -244,6 +303,9 @@ pub enum Error {
     /// See [`ConfirmError`].
     #[error(transparent)]
     Confirm(#[from] ConfirmError),
+    /// See [`CloseError`].
+    #[error(transparent)]
+    Close(#[from] CloseError),
     /// See [`EventsError`].
     #[error(transparent)]
     Events(#[from] EventsError),

@@ -109,16 +109,19 @@ impl<R: Runtime> EventLoop<R> {
 
     fn turn(&mut self, cx: &mut Context<'_>) -> io::Result<Turn> {
         let now = self.runtime.now();
-        if self.board.take_demand(now) == Demand::Abandon {
+        let demand = self.board.demanded();
+        if demand == Demand::Abandon {
             let undelivered = self.board.undelivered(now);
             return Ok(Turn::Over(End {
                 reason: CloseReason::Abandoned,
                 undelivered,
+                losses: Vec::new(),
             }));
         }
         self.board.take_metrics_requests();
+        self.board.take_taken(now, demand);
+        self.board.obey(now, demand);
         let orders = self.board.take_orders(now);
-        self.board.take_taken(now);
         let datagrams = self.receive(cx, now)?;
 
         let now = self.runtime.now();
@@ -128,6 +131,7 @@ impl<R: Runtime> EventLoop<R> {
         self.board.hand_out_datagrams(now);
         self.board.lend(now);
         self.board.answer_metrics(now);
+        self.board.release_inbox();
         if let Some(end) = self.farewell(now, actions) {
             return Ok(Turn::Over(end));
         }
@@ -250,21 +254,18 @@ impl<R: Runtime> EventLoop<R> {
 
     /// How it ended, once the machine has ended and its last packets are sent.
     fn farewell(&mut self, now: Instant, acted: Acted) -> Option<End> {
-        let undelivered = self.board.closed()?;
+        let closed = self.board.closed()?.clone();
         let until = *self.goodbye_until.get_or_insert(now + GOODBYE_TIMEOUT);
         if acted.drained == Drained::No && now < until {
             return None;
         }
-        self.board.warn_of_unsent(undelivered);
+        self.board.warn_of_unsent(closed.undelivered);
         let reason = match self.shared.demanded() {
             Demand::Run | Demand::Close => CloseReason::Closed,
             Demand::Abort => CloseReason::Dropped,
             Demand::Abandon => CloseReason::Abandoned,
         };
-        Some(End {
-            reason,
-            undelivered,
-        })
+        Some(End { reason, ..closed })
     }
 
     /// Sets the timer, unless a deadline has come already.
@@ -310,6 +311,7 @@ impl<R: Runtime> EventLoop<R> {
         End {
             reason,
             undelivered,
+            losses: Vec::new(),
         }
     }
 
@@ -398,6 +400,7 @@ impl<R: Runtime> Drop for EventLoop<R> {
             return self.end(End {
                 reason,
                 undelivered,
+                losses: Vec::new(),
             });
         }
         let reason = CloseReason::RuntimeStopped;
@@ -406,6 +409,7 @@ impl<R: Runtime> Drop for EventLoop<R> {
         self.end(End {
             reason,
             undelivered,
+            losses: Vec::new(),
         });
     }
 }

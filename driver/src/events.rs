@@ -123,9 +123,10 @@ impl Hub {
         (statuses, events)
     }
 
-    /// Tells everyone that nothing follows.
-    pub(crate) fn end(&self, closed: &Closed) {
+    /// Applies what the end changes, and tells everyone that nothing follows.
+    pub(crate) fn end(&self, closed: &Closed, apply: impl FnOnce()) {
         let mut subscribers = self.subscribers.lock();
+        apply();
         subscribers.ended = Some(closed.clone());
         for subscription in &subscribers.all {
             subscription.waiting.lock().ended = Some(closed.clone());
@@ -201,6 +202,7 @@ mod tests {
         shared.end(End {
             reason: CloseReason::Closed,
             undelivered: 0,
+            losses: Vec::new(),
         });
         let mut late = subscribe(&shared);
         assert!(matches!(early.try_next(), Some(Ok(_))));

@@ -29,7 +29,8 @@ const FILE_BYTES_MAX: u64 = 256;
 pub struct IdentityFile;
 
 impl IdentityFile {
-    /// The identity in the file at `path`, which is made with a new one if there is none.
+    /// The identity in the file at `path`, which is made with a new one if there is none. Where the
+    /// file must be there already, [`load`](Self::load) is the safe choice.
     ///
     /// The file appears complete or not at all, with mode 0600, and is never overwritten: two
     /// processes that make it at once end with the same identity. Its directory must exist.
@@ -57,6 +58,35 @@ impl IdentityFile {
             None => create(path),
         }
     }
+
+    /// Loads the identity in the file at `path`, and never makes one: for deployments that bring the
+    /// file along, as a mounted secret. Peers would take a process with a new identity for a stranger.
+    ///
+    /// Blocks while it reads.
+    ///
+    /// ```
+    /// use quicpool_driver::{IdentityFile, IdentityFileError};
+    ///
+    /// let directory = tempfile::tempdir()?;
+    /// let path = directory.path().join("identity");
+    /// let error = IdentityFile::load(&path).unwrap_err();
+    /// assert!(matches!(error, IdentityFileError::Missing { .. }));
+    /// assert!(!path.exists());
+    ///
+    /// let made = IdentityFile::load_or_create(&path)?;
+    /// assert_eq!(IdentityFile::load(&path)?.peer_id(), made.peer_id());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityFileError::Missing`] if there is no file. For the others see [`IdentityFileError`].
+    pub fn load(path: impl AsRef<Path>) -> Result<Identity, IdentityFileError> {
+        let path = path.as_ref();
+        load(path)?.ok_or_else(|| IdentityFileError::Missing {
+            path: path.to_owned(),
+        })
+    }
 }
 
 /// Why there is no identity in a file. In every case the file is unchanged.
@@ -70,6 +100,16 @@ pub enum IdentityFileError {
         path: PathBuf,
         /// What the operating system says.
         source: io::Error,
+    },
+    /// There is no file, and none is made by [`IdentityFile::load`].
+    #[error(
+        "there is no identity in {}: the file does not exist; bring it along, or make one with \
+         IdentityFile::load_or_create",
+        path.display()
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
     },
     /// The file could not be made.
     #[error("cannot create the identity in {}", path.display())]
@@ -353,6 +393,23 @@ mod tests {
         let (_directory, path) = place();
         IdentityFile::load_or_create(&path).unwrap();
         fs::read(&path).unwrap()
+    }
+
+    #[test]
+    fn load_never_makes_a_file_and_says_where_it_looked() {
+        let directory = tempfile::tempdir().unwrap();
+        for path in ["identity", "missing/identity"].map(|name| directory.path().join(name)) {
+            let error = IdentityFile::load(&path).unwrap_err();
+            assert!(matches!(&error, IdentityFileError::Missing { path: said } if *said == path));
+            assert!(
+                error.to_string().contains(&path.display().to_string()),
+                "{error}"
+            );
+            assert!(!path.exists());
+        }
+        let path = directory.path().join("identity");
+        let made = IdentityFile::load_or_create(&path).unwrap();
+        assert_eq!(IdentityFile::load(&path).unwrap().peer_id(), made.peer_id());
     }
 
     #[test]

@@ -53,6 +53,8 @@ enum Bell {
 enum State {
     #[default]
     Open,
+    /// Nothing is handed out for the time of a turn.
+    Held,
     Ended,
 }
 
@@ -99,7 +101,7 @@ impl Inbox {
         let count = messages.len();
         let mut queue = self.queue.lock();
         match queue.state {
-            State::Open => queue.messages.extend(messages),
+            State::Open | State::Held => queue.messages.extend(messages),
             State::Ended => messages.clear(),
         }
         drop(queue);
@@ -111,7 +113,7 @@ impl Inbox {
     /// Takes the next message.
     pub(crate) fn pop(&self) -> Popped<Message> {
         let mut queue = self.queue.lock();
-        let Some(message) = queue.messages.pop() else {
+        let Some(message) = queue.pop() else {
             return queue.nothing();
         };
         queue.count(&message);
@@ -127,7 +129,7 @@ impl Inbox {
         let mut queue = self.queue.lock();
         let mut count = 0;
         while count < max
-            && let Some(message) = queue.messages.pop()
+            && let Some(message) = queue.pop()
         {
             queue.count(&message);
             out.push(message);
@@ -179,6 +181,29 @@ impl Inbox {
         untouched
     }
 
+    /// Like [`collect`](Self::collect), and hands out nothing until [`release`](Self::release): all
+    /// that was ever taken is known to the event loop meanwhile.
+    pub(crate) fn hold(&self, taken: &mut Vec<(PeerId, usize)>) -> Left {
+        let mut queue = self.queue.lock();
+        if queue.state == State::Open {
+            queue.state = State::Held;
+        }
+        self.hand_over(&mut queue, taken)
+    }
+
+    /// Hands out messages again.
+    pub(crate) fn release(&self) {
+        let mut queue = self.queue.lock();
+        if queue.state == State::Held {
+            queue.state = State::Open;
+        }
+        let is_empty = queue.messages.is_empty();
+        drop(queue);
+        if !is_empty {
+            self.arrived.notify(usize::MAX);
+        }
+    }
+
     /// Drops what is queued of one peer, and exchanges the counts of what was taken of all for the
     /// empty buffer `taken`: what the application takes later is of another session.
     pub(crate) fn forget(&self, peer: PeerId, taken: &mut Vec<(PeerId, usize)>) -> Left {
@@ -221,6 +246,13 @@ pub(crate) enum Left {
 }
 
 impl Queue {
+    fn pop(&mut self) -> Option<Message> {
+        match self.state {
+            State::Open | State::Ended => self.messages.pop(),
+            State::Held => None,
+        }
+    }
+
     fn count(&mut self, message: &Message) {
         self.taken_bytes += message.payload.len();
         match self.taken.last_mut() {
@@ -231,7 +263,7 @@ impl Queue {
 
     fn nothing<T>(&self) -> Popped<T> {
         match self.state {
-            State::Open => Popped::Empty,
+            State::Open | State::Held => Popped::Empty,
             State::Ended => Popped::Ended,
         }
     }
@@ -344,6 +376,27 @@ mod tests {
         assert_eq!(
             waiting.iter_mut().map(awake).collect::<Vec<_>>(),
             [true, true, false]
+        );
+    }
+
+    #[test]
+    fn a_queue_that_is_held_keeps_its_messages() {
+        let inbox = Inbox::new(1 << 20);
+        inbox.push(&mut messages(&[A, B], 1));
+        assert_eq!(pop(&inbox).0, A);
+        let mut taken = Vec::new();
+        assert_eq!(inbox.hold(&mut taken), Left::Some);
+        assert_eq!(taken, [(A, 1)]);
+        assert!(matches!(inbox.pop(), Popped::Empty));
+        inbox.push(&mut messages(&[A], 1));
+        let mut waiting = inbox.listen();
+        inbox.release();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut waiting).poll(&mut cx).is_ready());
+        assert_eq!(
+            (pop(&inbox).0, pop(&inbox).0),
+            (A, B),
+            "peers take turns of bytes"
         );
     }
 

@@ -57,12 +57,12 @@ mod staging;
 mod switchboard;
 
 pub use error::{
-    BindError, CloseReason, Closed, ConfirmError, ConnectError, Error, EventsError, FlushError,
-    Rejected, SendDatagramError, SendError,
+    BindError, CloseError, CloseReason, CloseReport, Closed, ConfirmError, ConnectError, Error,
+    EventsError, FlushError, Rejected, SendDatagramError, SendError,
 };
 pub use events::Events;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 pub use identity_file::{Damage, IdentityFile, IdentityFileError};
-pub use manager::{CloseReport, ConnectionManager};
+pub use manager::ConnectionManager;
 pub use metrics::SocketMetrics;
 pub use peer::{Peer, PeerRef};

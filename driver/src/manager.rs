@@ -9,12 +9,16 @@ use std::{
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 use quicpool_core::Identity;
 use quicpool_core::{
-    Config, ConnectionStatus, Credentials, NetworkMetrics, PeerAddr, PeerError, PeerId, PeerMetrics,
+    Config, ConnectionStatus, Credentials, MessageNumber, NetworkMetrics, PeerAddr, PeerError,
+    PeerId, PeerMetrics,
 };
 
 use crate::{
     bind,
-    error::{BindError, CloseReason, Closed, ConnectError, FlushError, Rejected, SendError},
+    error::{
+        BindError, CloseError, CloseReason, CloseReport, Closed, ConnectError, FlushError,
+        Rejected, SendError,
+    },
     events::{Events, Hub},
     metrics::SocketMetrics,
     order::Order,
@@ -89,14 +93,6 @@ impl Drop for Handle {
     }
 }
 
-/// How a [`close`](ConnectionManager::close) has gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CloseReport {
-    /// Messages that were accepted, and that no peer's application is known to have taken: their
-    /// peers did not take them within `close_timeout`.
-    pub undelivered: u64,
-}
-
 impl ConnectionManager {
     /// Binds a UDP socket and begins to run on it, with the keys of an [`Identity`].
     ///
@@ -154,7 +150,9 @@ impl ConnectionManager {
     /// A handle to a peer, which becomes known if it is not: by its [`PeerAddr`], or by its
     /// [`PeerId`] alone if its address is known or it will dial us.
     ///
-    /// Keep the handle: that saves the look-up. Nothing is dialled yet.
+    /// Keep the handle: that saves the look-up. Nothing is dialled yet. A peer that is known may connect
+    /// with [`Accept::Known`](quicpool_core::Accept::Known), counts for `peers_max`, and stays known until
+    /// it is [forgotten](Self::forget). To answer strangers without that, use [`send`](Self::send).
     ///
     /// # Errors
     ///
@@ -164,9 +162,11 @@ impl ConnectionManager {
     pub fn peer(&self, peer: impl Into<PeerRef>) -> Result<Peer, Rejected> {
         let PeerRef { id, addr } = peer.into();
         let peer = self.handle_to(id)?;
-        if let Some(PeerAddr { addr, .. }) = addr {
-            self.shared().post(&peer.peer, Order::AddAddress(addr))?;
-        }
+        let order = match addr {
+            Some(PeerAddr { addr, .. }) => Order::AddAddress(addr),
+            None => Order::Add,
+        };
+        self.shared().post(&peer.peer, order)?;
         Ok(peer)
     }
 
@@ -196,7 +196,11 @@ impl ConnectionManager {
     /// # Errors
     ///
     /// See [`SendError`].
-    pub async fn send(&self, peer: PeerId, message: impl AsRef<[u8]>) -> Result<(), SendError> {
+    pub async fn send(
+        &self,
+        peer: PeerId,
+        message: impl AsRef<[u8]>,
+    ) -> Result<MessageNumber, SendError> {
         self.known(peer)?.send(message).await
     }
 
@@ -209,7 +213,7 @@ impl ConnectionManager {
         &self,
         peer: PeerId,
         message: impl AsRef<[u8]>,
-    ) -> Result<(), SendError> {
+    ) -> Result<MessageNumber, SendError> {
         self.known(peer)?.send_express(message).await
     }
 
@@ -218,7 +222,11 @@ impl ConnectionManager {
     /// # Errors
     ///
     /// See [`SendError`].
-    pub fn try_send(&self, peer: PeerId, message: impl AsRef<[u8]>) -> Result<(), SendError> {
+    pub fn try_send(
+        &self,
+        peer: PeerId,
+        message: impl AsRef<[u8]>,
+    ) -> Result<MessageNumber, SendError> {
         self.known(peer)?.try_send(message)
     }
 
@@ -335,30 +343,34 @@ impl ConnectionManager {
     /// sent, tells them, and frees the port. It takes `close_timeout` at most.
     ///
     /// Messages go on to be received while it waits, which the peers may need for their own close.
-    /// It may be called more than once and from several tasks: all of them get the same report.
+    /// What [`recv`](Self::recv) has returned is acknowledged.
+    /// It may be called more than once and from several tasks: all of them get the same answer.
+    ///
+    /// It flushes all peers: see [`Peer::flush`]. It is an error if any message was lost and no flush
+    /// has said so.
     ///
     /// Cancel safe: it goes on closing as long as one clone of the handle lives.
     ///
     /// # Errors
     ///
-    /// [`Closed`] if it has ended in another way: its socket has failed, it was abandoned.
-    pub async fn close(&self) -> Result<CloseReport, Closed> {
+    /// [`CloseError::Undelivered`] names what was lost: not taken within `close_timeout`, or reported
+    /// before. It has ended all the same. [`CloseError::Closed`] if it has ended in another way: its
+    /// socket has failed, it was abandoned.
+    pub async fn close(&self) -> Result<(), CloseError> {
         if !self.shared().has_ended() {
             self.shared().demand(Demand::Close);
         }
-        let End {
-            reason,
-            undelivered,
-        } = self.shared().ended().await;
+        let End { reason, losses, .. } = self.shared().ended().await;
         match reason {
-            CloseReason::Closed => Ok(CloseReport {
-                undelivered: *undelivered,
-            }),
+            CloseReason::Closed if losses.is_empty() => Ok(()),
+            CloseReason::Closed => Err(CloseError::Undelivered(CloseReport {
+                losses: losses.clone(),
+            })),
             CloseReason::Dropped
             | CloseReason::Abandoned
             | CloseReason::Socket(_)
             | CloseReason::RuntimeStopped
-            | CloseReason::Panicked => Err(self.shared().closed()),
+            | CloseReason::Panicked => Err(self.shared().closed().into()),
         }
     }
 

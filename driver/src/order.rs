@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use quicpool_core::{Explanation, PeerMetrics};
+use quicpool_core::{Explanation, Losses, PeerMetrics};
 
 use crate::{
     error::{ConnectError, FlushError, Rejected},
@@ -12,6 +12,8 @@ use crate::{
 /// Something to do about a peer, in the order in which its callers asked for it.
 #[derive(Debug)]
 pub(crate) enum Order {
+    /// The peer is to be known.
+    Add,
     /// Here the peer may be found.
     AddAddress(SocketAddr),
     /// There it is no longer found.
@@ -19,9 +21,13 @@ pub(crate) enum Order {
     /// Connect, or count that it was connected already.
     Connect(Responder<Result<(), ConnectError>>),
     /// Let everything staged before be taken.
-    Flush(Responder<Result<(), FlushError>>),
+    Flush(u64, Responder<Result<(), FlushError>>),
     /// Say when the next message is taken.
-    ConfirmNext(Responder<Result<(), FlushError>>),
+    ConfirmNext(u64, Responder<Result<(), FlushError>>),
+    /// Nobody waits for this flush any longer.
+    CancelFlush(u64),
+    /// Have these losses reported again: their report was not read.
+    ReturnLosses(Losses),
     /// End the session.
     Disconnect(Responder<Result<(), Rejected>>),
     /// End the session, and forget the peer.

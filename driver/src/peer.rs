@@ -2,14 +2,16 @@
 
 use std::{fmt, sync::Arc};
 
-use quicpool_core::{ConnectionStatus, Explanation, Health, PeerAddr, PeerId, PeerMetrics};
+use quicpool_core::{
+    ConnectionStatus, Explanation, Health, MessageNumber, PeerAddr, PeerId, PeerMetrics,
+};
 
 use crate::{
     error::{
         Closed, ConfirmError, ConnectError, FlushError, Rejected, SendDatagramError, SendError,
     },
     order::Order,
-    reply::{self, Responder},
+    reply::{self, Leftover, Reply, Responder},
     shared::Shared,
     staging::{PeerShared, Refused, Urgency},
 };
@@ -67,6 +69,9 @@ impl Peer {
     }
 
     /// The state of the connection to it; `None` if the machine does not know it. Never waits.
+    ///
+    /// Once the manager has ended, no peer is connected, and every call that needs it returns
+    /// [`Closed`] with the cause.
     pub fn status(&self) -> Option<ConnectionStatus> {
         self.peer.status()
     }
@@ -89,7 +94,7 @@ impl Peer {
     /// # Errors
     ///
     /// See [`SendError`]. The message was not accepted then.
-    pub async fn send(&self, message: impl AsRef<[u8]>) -> Result<(), SendError> {
+    pub async fn send(&self, message: impl AsRef<[u8]>) -> Result<MessageNumber, SendError> {
         self.send_with(message.as_ref(), Urgency::Batched).await
     }
 
@@ -104,7 +109,10 @@ impl Peer {
     /// # Errors
     ///
     /// As `send`.
-    pub async fn send_express(&self, message: impl AsRef<[u8]>) -> Result<(), SendError> {
+    pub async fn send_express(
+        &self,
+        message: impl AsRef<[u8]>,
+    ) -> Result<MessageNumber, SendError> {
         self.send_with(message.as_ref(), Urgency::Express).await
     }
 
@@ -114,9 +122,8 @@ impl Peer {
     ///
     /// [`SendError::Full`] if there is no room; for the others see [`SendError`]. The message was not
     /// accepted then.
-    pub fn try_send(&self, message: impl AsRef<[u8]>) -> Result<(), SendError> {
+    pub fn try_send(&self, message: impl AsRef<[u8]>) -> Result<MessageNumber, SendError> {
         let message = message.as_ref();
-        self.check_len(message.len())?;
         self.sent(self.shared.stage(&self.peer, message, Urgency::Batched))
     }
 
@@ -131,7 +138,6 @@ impl Peer {
     ///
     /// Those that [`send`](Self::send) would have.
     pub async fn writable(&self, len: usize) -> Result<(), SendError> {
-        self.check_len(len)?;
         self.with_room(|| self.shared.has_room(&self.peer, len))
             .await
     }
@@ -150,17 +156,16 @@ impl Peer {
     /// [`ConfirmError::Send`] if the message was not accepted; for the others see [`ConfirmError`].
     pub async fn send_confirmed(&self, message: impl AsRef<[u8]>) -> Result<(), ConfirmError> {
         let message = message.as_ref();
-        self.check_len(message.len())?;
         let attempt = || {
-            let (responder, reply) = reply::channel();
-            let order = Order::ConfirmNext(responder);
+            let (responder, pending) = self.new_flush();
+            let order = Order::ConfirmNext(pending.token, responder);
             self.shared.stage_after(&self.peer, order, message)?;
-            Ok(reply)
+            Ok(pending)
         };
-        let reply = self.with_room(attempt).await?;
-        match reply.await.ok_or_else(|| self.shared.closed())? {
+        let pending = self.with_room(attempt).await?;
+        match pending.answer().await {
             Ok(()) => Ok(()),
-            Err(FlushError::Undelivered(why)) => Err(ConfirmError::Undelivered(why)),
+            Err(FlushError::Undelivered(losses)) => Err(ConfirmError::Undelivered(losses.reason())),
             Err(FlushError::Closed(closed)) => Err(closed.into()),
             Err(FlushError::Peer(error)) => Err(SendError::Peer(error).into()),
         }
@@ -201,22 +206,17 @@ impl Peer {
         self.peer.datagram_max()
     }
 
-    async fn send_with(&self, message: &[u8], urgency: Urgency) -> Result<(), SendError> {
-        self.check_len(message.len())?;
+    async fn send_with(
+        &self,
+        message: &[u8],
+        urgency: Urgency,
+    ) -> Result<MessageNumber, SendError> {
         let attempt = || self.shared.stage(&self.peer, message, urgency);
         match attempt() {
             // Waiting takes a larger state than trying; most messages never need it.
             Err(Refused::Full) => self.with_room(attempt).await,
             other => self.sent(other),
         }
-    }
-
-    fn check_len(&self, size: usize) -> Result<(), SendError> {
-        let max = self.shared.limits.message_bytes_max;
-        if size > max {
-            return Err(SendError::TooLarge { size, max });
-        }
-        Ok(())
     }
 
     /// Tries until it is no longer for want of room that it fails.
@@ -239,6 +239,7 @@ impl Peer {
         match outcome {
             Ok(sent) => Ok(sent),
             Err(Refused::Full) => Err(SendError::Full),
+            Err(Refused::TooLarge { size, max }) => Err(SendError::TooLarge { size, max }),
             Err(Refused::Peer(error)) => Err(self.shared.rejected(error).into()),
         }
     }
@@ -268,13 +269,56 @@ impl Peer {
     /// Lets everything that was sent before leave at once, and waits until the peer's application
     /// has taken it.
     ///
-    /// Cancel safe: the messages leave all the same.
+    /// A flush covers what was accepted before it. It is `Ok` once all of that is taken, and an error
+    /// if any of it was lost and no flush that ended before has said so: each loss fails all flushes
+    /// that wait for it, or else the next one, and none after. Not a loss to a flush is what its own
+    /// caller was told of, by [`send_confirmed`](Self::send_confirmed). A peer that is
+    /// [forgotten](crate::ConnectionManager::forget), or was never added and whose session has expired,
+    /// is forgotten with its losses.
+    ///
+    /// ```no_run
+    /// # use quicpool_driver::{FlushError, Peer};
+    /// # async fn example(bob: Peer, orders: Vec<String>) -> Result<(), quicpool_driver::Error> {
+    /// let mut sent = Vec::new();
+    /// for order in &orders {
+    ///     sent.push(bob.send(order).await?);
+    /// }
+    /// match bob.flush().await {
+    ///     Err(FlushError::Undelivered(losses)) => {
+    ///         let is_lost = |number| losses.ranges().iter().any(|range| range.contains(&number));
+    ///         for (order, number) in orders.iter().zip(sent) {
+    ///             if is_lost(number.get()) {
+    ///                 println!("perhaps bob does not know of {order}");
+    ///             }
+    ///         }
+    ///     }
+    ///     other => other?, // bob's application has taken all
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Cancel safe: the messages leave all the same, and a loss that was not returned is left for the
+    /// next flush.
     ///
     /// # Errors
     ///
     /// See [`FlushError`].
     pub async fn flush(&self) -> Result<(), FlushError> {
-        self.ask(Order::Flush).await?
+        let (responder, pending) = self.new_flush();
+        let order = Order::Flush(pending.token, responder);
+        self.shared.post(&self.peer, order)?;
+        pending.answer().await
+    }
+
+    fn new_flush(&self) -> (Responder<Result<(), FlushError>>, PendingFlush<'_>) {
+        let (responder, reply) = reply::channel();
+        let pending = PendingFlush {
+            peer: self,
+            token: self.shared.new_token(),
+            reply,
+        };
+        (responder, pending)
     }
 
     /// Ends the session in both directions: closes the connection, calls off a dial, and reports
@@ -390,6 +434,33 @@ impl Peer {
         let (responder, reply) = reply::channel();
         self.shared.post(&self.peer, order(responder))?;
         reply.await.ok_or_else(|| self.shared.closed())
+    }
+}
+
+/// A flush, or a message that is to be confirmed. Dropped before its answer is read, it reports no
+/// loss.
+struct PendingFlush<'a> {
+    peer: &'a Peer,
+    token: u64,
+    reply: Reply<Result<(), FlushError>>,
+}
+
+impl PendingFlush<'_> {
+    async fn answer(mut self) -> Result<(), FlushError> {
+        let answer = (&mut self.reply).await;
+        answer.ok_or_else(|| self.peer.shared.closed())?
+    }
+}
+
+impl Drop for PendingFlush<'_> {
+    fn drop(&mut self) {
+        let order = match self.reply.leave() {
+            Leftover::Unanswered => Order::CancelFlush(self.token),
+            Leftover::Unread(Err(FlushError::Undelivered(losses))) => Order::ReturnLosses(losses),
+            Leftover::Nothing | Leftover::Unread(Ok(()) | Err(_)) => return,
+        };
+        // A manager that has ended flushes no more.
+        let _ = self.peer.shared.post(&self.peer.peer, order);
     }
 }
 

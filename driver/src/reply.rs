@@ -29,27 +29,68 @@ enum Slot<T> {
     Waiting(Waker),
     Answered(T),
     Over,
+    /// The other end waits no longer.
+    Left,
+}
+
+/// What a caller leaves behind who stops waiting.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Leftover<T> {
+    /// Nothing: it has read its answer, or there will be none.
+    Nothing,
+    /// There is no answer yet.
+    Unanswered,
+    /// An answer that it has not read.
+    Unread(T),
 }
 
 impl<T> Responder<T> {
     /// Answers. Whoever has stopped waiting does not hear it.
     pub(crate) fn answer(self, answer: T) {
-        settle(&self.0, Slot::Answered(answer));
+        // What was left is dropped with it.
+        let _ = self.try_answer(answer);
+    }
+
+    /// Answers, or returns the answer if the other end has [left](Reply::leave).
+    pub(crate) fn try_answer(self, answer: T) -> Result<(), T> {
+        settle(&self.0, Slot::Answered(answer)).map_or(Ok(()), Err)
     }
 }
 
 impl<T> Drop for Responder<T> {
     fn drop(&mut self) {
         if !matches!(*self.0.lock(), Slot::Answered(_)) {
-            settle(&self.0, Slot::Over);
+            let _ = settle(&self.0, Slot::Over);
         }
     }
 }
 
-fn settle<T>(slot: &Mutex<Slot<T>>, state: Slot<T>) {
-    let before = mem::replace(&mut *slot.lock(), state);
+/// Leaves the end of the waiting in the slot. Returns an answer that comes too late.
+fn settle<T>(slot: &Mutex<Slot<T>>, state: Slot<T>) -> Option<T> {
+    let mut slot = slot.lock();
+    let before = mem::replace(&mut *slot, Slot::Left);
+    if matches!(before, Slot::Left) {
+        return match state {
+            Slot::Answered(answer) => Some(answer),
+            Slot::Empty | Slot::Waiting(_) | Slot::Over | Slot::Left => None,
+        };
+    }
+    *slot = state;
+    drop(slot);
     if let Slot::Waiting(waker) = before {
         waker.wake();
+    }
+    None
+}
+
+impl<T> Reply<T> {
+    /// Stops waiting: an answer from here on goes back to the other end.
+    pub(crate) fn leave(&self) -> Leftover<T> {
+        match mem::replace(&mut *self.0.lock(), Slot::Left) {
+            Slot::Answered(answer) => Leftover::Unread(answer),
+            Slot::Empty | Slot::Waiting(_) => Leftover::Unanswered,
+            Slot::Over | Slot::Left => Leftover::Nothing,
+        }
     }
 }
 
@@ -60,7 +101,7 @@ impl<T> Future for Reply<T> {
         let mut slot = self.0.lock();
         match mem::replace(&mut *slot, Slot::Over) {
             Slot::Answered(answer) => Poll::Ready(Some(answer)),
-            Slot::Over => Poll::Ready(None),
+            Slot::Over | Slot::Left => Poll::Ready(None),
             Slot::Empty | Slot::Waiting(_) => {
                 *slot = Slot::Waiting(cx.waker().clone());
                 Poll::Pending
@@ -91,6 +132,20 @@ mod tests {
         assert_eq!(poll(&mut reply), Poll::Pending);
         drop(responder);
         assert_eq!(poll(&mut reply), Poll::Ready(None));
+    }
+
+    #[test]
+    fn an_answer_that_is_not_read_is_not_lost() {
+        let (responder, reply) = channel();
+        assert_eq!(reply.leave(), Leftover::Unanswered);
+        assert_eq!(responder.try_answer(7), Err(7));
+        let (responder, reply) = channel();
+        responder.answer(7);
+        assert_eq!(reply.leave(), Leftover::Unread(7));
+        let (responder, mut reply) = channel();
+        responder.answer(7);
+        assert_eq!(poll(&mut reply), Poll::Ready(Some(7)));
+        assert_eq!(reply.leave(), Leftover::Nothing);
     }
 
     #[test]

@@ -2,13 +2,16 @@
 
 use std::sync::{
     Arc, OnceLock,
-    atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
 };
 
 use dashmap::DashMap;
 use event_listener::Event;
 use parking_lot::Mutex;
-use quicpool_core::{Config, ConnectionStatus, PeerAddr, PeerError, PeerId, driver::BatchLimits};
+use quicpool_core::{
+    Config, ConnectionStatus, Losses, MessageNumber, PeerAddr, PeerError, PeerId,
+    driver::BatchLimits,
+};
 
 use crate::{
     clock::Clock,
@@ -40,6 +43,8 @@ pub(crate) struct Shared {
     /// Peers that the event loop has to look at, each once.
     listed: Mutex<Vec<Arc<PeerShared>>>,
     demand: AtomicU8,
+    /// Names the flushes of all peers.
+    next_token: AtomicU64,
     sealed: AtomicBool,
     /// The failure that is about to end it, known before it has ended.
     failure: OnceLock<CloseReason>,
@@ -74,6 +79,8 @@ pub(crate) enum Demand {
 pub(crate) struct End {
     pub(crate) reason: CloseReason,
     pub(crate) undelivered: u64,
+    /// What no flush has reported.
+    pub(crate) losses: Vec<(PeerId, Losses)>,
 }
 
 impl Shared {
@@ -97,6 +104,7 @@ impl Shared {
             peers_count: AtomicUsize::new(0),
             listed: Mutex::default(),
             demand: AtomicU8::new(Demand::Run as u8),
+            next_token: AtomicU64::new(0),
             sealed: AtomicBool::new(false),
             failure: OnceLock::new(),
             end: OnceLock::new(),
@@ -127,12 +135,10 @@ impl Shared {
         } else {
             PeerError::UnknownPeer(id)
         };
-        Arc::new(PeerShared::new(
-            id,
-            self.limits.batch,
-            self.limits.outbox_bytes_max,
-            Err(verdict),
-        ))
+        let (batch, credit) = (self.limits.batch, self.limits.outbox_bytes_max);
+        let peer = PeerShared::new(id, batch, credit, Err(verdict));
+        peer.limit_messages(self.limits.message_bytes_max);
+        Arc::new(peer)
     }
 
     /// Peers shared at this moment.
@@ -161,7 +167,7 @@ impl Shared {
         peer: &Arc<PeerShared>,
         message: &[u8],
         urgency: Urgency,
-    ) -> Result<(), Refused> {
+    ) -> Result<MessageNumber, Refused> {
         let (outcome, listing) = peer.stage(&self.clock, message, urgency);
         self.list(peer, listing);
         outcome
@@ -173,7 +179,7 @@ impl Shared {
         peer: &Arc<PeerShared>,
         order: Order,
         message: &[u8],
-    ) -> Result<(), Refused> {
+    ) -> Result<MessageNumber, Refused> {
         let (outcome, listing) = peer.stage_after(&self.clock, order, message);
         self.list(peer, listing);
         outcome
@@ -209,6 +215,11 @@ impl Shared {
             Err(Some(max)) => Err(SendDatagramError::TooLarge { size, max }),
             Err(None) => Err(SendDatagramError::Unsupported(peer.id)),
         }
+    }
+
+    /// Names a flush.
+    pub(crate) fn new_token(&self) -> u64 {
+        self.next_token.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Passes an order on to the event loop.
@@ -276,7 +287,13 @@ impl Shared {
         self.inbox.end();
         self.datagrams.end();
         self.metrics.end();
-        self.hub.end(&self.closed());
+        let closed = self.closed();
+        let status = closed.reason.status();
+        self.hub.end(&closed, || {
+            for peer in self.all_peers() {
+                peer.disconnected(status);
+            }
+        });
         self.ended.notify(usize::MAX);
     }
 

@@ -3,14 +3,14 @@
 use std::{
     mem,
     net::SocketAddr,
-    sync::atomic::{AtomicU8, Ordering},
+    sync::atomic::{AtomicU8, AtomicUsize, Ordering},
 };
 
 use bytes::Bytes;
 use event_listener::{Event, EventListener};
 use parking_lot::Mutex;
 use quicpool_core::{
-    ConnectionStatus, Health, PeerError, PeerId,
+    ConnectionStatus, Health, MessageNumber, PeerError, PeerId,
     driver::{BatchLimits, DatagramQueue, OpenBatch},
 };
 
@@ -35,6 +35,8 @@ pub(crate) struct PeerShared {
     status: AtomicU8,
     /// [`NO_HEALTH`] while it is not connected.
     health: AtomicU8,
+    /// Bytes of the longest message that both ends accept, as far as that is known.
+    message_max: AtomicUsize,
     staging: Mutex<Staging>,
     room: Event,
 }
@@ -50,6 +52,10 @@ struct Staging {
     earlier: Vec<Entry>,
     /// Bytes of the messages in `earlier`.
     earlier_bytes: usize,
+    /// The number of the next message that is accepted for the peer.
+    next: u64,
+    /// The number of the first one that is staged.
+    first: u64,
     /// Bytes that may still be staged, lent by the core.
     credit: usize,
     /// The credit that the most demanding of those who found too little waits for; zero if nobody
@@ -57,8 +63,8 @@ struct Staging {
     wanted: usize,
     /// Why nothing is accepted.
     verdict: Result<(), PeerError>,
-    /// The address that was added last, if nothing since can have made the core forget it.
-    added: Option<SocketAddr>,
+    /// What the core was told of the peer, if nothing since can have made it forget that.
+    added: Added,
     /// Why the core refused to add the peer: it does not know the peer and cannot say so later.
     refused: Option<PeerError>,
     /// Datagrams, which have no place among messages.
@@ -67,6 +73,15 @@ struct Staging {
     datagram_max: Option<usize>,
     /// Whether the event loop is going to look at this peer.
     listed: Listed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Added {
+    Nothing,
+    /// The peer was added.
+    Peer,
+    /// And this address of it last.
+    Address(SocketAddr),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +102,8 @@ pub(crate) enum Entry {
 /// What was taken out of a peer's staging. Kept by the event loop for its buffers.
 #[derive(Debug)]
 pub(crate) struct Taken {
+    /// The number of the first message.
+    pub(crate) first: u64,
     /// What comes first.
     pub(crate) earlier: Vec<Entry>,
     /// The messages after it.
@@ -109,6 +126,8 @@ pub(crate) enum Urgency {
 pub(crate) enum Refused {
     /// The credit is too small; a waiter is told when there is more.
     Full,
+    /// The message is longer than either end accepts.
+    TooLarge { size: usize, max: usize },
     /// Nothing can be sent to the peer.
     Peer(PeerError),
 }
@@ -127,6 +146,7 @@ impl Taken {
     /// Empty buffers.
     pub(crate) fn new(limits: BatchLimits) -> Self {
         Self {
+            first: 0,
             earlier: Vec::new(),
             open: OpenBatch::new(limits),
             datagrams: DatagramQueue::default(),
@@ -147,10 +167,12 @@ impl PeerShared {
             open: OpenBatch::new(limits),
             earlier: Vec::new(),
             earlier_bytes: 0,
+            next: 0,
+            first: 0,
             credit,
             wanted: 0,
             verdict,
-            added: None,
+            added: Added::Nothing,
             refused: None,
             datagrams: DatagramQueue::default(),
             datagram_max: None,
@@ -160,6 +182,7 @@ impl PeerShared {
             id,
             status: AtomicU8::new(NO_STATUS),
             health: AtomicU8::new(NO_HEALTH),
+            message_max: AtomicUsize::new(usize::MAX),
             staging: Mutex::new(staging),
             room: Event::new(),
         }
@@ -189,7 +212,7 @@ impl PeerShared {
 
     /// Notes that the core does not know the peer, unless an address is on its way to it.
     pub(crate) fn set_unknown(&self) {
-        if self.staging.lock().added.is_some() {
+        if self.staging.lock().added != Added::Nothing {
             return;
         }
         self.status.store(NO_STATUS, Ordering::Release);
@@ -200,6 +223,20 @@ impl PeerShared {
     pub(crate) fn set_status(&self, status: ConnectionStatus) {
         self.status.store(status as u8, Ordering::Release);
         self.set_health((status == ConnectionStatus::Connected).then_some(Health::Healthy));
+    }
+
+    /// The manager has ended without a word about this peer: it is not connected.
+    pub(crate) fn disconnected(&self, to: ConnectionStatus) {
+        match self.status() {
+            Some(ConnectionStatus::Connected | ConnectionStatus::Connecting) => {
+                self.set_status(to);
+            }
+            Some(
+                ConnectionStatus::New | ConnectionStatus::Disconnected | ConnectionStatus::Failed,
+            )
+            | None => {}
+        }
+        self.set_datagram_max(None);
     }
 
     /// How well the peer can be reached, if it is connected. Never waits.
@@ -214,13 +251,29 @@ impl PeerShared {
         self.health.store(stored, Ordering::Release);
     }
 
+    /// Accepts only messages of at most so many bytes from this moment on.
+    pub(crate) fn limit_messages(&self, max: usize) {
+        self.message_max.store(max, Ordering::Release);
+    }
+
+    fn check_len(&self, size: usize) -> Result<(), Refused> {
+        let max = self.message_max.load(Ordering::Acquire);
+        match size > max {
+            true => Err(Refused::TooLarge { size, max }),
+            false => Ok(()),
+        }
+    }
+
     /// Accepts a message if there is credit for it.
     pub(crate) fn stage(
         &self,
         clock: &Clock,
         message: &[u8],
         urgency: Urgency,
-    ) -> (Result<(), Refused>, Listing) {
+    ) -> (Result<MessageNumber, Refused>, Listing) {
+        if let Err(refused) = self.check_len(message.len()) {
+            return (Err(refused), Listing::Done);
+        }
         let mut staging = self.staging.lock();
         let outcome = staging.stage(clock, message, urgency);
         // Listed even if it was refused: the event loop asks the core for room, or for a verdict
@@ -234,14 +287,17 @@ impl PeerShared {
         clock: &Clock,
         order: Order,
         message: &[u8],
-    ) -> (Result<(), Refused>, Listing) {
+    ) -> (Result<MessageNumber, Refused>, Listing) {
+        if let Err(refused) = self.check_len(message.len()) {
+            return (Err(refused), Listing::Done);
+        }
         let mut staging = self.staging.lock();
-        let mut outcome = staging.has_room(clock, OpenBatch::cost(message.len()));
-        if outcome.is_ok() {
+        let has_room = staging.has_room(clock, OpenBatch::cost(message.len()));
+        let outcome = has_room.and_then(|()| {
             staging.close_open();
             staging.earlier.push(Entry::Order(order));
-            outcome = staging.stage(clock, message, Urgency::Batched);
-        }
+            staging.stage(clock, message, Urgency::Batched)
+        });
         (outcome, staging.list())
     }
 
@@ -274,6 +330,9 @@ impl PeerShared {
 
     /// Whether there is credit for a message of `len` bytes.
     pub(crate) fn has_room(&self, clock: &Clock, len: usize) -> (Result<(), Refused>, Listing) {
+        if let Err(refused) = self.check_len(len) {
+            return (Err(refused), Listing::Done);
+        }
         let mut staging = self.staging.lock();
         let outcome = staging.has_room(clock, OpenBatch::cost(len));
         let listing = match outcome {
@@ -291,17 +350,27 @@ impl PeerShared {
         }
         match order {
             // Those who look a peer up for each message add the same address each time.
-            Order::AddAddress(addr) if staging.added == Some(addr) => return Ok(Listing::Done),
+            Order::AddAddress(addr) if staging.added == Added::Address(addr) => {
+                return Ok(Listing::Done);
+            }
             Order::AddAddress(addr) => {
                 staging.expect_address(addr);
                 self.set_known();
             }
+            Order::Add if staging.added != Added::Nothing => return Ok(Listing::Done),
+            Order::Add => {
+                staging.added = Added::Peer;
+                staging.refused = None;
+                self.set_known();
+            }
             Order::RemoveAddress(_) | Order::Forget(_) | Order::Block(_) | Order::Unblock(_) => {
-                staging.added = None;
+                staging.added = Added::Nothing;
             }
             Order::Connect(_)
-            | Order::Flush(_)
-            | Order::ConfirmNext(_)
+            | Order::Flush(..)
+            | Order::ConfirmNext(..)
+            | Order::CancelFlush(_)
+            | Order::ReturnLosses(_)
             | Order::Disconnect(_)
             | Order::Protect(_)
             | Order::Unprotect(_)
@@ -331,6 +400,8 @@ impl PeerShared {
         mem::swap(&mut staging.open, &mut taken.open);
         mem::swap(&mut staging.earlier, &mut taken.earlier);
         mem::swap(&mut staging.datagrams, &mut taken.datagrams);
+        taken.first = staging.first;
+        staging.first = staging.next;
         staging.earlier_bytes = 0;
         staging.listed = Listed::No;
     }
@@ -338,7 +409,7 @@ impl PeerShared {
     /// The core has refused to add the peer.
     pub(crate) fn refuse(&self, error: PeerError) {
         let mut staging = self.staging.lock();
-        staging.added = None;
+        staging.added = Added::Nothing;
         staging.refused = Some(error);
     }
 
@@ -381,7 +452,12 @@ impl PeerShared {
 }
 
 impl Staging {
-    fn stage(&mut self, clock: &Clock, message: &[u8], urgency: Urgency) -> Result<(), Refused> {
+    fn stage(
+        &mut self,
+        clock: &Clock,
+        message: &[u8],
+        urgency: Urgency,
+    ) -> Result<MessageNumber, Refused> {
         let cost = OpenBatch::cost(message.len());
         self.has_room(clock, cost)?;
         self.credit -= cost;
@@ -394,7 +470,9 @@ impl Staging {
             Urgency::Batched => {}
             Urgency::Express => self.open.express(),
         }
-        Ok(())
+        let number = self.next;
+        self.next += 1;
+        Ok(number.into())
     }
 
     fn has_room(&mut self, clock: &Clock, cost: usize) -> Result<(), Refused> {
@@ -415,7 +493,7 @@ impl Staging {
 
     /// The core is about to learn an address: messages need not wait until it has.
     fn expect_address(&mut self, addr: SocketAddr) {
-        self.added = Some(addr);
+        self.added = Added::Address(addr);
         self.refused = None;
         if matches!(
             self.verdict,
@@ -461,7 +539,8 @@ mod tests {
     }
 
     fn stage(peer: &PeerShared, message: &[u8]) -> Result<(), Refused> {
-        peer.stage(&Clock::stopped(), message, Urgency::Batched).0
+        let (outcome, _) = peer.stage(&Clock::stopped(), message, Urgency::Batched);
+        outcome.map(drop)
     }
 
     #[test]
@@ -525,6 +604,17 @@ mod tests {
             [Entry::Messages(before), Entry::Order(Order::Disconnect(_))] if before.messages() == 1
         ));
         assert_eq!(taken.open.messages(), 1);
+    }
+
+    #[test]
+    fn messages_are_numbered_in_their_order() {
+        let peer = peer(100);
+        let stage = || peer.stage(&Clock::stopped(), b"x", Urgency::Batched).0;
+        assert_eq!((stage(), stage()), (Ok(0.into()), Ok(1.into())));
+        assert_eq!(taken(&peer).first, 0);
+        assert_eq!(stage(), Ok(2.into()));
+        assert_eq!(taken(&peer).first, 2);
+        assert_eq!(taken(&peer).first, 3, "of the next one");
     }
 
     #[test]

@@ -187,7 +187,7 @@ async fn send(plan: Arc<Plan>, peer: Peer, life: u32, quota: u64) -> Result<Sent
         };
         header.write(&mut message);
         match peer.try_send(&message) {
-            Ok(()) => sent.accepted += 1,
+            Ok(_) => sent.accepted += 1,
             // Also for the other errors: the wait fails with them, and waits for the breaker.
             Err(_) => outcome = wait_for_room(&peer, plan.size).await,
         }

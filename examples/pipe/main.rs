@@ -266,7 +266,7 @@ async fn insist(peer: &Peer, message: &[u8]) -> Result<(), SendError> {
             Err(SendError::Peer(PeerError::CircuitOpen { retry_at, .. })) => {
                 sleep_until(retry_at.into()).await;
             }
-            outcome => return outcome,
+            outcome => return outcome.map(drop),
         }
     }
 }

@@ -1,15 +1,17 @@
 //! The ways out: close, drop, abandon.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use quicpool::{
-    CloseReason, Closed, Config, ConnectionManager, ConnectionStatus, Event, FlushError, Identity,
-    Message, Rejected, SendError,
+    CloseError, CloseReason, Closed, Config, ConnectionManager, ConnectionStatus, Event,
+    FlushError, Identity, Message, PeerId, Rejected, SendError,
 };
+
+use quicpool_conformance::seam::FaultyRuntime;
 
 use crate::{
     Tested,
-    support::{black_hole, event_where, manager, pair, soon, status_is},
+    support::{black_hole, event_where, lost, manager, pair, soon, status_is},
 };
 
 #[tokio::test]
@@ -31,7 +33,7 @@ async fn failure_19_close_loses_no_tail() {
     for number in 0..COUNT {
         to_bob.send(number.to_le_bytes()).await.unwrap();
     }
-    assert_eq!(soon(alice.close()).await.unwrap().undelivered, 0);
+    soon(alice.close()).await.unwrap();
     soon(bob.close()).await.unwrap();
     assert_eq!(soon(receiver).await.unwrap(), COUNT);
 }
@@ -46,7 +48,8 @@ async fn close_gives_up_in_time_and_says_what_is_left() {
     for _ in 0..7 {
         to_nobody.send("never").await.unwrap();
     }
-    assert_eq!(soon(alice.close()).await.unwrap().undelivered, 7);
+    let error = soon(alice.close()).await.unwrap_err();
+    assert_eq!(lost(&error), [(nobody.id, 7)]);
 }
 
 #[tokio::test]
@@ -57,7 +60,8 @@ async fn everyone_who_closes_gets_the_same_answer() {
         .unwrap();
     soon(bob.recv()).await.unwrap();
     let (one, two) = soon(async { tokio::join!(alice.close(), alice.close()) }).await;
-    assert_eq!(one.unwrap(), two.unwrap());
+    one.unwrap();
+    two.unwrap();
     soon(alice.close()).await.unwrap();
 
     let closed = |closed: &Closed| matches!(closed.reason, CloseReason::Closed);
@@ -110,7 +114,9 @@ async fn an_abandoned_manager_frees_its_port_and_may_come_back() {
     soon(to_bob.flush()).await.unwrap();
     soon(bob.abandon()).await;
     let error = soon(bob.close()).await.unwrap_err();
-    assert!(matches!(error.reason, CloseReason::Abandoned));
+    assert!(
+        matches!(error, CloseError::Closed(closed) if matches!(closed.reason, CloseReason::Abandoned))
+    );
 
     let (_, mut events) = alice.subscribe();
     let bob = ConnectionManager::bind(Tested, addr, identity(), config)
@@ -122,4 +128,153 @@ async fn an_abandoned_manager_frees_its_port_and_may_come_back() {
     })
     .await;
     drop(bob);
+}
+
+/// Sends 50 messages to bob, who takes all of them, and ends in some way at once.
+async fn taken_before<End: Future<Output = ()>>(
+    end: impl Fn(ConnectionManager, PeerId) -> End,
+) -> Vec<String> {
+    let mut failures = Vec::new();
+    for _ in 0..20 {
+        let (alice, bob) = pair().await;
+        let to_bob = alice.peer(bob.peer_addr()).expect("a new peer");
+        for _ in 0..50 {
+            soon(to_bob.send("work")).await.expect("there is room");
+        }
+        let flushed = tokio::spawn(async move { to_bob.flush().await });
+        for _ in 0..50 {
+            soon(bob.recv()).await.expect("a message");
+        }
+        soon(end(bob, alice.id())).await;
+        if let Err(error) = soon(flushed).await.expect("it does not panic") {
+            failures.push(error.to_string());
+        }
+    }
+    failures
+}
+
+#[tokio::test]
+async fn what_recv_has_returned_is_acknowledged_before_a_close() {
+    let failures = taken_before(|bob, _| async move { drop(bob.close().await) });
+    assert_eq!(failures.await, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_recv_has_returned_is_acknowledged_before_the_last_handle_is_dropped() {
+    let failures = taken_before(|bob, _| async move { drop(bob) });
+    assert_eq!(failures.await, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_recv_has_returned_is_acknowledged_before_a_session_ends() {
+    let disconnected =
+        taken_before(|bob, alice| async move { bob.disconnect(alice).await.unwrap() });
+    assert_eq!(disconnected.await, [""; 0]);
+    let forgotten = taken_before(|bob, alice| async move { bob.forget(alice).await.unwrap() });
+    assert_eq!(forgotten.await, [""; 0]);
+    let blocked = taken_before(|bob, alice| async move { bob.block(alice).await.unwrap() });
+    assert_eq!(blocked.await, [""; 0]);
+}
+
+#[tokio::test]
+async fn two_that_have_taken_everything_may_close_at_once() {
+    for _ in 0..20 {
+        let (alice, bob) = pair().await;
+        let to_bob = alice.peer(bob.peer_addr()).unwrap();
+        let to_alice = bob.peer(alice.peer_addr()).unwrap();
+        for _ in 0..50 {
+            soon(to_bob.send("work")).await.unwrap();
+            soon(to_alice.send("work")).await.unwrap();
+        }
+        for _ in 0..50 {
+            soon(async { tokio::join!(alice.recv(), bob.recv()) })
+                .await
+                .0
+                .unwrap();
+        }
+        let (one, two) = soon(async { tokio::join!(alice.close(), bob.close()) }).await;
+        one.unwrap();
+        two.unwrap();
+    }
+}
+
+/// A reader goes on until the end while its manager closes: what it counts is what the sender is
+/// told.
+#[tokio::test]
+async fn what_recv_returns_during_a_close_is_acknowledged_too() {
+    for _ in 0..20 {
+        let (alice, bob) = pair().await;
+        let (_, mut events) = alice.subscribe();
+        let to_bob = alice.peer(bob.peer_addr()).unwrap();
+        // Bob's close waits for alice to take this.
+        soon(bob.peer(alice.peer_addr()).unwrap().send("owed"))
+            .await
+            .unwrap();
+        for _ in 0..5_000 {
+            soon(to_bob.send("work")).await.unwrap();
+        }
+        soon(bob.recv()).await.unwrap();
+        let reader = tokio::spawn({
+            let bob = bob.clone();
+            async move {
+                let mut count = 1;
+                while bob.recv().await.is_ok() {
+                    count += 1;
+                }
+                count
+            }
+        });
+        let closing = tokio::spawn(async move { bob.close().await });
+        soon(alice.recv()).await.unwrap();
+        soon(closing).await.unwrap().unwrap();
+        let taken = soon(reader).await.unwrap();
+        if taken < 5_000 {
+            let undelivered = |event: &Event| matches!(event, Event::Undelivered { .. });
+            let Event::Undelivered { messages, .. } = event_where(&mut events, undelivered).await
+            else {
+                unreachable!("it is one");
+            };
+            assert_eq!(messages, taken..5_000);
+        }
+    }
+}
+
+/// Whatever ends a manager, no peer is shown as connected by it.
+#[tokio::test]
+async fn after_the_end_no_peer_is_connected() {
+    for how in ["close", "abandon", "drop", "panic"] {
+        let runtime = FaultyRuntime::new(Tested);
+        let faults = runtime.faults().clone();
+        let identity = Identity::generate();
+        let bound = ConnectionManager::bind(runtime, "127.0.0.1:0", identity, Config::default());
+        let (alice, bob) = (bound.await.unwrap(), manager(Config::default()).await);
+        let to_bob = alice.peer(bob.peer_addr()).unwrap();
+        soon(to_bob.connect()).await.unwrap();
+        assert_eq!(to_bob.status(), Some(ConnectionStatus::Connected));
+        let (_, mut events) = alice.subscribe();
+        match how {
+            "close" => soon(alice.close()).await.unwrap(),
+            "abandon" => soon(alice.abandon()).await,
+            "drop" => drop(alice),
+            _ => {
+                faults.panic();
+                // Wakes the loop.
+                let _ = soon(alice.block(Identity::generate().peer_id())).await;
+            }
+        }
+        let end = soon(async {
+            loop {
+                if let Err(error) = events.next().await {
+                    return error;
+                }
+            }
+        })
+        .await;
+        let expected = match how {
+            "panic" => ConnectionStatus::Failed,
+            _ => ConnectionStatus::Disconnected,
+        };
+        assert_eq!(to_bob.status(), Some(expected), "{how}: {end}");
+        assert_eq!((to_bob.health(), to_bob.datagram_bytes_max()), (None, None));
+    }
 }

@@ -6,8 +6,8 @@ use quicpool_conformance::seam::{Fault, Faults, FaultyRuntime};
 
 use crate::support::{black_hole, fill, manager, pair, small_queues, soon};
 use quicpool::{
-    CloseReason, Closed, Config, ConnectError, ConnectionManager, ConnectionStatus, Error, Event,
-    EventsError, FlushError, Identity, PeerAddr, Rejected, SendError,
+    CloseError, CloseReason, Closed, Config, ConnectError, ConnectionManager, ConnectionStatus,
+    Error, Event, EventsError, FlushError, Identity, PeerAddr, Rejected, SendError,
 };
 
 /// A manager whose socket fails on demand.
@@ -211,6 +211,7 @@ fn is_fatal(error: Error) -> bool {
     | Error::Send(SendError::Closed(closed))
     | Error::Rejected(Rejected::Closed(closed))
     | Error::Flush(FlushError::Closed(closed))
+    | Error::Close(CloseError::Closed(closed))
     | Error::Connect(ConnectError::Closed(closed))
     | Error::Events(EventsError::Closed(closed))) = error
     else {

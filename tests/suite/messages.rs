@@ -220,3 +220,36 @@ async fn a_sleeping_loop_is_woken_by_every_call() {
         assert_eq!(quick.await.unwrap().payload[..], [round]);
     }
 }
+
+#[tokio::test]
+async fn a_message_that_a_connected_peer_does_not_accept_is_refused_and_its_neighbours_arrive() {
+    let mut small = Config::default();
+    small.message_bytes_max = 1_000;
+    let (alice, bob) = (manager(Config::default()).await, manager(small).await);
+    let to_bob = alice.peer(bob.peer_addr()).unwrap();
+    soon(to_bob.connect()).await.unwrap();
+    soon(to_bob.send([0; 10])).await.unwrap();
+    let (size, max) = (1_001, 1_000);
+    let long = [0; 1_001];
+    let refused = |error: &SendError| matches!(error, SendError::TooLarge { size: s, max: m } if (*s, *m) == (size, max));
+    assert!(refused(&soon(to_bob.send(long)).await.unwrap_err()));
+    assert!(refused(&soon(to_bob.send_express(long)).await.unwrap_err()));
+    assert!(refused(&soon(to_bob.writable(size)).await.unwrap_err()));
+    assert!(matches!(
+        soon(to_bob.send_confirmed(long)).await,
+        Err(ConfirmError::Send(error)) if refused(&error)
+    ));
+    assert!(matches!(
+        to_bob.try_send(long),
+        Err(SendError::TooLarge {
+            size: 1_001,
+            max: 1_000
+        })
+    ));
+    soon(to_bob.send([0; 1_000])).await.unwrap();
+    for len in [10, 1_000] {
+        assert_eq!(soon(bob.recv()).await.unwrap().payload.len(), len);
+    }
+    soon(to_bob.flush()).await.unwrap();
+    assert_eq!(to_bob.status(), Some(ConnectionStatus::Connected));
+}

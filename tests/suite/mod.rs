@@ -7,6 +7,7 @@ mod binding;
 mod datagrams;
 mod endings;
 mod failures;
+mod flushes;
 mod messages;
 mod peers;
 mod rough;

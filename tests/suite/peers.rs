@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use quicpool::{
-    Config, ConnectError, ConnectionStatus, FlushError, Identity, NextAttempt, PeerError, Reason,
-    Rejected, SendError, WaitingFor,
+    Accept, Config, ConnectError, ConnectionStatus, FlushError, Identity, NextAttempt, PeerError,
+    Reason, Rejected, SendError, WaitingFor,
 };
 
 use crate::support::{black_hole, manager, pair, soon};
@@ -74,6 +74,22 @@ async fn misuse_is_an_error_that_says_so() {
     assert!(
         matches!(error, SendError::TooLarge { size, max: limit } if size == max + 1 && limit == max)
     );
+}
+
+#[tokio::test]
+async fn a_peer_that_is_added_by_its_id_is_known() {
+    let mut config = Config::default();
+    config.accept = Accept::Known;
+    let (alice, bob) = (manager(Config::default()).await, manager(config).await);
+    let to_bob = alice.peer(bob.peer_addr()).unwrap();
+    let error = soon(to_bob.connect()).await.unwrap_err();
+    let refused = |error: &ConnectError| matches!(error, ConnectError::Failed { reason, .. } if *reason == Reason::NotAccepted);
+    assert!(refused(&error), "{error}");
+    for _ in 0..3 {
+        let to_alice = bob.peer(alice.id()).unwrap();
+        assert!(soon(to_alice.explain()).await.unwrap().is_some());
+    }
+    soon(to_bob.connect()).await.unwrap();
 }
 
 #[tokio::test]

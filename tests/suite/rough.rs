@@ -186,6 +186,7 @@ async fn a_forgotten_peer_leaves_no_message_behind() {
     soon(alice.forget(bob.id())).await.unwrap();
     status_is(&mut events, alice.id(), ConnectionStatus::Disconnected).await;
 
+    soon(to_alice.flush()).await.unwrap_err();
     soon(to_alice.send("new")).await.unwrap();
     assert_eq!(soon(alice.recv()).await.unwrap().payload, "new");
     soon(to_alice.flush()).await.unwrap();

@@ -8,7 +8,7 @@ use quicpool::{
 
 use crate::{
     Tested,
-    support::{black_hole, counts, event_where, manager, soon},
+    support::{black_hole, counts, event_where, lost, manager, soon},
 };
 
 /// Two managers, each with messages of the other that it has received and not taken: three of the
@@ -60,8 +60,8 @@ async fn what_a_close_could_not_deliver_in_time_is_told_at_both_ends() {
     config.close_timeout = Duration::from_millis(200);
     let (alice, bob) = with_unread(config).await;
     let [mut at_alice, mut at_bob] = [&alice, &bob].map(|manager| manager.subscribe().1);
-    let report = soon(alice.close()).await.unwrap();
-    assert_eq!(report.undelivered, 3);
+    let error = soon(alice.close()).await.unwrap_err();
+    assert_eq!(lost(&error), [(bob.id(), 3)]);
     let expected = told(bob.id(), 3, Undeliverable::Closed);
     assert_eq!(undelivered(&mut at_alice).await, expected);
     let expected = told(alice.id(), 2, Undeliverable::Goodbye);

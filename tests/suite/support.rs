@@ -4,8 +4,8 @@
 use std::{future::Future, net::UdpSocket, time::Duration};
 
 use quicpool::{
-    Config, ConnectionManager, ConnectionStatus, Counters, Event, Events, Identity, PeerAddr,
-    PeerId, SendError,
+    CloseError, Config, ConnectionManager, ConnectionStatus, Counters, Event, Events, Identity,
+    Losses, PeerAddr, PeerId, SendError,
 };
 
 /// Longer than anything here takes, even on a busy machine.
@@ -50,7 +50,7 @@ pub(crate) async fn fill(from: &ConnectionManager, to: PeerId, message: &[u8]) -
     let mut refused = 0;
     while refused < 50 {
         match from.try_send(to, message) {
-            Ok(()) => (count, refused) = (count + 1, 0),
+            Ok(_) => (count, refused) = (count + 1, 0),
             Err(SendError::Full) => {
                 refused += 1;
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -59,6 +59,15 @@ pub(crate) async fn fill(from: &ConnectionManager, to: PeerId, message: &[u8]) -
         }
     }
     count
+}
+
+/// How many messages to whom a close names as lost.
+pub(crate) fn lost(error: &CloseError) -> Vec<(PeerId, u64)> {
+    let CloseError::Undelivered(report) = error else {
+        panic!("{error}");
+    };
+    let of = |(peer, losses): &(PeerId, Losses)| (*peer, losses.messages());
+    report.losses.iter().map(of).collect()
 }
 
 /// The next event that a test cares about.

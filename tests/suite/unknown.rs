@@ -17,12 +17,22 @@ async fn verbs_name_a_peer_that_the_handle_does_not_know() {
             "remove_address",
             alice.remove_address(address).map_err(Error::from),
         ),
-        ("send", alice.send(id, "").await.map_err(Error::from)),
+        (
+            "send",
+            alice.send(id, "").await.map(drop).map_err(Error::from),
+        ),
         (
             "send_express",
-            alice.send_express(id, "").await.map_err(Error::from),
+            alice
+                .send_express(id, "")
+                .await
+                .map(drop)
+                .map_err(Error::from),
         ),
-        ("try_send", alice.try_send(id, "").map_err(Error::from)),
+        (
+            "try_send",
+            alice.try_send(id, "").map(drop).map_err(Error::from),
+        ),
         ("connect", alice.connect(id).await.map_err(Error::from)),
         ("flush", alice.flush(id).await.map_err(Error::from)),
         (
@@ -44,13 +54,20 @@ async fn verbs_of_a_handle_name_a_peer_that_the_machine_does_not_know() {
     let alice = manager(quicpool::Config::default()).await;
     let id = Identity::generate().peer_id();
     let peer = alice.peer(id).unwrap();
+    soon(peer.forget()).await.unwrap();
     let outcomes: [(&str, Result<(), Error>); 13] = [
-        ("send", soon(peer.send("")).await.map_err(Error::from)),
+        (
+            "send",
+            soon(peer.send("")).await.map(drop).map_err(Error::from),
+        ),
         (
             "send_express",
-            soon(peer.send_express("")).await.map_err(Error::from),
+            soon(peer.send_express(""))
+                .await
+                .map(drop)
+                .map_err(Error::from),
         ),
-        ("try_send", peer.try_send("").map_err(Error::from)),
+        ("try_send", peer.try_send("").map(drop).map_err(Error::from)),
         (
             "send_confirmed",
             soon(peer.send_confirmed("")).await.map_err(Error::from),

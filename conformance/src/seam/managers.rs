@@ -3,7 +3,7 @@
 use std::{future::Future, thread, time::Duration};
 
 use quicpool_core::{Config, ConnectionStatus, Event, Flush, Identity, PeerId};
-use quicpool_driver::{CloseReason, Closed, ConnectionManager, Peer, runtime::Runtime};
+use quicpool_driver::{CloseError, CloseReason, Closed, ConnectionManager, Peer, runtime::Runtime};
 
 use super::{
     Checked, Fault, Faults, FaultyRuntime, Objection, Timing,
@@ -306,9 +306,12 @@ pub(super) async fn a_stuck_socket_keeps_deadlines<R: Runtime + Clone>(runtime: 
     let Some(closed) = within(BEFORE_DEADLINES, pair.faulty.close()).await else {
         return broken("close waits longer than close_timeout");
     };
-    let report = closed.or_else(|error| broken(error.to_string()))?;
-    ensure(report.undelivered == 1, || {
-        format!("{} messages are reported, of one", report.undelivered)
+    let Err(CloseError::Undelivered(report)) = closed else {
+        return broken(format!("close reports no loss: {closed:?}"));
+    };
+    let undelivered = report.undelivered();
+    ensure(undelivered == 1, || {
+        format!("{undelivered} messages are reported, of one")
     })
 }
 

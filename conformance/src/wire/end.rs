@@ -321,7 +321,7 @@ impl Machine {
             self.unread.insert(*peer);
         }
         self.watch.see(|seen| {
-            if let Event::Closed { undelivered } = &event {
+            if let Event::Closed { undelivered, .. } = &event {
                 seen.closed = Some(*undelivered);
             }
             seen.events.push(event);

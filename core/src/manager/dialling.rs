@@ -48,6 +48,7 @@ pub(super) fn dial_if_wanted(cx: &mut Context<'_>) {
 fn enqueue(now: Instant, peer: &mut Peer, slots: &mut Slots, shared: &mut Shared) {
     let ticket = slots.enqueue(now, peer.key, peer.priority);
     peer.links.queued(ticket);
+    expiry::pause(now, peer, shared);
     shared.timers.set(Timer::Backoff(peer.key), None);
 }
 
@@ -80,6 +81,7 @@ pub(super) fn begin(cx: &mut Context<'_>) {
     if let Some(reason) = dial_next(cx) {
         attempt_failed(cx, reason.unwrap_or(Reason::CalledOff));
     }
+    expiry::arm(cx.now, cx.peer, cx.shared);
 }
 
 /// Dials the next address of an attempt that can be dialled. If there is none, returns why the last one

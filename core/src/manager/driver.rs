@@ -13,7 +13,7 @@ use super::{
     verbs,
 };
 use crate::{
-    Event, Message, PeerError, PeerId, Undeliverable,
+    Event, Losses, Message, MessageNumber, PeerError, PeerId, Undeliverable,
     driver::{DatagramQueue, OpenBatch},
     peer::PeerKey,
 };
@@ -116,16 +116,52 @@ impl Driver<'_> {
         }
         let key = self.key(now, peer);
         let known = self.machine.peers.owner(key);
-        let next = known.session.outbox.next();
-        known.await_flush(token, next..next + 1);
+        let number = known.session.outbox.next();
+        known.made_flushes().confirm(token, number);
+    }
+
+    /// Names the next message that is accepted for a peer, where other threads number messages when they
+    /// stage them: what was accepted for the peer before it was forgotten is counted, too.
+    ///
+    /// Call it right before [`handle_staged`](Self::handle_staged) of a batch that begins with that
+    /// message. Numbers never go back: one that is too small changes nothing.
+    pub fn number_next(&mut self, now: Instant, peer: PeerId, number: MessageNumber) {
+        self.machine.now = now;
+        if peer == self.machine.shared.id {
+            return;
+        }
+        let key = self.key(now, peer);
+        let known = self.machine.peers.owner(key);
+        known.session.outbox.number_next(number.get());
+    }
+
+    /// Takes back losses that an [`Event::Flushed`] has named and that no caller has heard of: the
+    /// flushes that wait for them report them, or else the next one.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
+    pub fn return_losses(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        losses: &Losses,
+    ) -> Result<(), PeerError> {
+        let machine = &mut *self.machine;
+        machine.now = now;
+        let known = verbs::known(peer, &mut machine.peers, &machine.shared)?;
+        let failed = known.made_flushes().report(losses);
+        machine.shared.report.failed(peer, failed);
+        machine.shared.closing.lost(peer, losses);
+        Ok(())
     }
 
     /// A peer for which messages were staged: known from now on, beyond `peers_max` if need be, since
     /// they were accepted.
     fn key(&mut self, now: Instant, peer: PeerId) -> PeerKey {
-        let machine = &mut *self.machine;
-        let known = machine.peers.key(peer);
-        known.unwrap_or_else(|| machine.add_peer(now, peer, Standing::Added))
+        let Manager { peers, shared, .. } = &mut *self.machine;
+        let known = peers.key(peer);
+        known.unwrap_or_else(|| verbs::insert_peer(now, peer, Standing::Added, peers, shared))
     }
 
     // Messages in

@@ -45,7 +45,9 @@ pub(super) fn session_is_due(cx: &mut Context<'_>) {
     // A caller may wait for a connection that was asked for: the last dial answers.
     let wanted = peer.is_owed() || peer.redial == Redial::Wanted;
     let hopeless = !wanted || peer.addresses.is_empty();
-    if hopeless || peer.session.expiry == Expiry::LastDial {
+    // A dial that waits for its turn at this end has not had its chance.
+    let had_its_dial = peer.session.expiry == Expiry::LastDial && !peer.awaits_dial();
+    if hopeless || had_its_dial {
         expiry::expire(now, peer, shared);
         let called_off = Close::new(CloseCode::CalledOff, Reason::CalledOff);
         return rules::close_all(cx, &called_off);

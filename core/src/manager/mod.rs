@@ -178,7 +178,7 @@ impl Manager {
             if let Some(transmit) = transmit {
                 return Some(Action::Transmit(transmit));
             }
-            self.arm_quic(now, link);
+            arm_quic(now, link, &mut self.transport, &mut self.shared);
         }
         None
     }
@@ -191,7 +191,7 @@ impl Manager {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due; at once while actions wait.
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        if self.is_undrained() {
+        if is_undrained(self) {
             return Some(Deadline {
                 at: self.now,
                 reason: DeadlineReason::Undrained,
@@ -200,14 +200,6 @@ impl Manager {
         let (at, timer) = self.shared.timers.first()?;
         let reason = timer.reason();
         Some(Deadline { at, reason })
-    }
-
-    fn is_undrained(&self) -> bool {
-        let shared = &self.shared;
-        !shared.report.events.is_empty()
-            || !self.transport.is_drained()
-            || has_marks(&self.slots, shared)
-            || matches!(shared.closing, Closing::Ending { .. })
     }
 
     /// The parts of the machine, for functions that touch several.
@@ -308,7 +300,7 @@ impl Manager {
             while parts.transport.serve_past_deadline(now, link) {
                 streams::handle_news(parts, link);
             }
-            self.arm_quic(now, link);
+            arm_quic(now, link, parts.transport, parts.shared);
         } else if let Some(key) = parts.shared.budget.next_to_read() {
             if let Some(peer) = parts.peers.get_mut(key) {
                 peer.is_held_back = false;
@@ -320,12 +312,6 @@ impl Manager {
             return ending::go_on(parts);
         }
         true
-    }
-
-    /// Arms the deadline of a connection, which is later than `now`.
-    fn arm_quic(&mut self, now: Instant, link: LinkId) {
-        let deadline = self.transport.deadline(now, link);
-        self.shared.timers.set(Timer::Quic(link), deadline);
     }
 
     // The end
@@ -343,6 +329,20 @@ impl Manager {
         self.now = now;
         ending::end_all(&mut self.parts(now));
     }
+}
+
+/// Arms the deadline of a connection, which is later than `now`.
+fn arm_quic(now: Instant, link: LinkId, transport: &mut Transport, shared: &mut Shared) {
+    let deadline = transport.deadline(now, link);
+    shared.timers.set(Timer::Quic(link), deadline);
+}
+
+fn is_undrained(manager: &Manager) -> bool {
+    let shared = &manager.shared;
+    !shared.report.events.is_empty()
+        || !manager.transport.is_drained()
+        || has_marks(&manager.slots, shared)
+        || matches!(shared.closing, Closing::Ending { .. })
 }
 
 /// Whether anything is marked that the loop works off, but for connections.

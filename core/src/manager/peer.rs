@@ -1,6 +1,6 @@
 //! Holds the state of one peer, and the table of all peers.
 
-use std::{collections::VecDeque, net::SocketAddr, ops::Range, time::Duration, time::Instant};
+use std::{net::SocketAddr, time::Duration, time::Instant};
 
 use slab::Slab;
 
@@ -13,6 +13,7 @@ use crate::{
         backoff::Failures,
         batch::BatchLimits,
         datagrams::Datagrams,
+        flushes::Flushes,
         health::Monitor,
         inbox::Inbox,
         links::{Dialling, Links},
@@ -20,7 +21,10 @@ use crate::{
         processes::Processes,
     },
     slots::{Hold, HoldTime, Priority},
-    wire::frame::{Accepts, LineId},
+    wire::{
+        frame::{Accepts, LineId},
+        record,
+    },
 };
 
 /// One peer.
@@ -56,11 +60,8 @@ pub(super) struct Peer {
     pub(super) session: Session,
     /// Only of a peer that is connected, or that has some queued.
     pub(super) datagrams: Option<Box<Datagrams>>,
-    #[expect(
-        clippy::box_collection,
-        reason = "hardly any peer has one, and there may be many peers"
-    )]
-    pub(super) flushes: Option<Box<VecDeque<Flush>>>,
+    /// Hardly any peer has some, and there may be many peers.
+    pub(super) flushes: Option<Box<Flushes>>,
     pub(super) wanted_room: Option<Box<Wanted>>,
     /// Its stream is not read until other inboxes hold less.
     pub(super) is_held_back: bool,
@@ -196,22 +197,12 @@ pub(super) enum Reachability {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Expiry {
     NotDue,
+    /// Its dial waits for its turn at this end, and its clock stands still.
+    Paused {
+        left: Duration,
+    },
     /// Its time is up, and one last dial decides.
     LastDial,
-}
-
-/// A `flush` that waits, or a message that is to be confirmed.
-#[derive(Debug, Clone)]
-pub(super) struct Flush {
-    pub(super) token: u64,
-    /// The numbers of the messages that it covers.
-    pub(super) messages: Range<u64>,
-}
-
-impl Flush {
-    fn covers_one_of(&self, messages: &Range<u64>) -> bool {
-        self.messages.start < messages.end && messages.start < self.messages.end
-    }
 }
 
 /// An exponential average of delays.
@@ -301,6 +292,11 @@ impl Peer {
         (health != Health::Healthy).then(|| (health, monitor.symptom()))
     }
 
+    /// Whether a dial of ours waits for our dial rate, or for a slot.
+    pub(super) fn awaits_dial(&self) -> bool {
+        matches!(self.links.dialling(), Dialling::Waiting { .. })
+    }
+
     /// Whether a dial of ours is under way.
     pub(super) fn is_dialling(&self) -> bool {
         self.links.running().is_some()
@@ -316,6 +312,12 @@ impl Peer {
         !self.session.outbox.outstanding().is_empty()
     }
 
+    /// Whether a handshake is under way with a peer of which messages have come: it may have replaced
+    /// the connection that they were acknowledged on.
+    pub(super) fn is_about_to_learn(&self) -> bool {
+        self.links.unconfirmed().next().is_some() && self.session.inbox.known().is_some()
+    }
+
     /// Whether a connection would be of use.
     pub(super) fn wants_connection(&self) -> bool {
         let wanted = match self.redial {
@@ -329,37 +331,20 @@ impl Peer {
     /// Removes an address. A peer without any does not wait for a slot: there is nothing to dial.
     pub(super) fn remove_address(&mut self, address: SocketAddr) {
         self.addresses.remove(address);
-        let waits = matches!(self.links.dialling(), Dialling::Waiting { .. });
-        if self.addresses.is_empty() && waits {
+        if self.addresses.is_empty() && self.awaits_dial() {
             self.links.stop_waiting();
         }
     }
 
-    /// Has a flush wait for these messages.
-    pub(super) fn await_flush(&mut self, token: u64, messages: Range<u64>) {
-        let flushes = self.flushes.get_or_insert_default();
-        flushes.push_back(Flush { token, messages });
+    /// The flushes of the peer, which are made if there are none.
+    pub(super) fn made_flushes(&mut self) -> &mut Flushes {
+        self.flushes.get_or_insert_default()
     }
 
     /// Takes the first flush, if the peer's application has taken everything that it covers.
     pub(super) fn next_flushed(&mut self) -> Option<u64> {
         let taken = self.session.outbox.outstanding().start;
-        let flushes = self.flushes.as_mut()?;
-        let is_taken = flushes.front()?.messages.end <= taken;
-        let flush = is_taken.then(|| flushes.pop_front()).flatten();
-        flush.map(|flush| flush.token)
-    }
-
-    /// Takes the flushes that cover one of these messages.
-    pub(super) fn take_flushes_of(&mut self, messages: &Range<u64>) -> Vec<u64> {
-        let Some(flushes) = &mut self.flushes else {
-            return Vec::new();
-        };
-        let (failed, kept): (Vec<Flush>, Vec<Flush>) = flushes
-            .drain(..)
-            .partition(|flush| flush.covers_one_of(messages));
-        **flushes = kept.into();
-        failed.into_iter().map(|flush| flush.token).collect()
+        self.flushes.as_mut()?.next_taken(taken)
     }
 
     /// Whether nothing waits at either end.
@@ -398,17 +383,18 @@ impl Peer {
 
     /// Bytes of a message that the peer is known not to refuse, if we would not.
     pub(super) fn message_bytes_max(&self, config: &Config) -> usize {
-        let theirs = self.session.accepts.map(|accepts| accepts.message_bytes);
-        let theirs = theirs.map_or(usize::MAX, |bytes| bytes as usize);
+        let theirs = self.session.accepts.map_or(usize::MAX, |accepts| {
+            let by_record = record::message_max(accepts.body_bytes as usize);
+            by_record.min(accepts.message_bytes as usize)
+        });
         theirs.min(config.message_bytes_max)
     }
 
     /// What is queued for it and from it.
     pub(super) fn queued(&self) -> Queued {
         let (outbox, inbox) = (&self.session.outbox, &self.session.inbox);
-        let flushes = self.flushes.as_ref().map_or(0, |flushes| {
-            size_of_val(&**flushes) + flushes.capacity() * size_of::<Flush>()
-        });
+        let flushes = self.flushes.as_ref();
+        let flushes = flushes.map_or(0, |flushes| flushes.memory());
         let beside = self.addresses.memory() + flushes;
         Queued {
             bytes: outbox.bytes() + inbox.bytes(),

@@ -8,8 +8,11 @@ use std::{
 
 use super::peer::{Average, Peer};
 use crate::{
-    ConnectionStatus, Counters, Event, NetworkMetrics, Reason, Undeliverable,
-    peer::lifecycle::{self, Cause, Move},
+    ConnectionStatus, Counters, Event, NetworkMetrics, PeerId, Reason, Undeliverable,
+    peer::{
+        flushes::Failed,
+        lifecycle::{self, Cause, Move},
+    },
 };
 
 /// Over how many seconds a rate is taken.
@@ -152,29 +155,30 @@ impl Report {
         self.queue_delay.add(delay);
     }
 
-    /// Reports messages whose fate is unknown, and the flushes that wait for them.
+    /// Reports messages whose fate is unknown.
     pub(super) fn undelivered(
         &mut self,
-        peer: &mut Peer,
+        peer: PeerId,
         messages: Range<u64>,
         reason: Undeliverable,
     ) {
-        if messages.is_empty() {
-            return;
-        }
         let count = messages.end - messages.start;
         self.counters.messages_undelivered += count;
-        tracing::warn!(peer = ?peer.id, count, %reason, "messages undelivered");
+        tracing::warn!(?peer, count, %reason, "messages undelivered");
         self.event(Event::Undelivered {
-            peer: peer.id,
-            messages: messages.clone(),
+            peer,
+            messages,
             reason,
         });
-        for token in peer.take_flushes_of(&messages) {
+    }
+
+    /// Reports flushes that have failed.
+    pub(super) fn failed(&mut self, peer: PeerId, flushes: Vec<Failed>) {
+        for Failed { token, losses } in flushes {
             self.event(Event::Flushed {
-                peer: peer.id,
+                peer,
                 token,
-                result: Err(reason),
+                result: Err(losses),
             });
         }
     }

@@ -12,12 +12,27 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    Message, PeerAddr, PeerError, PeerId, SendDatagramError, SendError, Undeliverable, address,
-    peer::PeerKey,
+    Message, MessageNumber, PeerAddr, PeerError, PeerId, SendDatagramError, SendError,
+    Undeliverable, address,
+    peer::{PeerKey, flushes::Failed},
 };
 
 impl Manager {
     // Peers and their addresses
+
+    /// Adds a peer, which becomes known if it is not, without an address of it: it dials us, and
+    /// [`Accept::Known`](crate::Accept::Known) lets it in.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::OwnId`], [`PeerError::TooManyPeers`], [`PeerError::Blocked`],
+    /// [`PeerError::Closed`]. State is unchanged.
+    pub fn add_peer(&mut self, now: Instant, peer: PeerId) -> Result<(), PeerError> {
+        self.now = now;
+        let known = added(now, peer, &mut self.peers, &mut self.shared)?;
+        self.shared.changed(known);
+        Ok(())
+    }
 
     /// Adds an address to a peer, which becomes known if it is not; known addresses are kept once.
     /// An IPv4-mapped address (RFC 4291 section 2.5.5.2) is the IPv4 address. A peer has at most
@@ -29,23 +44,7 @@ impl Manager {
     /// [`PeerError::Closed`]. State is unchanged.
     pub fn add_address(&mut self, now: Instant, peer: PeerAddr) -> Result<(), PeerError> {
         self.now = now;
-        if !self.shared.closing.is_open() {
-            return Err(PeerError::Closed);
-        }
-        if peer.id == self.shared.id {
-            return Err(PeerError::OwnId(peer.id));
-        }
-        let max = self.shared.config.peers_max;
-        let key = match self.peers.key(peer.id) {
-            Some(key) => key,
-            None if self.peers.len() >= max => return Err(PeerError::TooManyPeers { max }),
-            None => self.add_peer(now, peer.id, Standing::Added),
-        };
-        let known = self.peers.owner(key);
-        if known.standing == Standing::Blocked {
-            return Err(PeerError::Blocked(peer.id));
-        }
-        known.standing = Standing::Added;
+        let known = added(now, peer.id, &mut self.peers, &mut self.shared)?;
         let address = address::canonical(peer.addr);
         let max = self.shared.config.addresses_max;
         known.addresses.add(address, max, known.is_dialling());
@@ -62,13 +61,8 @@ impl Manager {
         self.now = now;
         let known = known(peer.id, &mut self.peers, &self.shared)?;
         known.remove_address(address::canonical(peer.addr));
+        self.shared.changed(known);
         Ok(())
-    }
-
-    pub(super) fn add_peer(&mut self, now: Instant, id: PeerId, standing: Standing) -> PeerKey {
-        let line = self.shared.new_line(id);
-        let peer = Peer::new(id, standing, line, &self.shared.config, now);
-        self.peers.insert(peer).key
     }
 
     /// Keeps a peer's slot from being taken away for another peer.
@@ -132,7 +126,10 @@ impl Manager {
             return Err(PeerError::OwnId(peer));
         }
         let known = self.peers.key(peer);
-        let key = known.unwrap_or_else(|| self.add_peer(now, peer, Standing::Blocked));
+        let key = known.unwrap_or_else(|| {
+            let (peers, shared) = (&mut self.peers, &mut self.shared);
+            insert_peer(now, peer, Standing::Blocked, peers, shared)
+        });
         rules::end_session(&mut self.parts(now).at(key), Undeliverable::Disconnected);
         self.peers.owner(key).standing = Standing::Blocked;
         Ok(())
@@ -191,17 +188,24 @@ impl Manager {
 
     // Messages out
 
-    /// Queues a message, and dials if there is no connection.
+    /// Queues a message, and dials if there is no connection. Returns the number by which events name
+    /// it.
     ///
     /// # Errors
     ///
     /// See [`SendError`]. State is unchanged.
-    pub fn send(&mut self, now: Instant, peer: PeerId, message: &[u8]) -> Result<(), SendError> {
+    pub fn send(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        message: &[u8],
+    ) -> Result<MessageNumber, SendError> {
         let (known, _) = self.accept(now, peer, &[message])?;
+        let number = MessageNumber::new(known.session.outbox.next() - 1);
         if !known.is_live() {
             self.follow_up(now);
         }
-        Ok(())
+        Ok(number)
     }
 
     /// Queues messages as [`send`](Self::send) does one after the other, up to the first that is not
@@ -252,13 +256,14 @@ impl Manager {
         now: Instant,
         peer: PeerId,
         message: &[u8],
-    ) -> Result<(), SendError> {
+    ) -> Result<MessageNumber, SendError> {
         let (known, _) = self.accept(now, peer, &[message])?;
+        let number = MessageNumber::new(known.session.outbox.next() - 1);
         known.session.outbox.close_tail();
         if !known.is_live() {
             self.follow_up(now);
         }
-        Ok(())
+        Ok(number)
     }
 
     /// Queues a message, and asks for [`Event::Flushed`](crate::Event::Flushed) with `token` once the peer's
@@ -276,8 +281,8 @@ impl Manager {
         token: u64,
     ) -> Result<(), SendError> {
         let (known, _) = self.accept(now, peer, &[message])?;
-        let next = known.session.outbox.next();
-        known.await_flush(token, next - 1..next);
+        let number = known.session.outbox.next() - 1;
+        known.made_flushes().confirm(token, number);
         if !known.is_live() {
             self.follow_up(now);
         }
@@ -316,6 +321,11 @@ impl Manager {
     /// Lets what is queued leave at once, and asks for [`Event::Flushed`](crate::Event::Flushed) with
     /// `token` once the peer's application has taken all of it.
     ///
+    /// A flush covers what was accepted before it. It succeeds once all of that is taken, and fails if
+    /// any of it was lost and no flush that ended before has reported it: each loss fails all flushes
+    /// that wait for it, or else the next one, and none after. A message whose loss was reported to
+    /// its own caller, by [`send_confirmed`](Self::send_confirmed), is not a loss to a flush.
+    ///
     /// # Errors
     ///
     /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`], [`PeerError::Closed`]. State is unchanged.
@@ -326,9 +336,32 @@ impl Manager {
         }
         let known = known(peer, &mut self.peers, &self.shared)?;
         known.session.outbox.close_tail();
-        let messages = 0..known.session.outbox.next();
-        known.await_flush(token, messages);
+        let end = known.session.outbox.next();
+        if let Some(losses) = known.made_flushes().flush(token, end) {
+            let failed = vec![Failed { token, losses }];
+            self.shared.report.failed(peer, failed);
+        }
         self.shared.changed(known);
+        Ok(())
+    }
+
+    /// Forgets a `flush` or `send_confirmed` whose caller waits no longer: it reports no loss, which
+    /// is left for the next flush. There will be no event.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
+    pub fn cancel_flush(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        token: u64,
+    ) -> Result<(), PeerError> {
+        self.now = now;
+        let known = known(peer, &mut self.peers, &self.shared)?;
+        if let Some(flushes) = &mut known.flushes {
+            flushes.cancel(token);
+        }
         Ok(())
     }
 
@@ -446,4 +479,44 @@ fn unknown(id: PeerId, shared: &Shared) -> PeerError {
         true => PeerError::OwnId(id),
         false => PeerError::UnknownPeer(id),
     }
+}
+
+/// The peer, which becomes known and added if it is not.
+fn added<'a>(
+    now: Instant,
+    id: PeerId,
+    peers: &'a mut Peers,
+    shared: &mut Shared,
+) -> Result<&'a mut Peer, PeerError> {
+    if !shared.closing.is_open() {
+        return Err(PeerError::Closed);
+    }
+    if id == shared.id {
+        return Err(PeerError::OwnId(id));
+    }
+    let max = shared.config.peers_max;
+    let key = match peers.key(id) {
+        Some(key) => key,
+        None if peers.len() >= max => return Err(PeerError::TooManyPeers { max }),
+        None => insert_peer(now, id, Standing::Added, peers, shared),
+    };
+    let known = peers.owner(key);
+    if known.standing == Standing::Blocked {
+        return Err(PeerError::Blocked(id));
+    }
+    known.standing = Standing::Added;
+    Ok(known)
+}
+
+/// Adds a peer that is not known.
+pub(super) fn insert_peer(
+    now: Instant,
+    id: PeerId,
+    standing: Standing,
+    peers: &mut Peers,
+    shared: &mut Shared,
+) -> PeerKey {
+    let line = shared.new_line(id);
+    let peer = Peer::new(id, standing, line, &shared.config, now);
+    peers.insert(peer).key
 }

@@ -16,6 +16,16 @@ use crate::{
 };
 
 impl Manager {
+    /// Bytes of the longest message that a peer accepts, as far as it has announced that, and that
+    /// we do.
+    pub fn message_bytes_max(&self, peer: PeerId) -> usize {
+        let config = &self.shared.config;
+        let known = self.peers.find(peer);
+        known.map_or(config.message_bytes_max, |known| {
+            known.message_bytes_max(config)
+        })
+    }
+
     /// Our own identity.
     pub fn local_id(&self) -> PeerId {
         self.shared.id
@@ -152,16 +162,18 @@ impl Manager {
         let known = self.peers.find(peer)?;
         let session = &known.session;
         let outstanding = session.outbox.outstanding();
-        let expires = self.shared.timers.get(Timer::Session(known.key)).map(|at| {
-            // One last dial comes first, if it can begin.
-            let grace = match session.expiry {
-                Expiry::NotDue if !known.addresses.is_empty() => {
-                    2 * self.shared.config.handshake_timeout
-                }
-                Expiry::NotDue | Expiry::LastDial => Duration::ZERO,
-            };
-            left(now, at) + grace
-        });
+        let armed = self.shared.timers.get(Timer::Session(known.key));
+        let time_left = match session.expiry {
+            Expiry::Paused { left } => Some(left),
+            Expiry::NotDue | Expiry::LastDial => armed.map(|at| left(now, at)),
+        };
+        // One last dial comes first, if it can begin.
+        let grace = match session.expiry {
+            Expiry::LastDial => Duration::ZERO,
+            Expiry::NotDue | Expiry::Paused { .. } if known.addresses.is_empty() => Duration::ZERO,
+            Expiry::NotDue | Expiry::Paused { .. } => 2 * self.shared.config.handshake_timeout,
+        };
+        let expires = time_left.map(|left| left + grace);
         Some(Explanation {
             peer,
             status: known.status,

@@ -5,6 +5,7 @@ pub(crate) mod backoff;
 pub(crate) mod batch;
 pub(crate) mod chooser;
 pub(crate) mod datagrams;
+pub(crate) mod flushes;
 pub(crate) mod health;
 pub(crate) mod inbox;
 pub(crate) mod lifecycle;

@@ -178,6 +178,22 @@ impl Outbox {
         self.numbered + self.queue().open.messages() as u64
     }
 
+    /// Names the next message, where earlier ones have left no trace here.
+    pub(crate) fn number_next(&mut self, number: u64) {
+        if number <= self.next() || !self.outstanding().is_empty() {
+            debug_assert!(
+                number <= self.next(),
+                "numbers that were given have a message"
+            );
+            return;
+        }
+        self.numbered = number;
+        self.taken = number;
+        self.received = number;
+        self.cursor = number;
+        self.written = number;
+    }
+
     /// The numbers of messages that were accepted and are not known to be taken.
     pub(crate) fn outstanding(&self) -> Range<u64> {
         self.taken..self.next()

@@ -22,6 +22,15 @@ pub(crate) const fn memory(body_len: usize) -> usize {
     body_len + TAG_LEN + SHARED_BYTES
 }
 
+/// Bytes of the longest message whose record has a body of at most this many bytes.
+pub(crate) fn message_max(body_bytes: usize) -> usize {
+    let fits = |prefix| {
+        let message = body_bytes.checked_sub(prefix)?;
+        (varint::len(message as u64) <= prefix).then_some(message)
+    };
+    [1, 2, 4, 8].into_iter().filter_map(fits).max().unwrap_or(0)
+}
+
 /// The longest body, in bytes: a full batch, or one largest message.
 pub(crate) const fn body_max(batch_bytes_max: usize, message_bytes_max: usize) -> usize {
     let message = varint::len(message_bytes_max as u64) + message_bytes_max;
@@ -240,6 +249,16 @@ impl Iterator for Messages {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_longest_message_fills_the_body_of_its_record() {
+        for body in (1..200).chain(16_380..16_400) {
+            let longest = message_max(body);
+            assert!(varint::len(longest as u64) + longest <= body, "{body}");
+            let longer = longest + 1;
+            assert!(varint::len(longer as u64) + longer > body, "{body}");
+        }
+    }
     use proptest::prelude::*;
 
     const BODY_MAX: usize = 4_096;

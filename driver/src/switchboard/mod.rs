@@ -17,10 +17,10 @@ use quicpool_core::{
 use tracing::{debug, trace, warn};
 
 use crate::{
-    error::{ConnectError, FlushError, Rejected},
+    error::{CloseReason, ConnectError, FlushError, Rejected},
     inbox::Left,
     reply::Responder,
-    shared::{Demand, Shared},
+    shared::{Demand, End, Shared},
     staging::{PeerShared, Taken},
 };
 
@@ -59,15 +59,14 @@ pub(crate) struct Switchboard {
     taken_due: Option<Instant>,
     connects: HashMap<PeerId, Vec<Responder<Result<(), ConnectError>>>>,
     flushes: HashMap<u64, Responder<Result<(), FlushError>>>,
-    next_token: u64,
     /// Orders that were carried out, or refused: answered after the events that they caused.
     done: Vec<Done>,
     /// Callers that wait for the numbers of the machine since before this turn.
     metrics_requests: Vec<Responder<NetworkMetrics>>,
     /// Peers shared at which those that nobody needs are looked for.
     sweep_at: usize,
-    /// Set by the machine's last event: how many messages were not delivered.
-    closed: Option<u64>,
+    /// Set by the machine's last event.
+    closed: Option<End>,
 }
 
 /// An order that was carried out, or refused.
@@ -104,7 +103,6 @@ impl Switchboard {
             taken_due: None,
             connects: HashMap::new(),
             flushes: HashMap::new(),
-            next_token: 0,
             done: Vec::new(),
             metrics_requests: Vec::new(),
             sweep_at: SWEEP_PEERS_MIN,
@@ -134,30 +132,37 @@ impl Switchboard {
         self.core.poll_action(now, buffer)
     }
 
-    /// Messages that were not delivered, once the machine has ended.
-    pub(crate) const fn closed(&self) -> Option<u64> {
-        self.closed
+    /// How the machine has ended, once it has.
+    pub(crate) const fn closed(&self) -> Option<&End> {
+        self.closed.as_ref()
     }
 
-    /// What the handle demands of the whole manager.
-    pub(crate) fn take_demand(&mut self, now: Instant) -> Demand {
-        let demand = self.shared.demanded();
-        if demand > self.obeyed {
-            self.obeyed = demand;
-            debug!(?demand, "the manager ends");
-            match demand {
-                Demand::Run | Demand::Abandon => {}
-                Demand::Close => {
-                    self.seal(now);
-                    self.core.close(now);
-                }
-                Demand::Abort => {
-                    self.seal(now);
-                    self.core.abort(now);
-                }
+    /// How the handle wants the manager to end.
+    ///
+    /// Looked at before what was taken: messages that were received before that order are
+    /// acknowledged before it is obeyed.
+    pub(crate) fn demanded(&self) -> Demand {
+        self.shared.demanded()
+    }
+
+    /// Ends the machine as the handle demands.
+    pub(crate) fn obey(&mut self, now: Instant, demand: Demand) {
+        if demand <= self.obeyed {
+            return;
+        }
+        self.obeyed = demand;
+        debug!(?demand, "the manager ends");
+        match demand {
+            Demand::Run | Demand::Abandon => {}
+            Demand::Close => {
+                self.seal(now);
+                self.core.close(now);
+            }
+            Demand::Abort => {
+                self.seal(now);
+                self.core.abort(now);
             }
         }
-        demand
     }
 
     /// Accepts nothing from the handle any more, and passes on what was accepted before.
@@ -183,15 +188,33 @@ impl Switchboard {
 
     /// Tells the machine what the application has taken: in every turn, and if there is no other,
     /// in one soon after messages were handed out.
-    pub(crate) fn take_taken(&mut self, now: Instant) {
-        if self.shared.inbox.has_taken() {
-            let left = self.shared.inbox.collect(&mut self.taken);
+    ///
+    /// While the manager ends, nothing is received for the time of the turn, and nothing at all once
+    /// the goodbyes are written: they acknowledge everything that was ever received.
+    pub(crate) fn take_taken(&mut self, now: Instant, demand: Demand) {
+        if demand > Demand::Run {
+            let left = self.shared.inbox.hold(&mut self.taken);
             self.mark_taken(now, left);
+        } else if self.shared.inbox.has_taken() {
+            self.collect_taken(now);
         } else if self.taken_due.is_some_and(|due| due <= now)
             && self.shared.inbox.wake_when_taken()
         {
             self.taken_due = None;
         }
+    }
+
+    /// Lets messages be received again, unless the machine has ended in this turn.
+    pub(crate) fn release_inbox(&self) {
+        if self.obeyed > Demand::Run && self.closed.is_none() {
+            self.shared.inbox.release();
+        }
+    }
+
+    /// Tells the machine what the application has taken until this moment.
+    pub(super) fn collect_taken(&mut self, now: Instant) {
+        let left = self.shared.inbox.collect(&mut self.taken);
+        self.mark_taken(now, left);
     }
 
     pub(super) fn mark_taken(&mut self, now: Instant, left: Left) {
@@ -224,11 +247,11 @@ impl Switchboard {
             }
             Event::DatagramLimit { peer, max } => self.shared.peer(peer).set_datagram_max(max),
             Event::Writable { peer } => self.touched.push(self.shared.peer(peer)),
-            Event::Flushed { token, result, .. } => {
-                if let Some(responder) = self.flushes.remove(&token) {
-                    responder.answer(result.map_err(FlushError::Undelivered));
-                }
-            }
+            Event::Flushed {
+                peer,
+                token,
+                result,
+            } => self.flushed(now, peer, token, result),
             Event::StatusChanged {
                 peer,
                 to,
@@ -236,6 +259,8 @@ impl Switchboard {
                 ..
             } => {
                 let shared = self.shared.peer(peer);
+                // Before it is connected: a subscriber that hears of that may send at once.
+                shared.limit_messages(self.core.message_bytes_max(peer));
                 self.shared.hub.publish(&event, || shared.set_status(to));
                 self.answer_connects(now, peer, to, reason);
                 self.touched.push(shared);
@@ -246,8 +271,16 @@ impl Switchboard {
                     .hub
                     .publish(&event, || shared.set_health(Some(to)));
             }
-            Event::Closed { undelivered } => {
-                self.closed = Some(undelivered);
+            Event::Closed {
+                undelivered,
+                ref losses,
+            } => {
+                let losses = losses.clone();
+                self.closed = Some(End {
+                    reason: CloseReason::Closed,
+                    undelivered,
+                    losses,
+                });
                 self.shared.hub.publish(&event, || {});
             }
             other @ (Event::Undelivered { .. }
@@ -349,6 +382,7 @@ impl Switchboard {
             None => peer.set_unknown(),
         }
         let room = self.core.driver().credit(peer.id);
+        peer.limit_messages(self.core.message_bytes_max(peer.id));
         let verdict = self.core.verdict(peer.id);
         if let Some(bytes) = peer.lend(room, verdict) {
             // Only a peer that the machine knows has a verdict with which senders wait for room.

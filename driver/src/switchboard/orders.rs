@@ -2,7 +2,9 @@
 
 use std::{mem, sync::Arc, time::Instant};
 
-use quicpool_core::{ConnectionStatus, PeerAddr, PeerError, PeerId, Reason, driver::OpenBatch};
+use quicpool_core::{
+    ConnectionStatus, Losses, PeerAddr, PeerError, PeerId, Reason, driver::OpenBatch,
+};
 use tracing::trace;
 
 use super::{Done, Rest, Switchboard};
@@ -35,13 +37,16 @@ impl Switchboard {
     }
 
     pub(super) fn absorb(&mut self, now: Instant, peer: &Arc<PeerShared>, taken: &mut Taken) {
+        let mut number = taken.first;
         for entry in taken.earlier.drain(..) {
             match entry {
-                Entry::Messages(mut messages) => self.handle_staged(now, peer, &mut messages),
-                Entry::Order(order) => self.carry_out(now, peer, order),
+                Entry::Messages(mut messages) => {
+                    number += self.handle_staged(now, peer, number, &mut messages);
+                }
+                Entry::Order(order) => self.carry_out(now, peer, number, order),
             }
         }
-        self.handle_staged(now, peer, &mut taken.open);
+        self.handle_staged(now, peer, number, &mut taken.open);
         if !taken.datagrams.is_empty() {
             let datagrams = &mut taken.datagrams;
             self.core
@@ -50,16 +55,33 @@ impl Switchboard {
         }
     }
 
-    fn handle_staged(&mut self, now: Instant, peer: &PeerShared, messages: &mut OpenBatch) {
-        if !messages.is_empty() {
-            self.core.driver().handle_staged(now, peer.id, messages);
+    /// Passes on messages, of which the first has this number, and returns how many they are.
+    fn handle_staged(
+        &mut self,
+        now: Instant,
+        peer: &PeerShared,
+        number: u64,
+        messages: &mut OpenBatch,
+    ) -> u64 {
+        let count = messages.messages() as u64;
+        if count > 0 {
+            let mut driver = self.core.driver();
+            driver.number_next(now, peer.id, number.into());
+            driver.handle_staged(now, peer.id, messages);
         }
+        count
     }
 
-    fn carry_out(&mut self, now: Instant, peer: &Arc<PeerShared>, order: Order) {
+    /// Carries out an order that was given before the message with this number.
+    fn carry_out(&mut self, now: Instant, peer: &Arc<PeerShared>, number: u64, order: Order) {
         let id = peer.id;
         trace!(peer = ?id, ?order, "an order");
         match order {
+            Order::Add => {
+                if let Err(error) = self.core.add_peer(now, id) {
+                    peer.refuse(error);
+                }
+            }
             Order::AddAddress(addr) => {
                 if let Err(error) = self.core.add_address(now, PeerAddr::new(id, addr)) {
                     peer.refuse(error);
@@ -71,12 +93,24 @@ impl Switchboard {
                 self.fail_hopeless_connects(id);
             }
             Order::Connect(responder) => self.connect(now, id, responder),
-            Order::Flush(responder) => self.flush(now, id, responder),
-            Order::ConfirmNext(responder) => {
-                let token = self.await_flushed(responder);
-                self.core.driver().confirm_next(now, id, token);
+            Order::Flush(token, responder) => self.flush(now, id, token, responder),
+            Order::ConfirmNext(token, responder) => {
+                self.flushes.insert(token, responder);
+                let mut driver = self.core.driver();
+                driver.number_next(now, id, number.into());
+                driver.confirm_next(now, id, token);
+            }
+            Order::CancelFlush(token) => {
+                self.flushes.remove(&token);
+                // A peer that was forgotten has no flushes.
+                let _ = self.core.cancel_flush(now, id, token);
+            }
+            Order::ReturnLosses(losses) => {
+                // No flush can follow to a peer that was forgotten.
+                let _ = self.core.driver().return_losses(now, id, &losses);
             }
             Order::Disconnect(responder) => {
+                self.collect_taken(now);
                 let outcome = self.core.disconnect(now, id);
                 self.forget_datagrams(id);
                 self.session_ended(now, id);
@@ -92,6 +126,7 @@ impl Switchboard {
                 self.done(responder, outcome);
             }
             Order::Block(responder) => {
+                self.collect_taken(now);
                 let outcome = self.core.block(now, id);
                 self.forget_datagrams(id);
                 self.session_ended(now, id);
@@ -167,8 +202,14 @@ impl Switchboard {
         }
     }
 
-    fn flush(&mut self, now: Instant, peer: PeerId, responder: Responder<Result<(), FlushError>>) {
-        let token = self.await_flushed(responder);
+    fn flush(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        token: u64,
+        responder: Responder<Result<(), FlushError>>,
+    ) {
+        self.flushes.insert(token, responder);
         if let Err(error) = self.core.flush(now, peer, token)
             && let Some(responder) = self.flushes.remove(&token)
         {
@@ -176,11 +217,21 @@ impl Switchboard {
         }
     }
 
-    /// A name for what the responder waits for.
-    fn await_flushed(&mut self, responder: Responder<Result<(), FlushError>>) -> u64 {
-        let token = self.next_token;
-        self.next_token += 1;
-        self.flushes.insert(token, responder);
-        token
+    /// Answers a flush, or has its losses reported by the next one if nobody waits for it.
+    pub(super) fn flushed(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        token: u64,
+        result: Result<(), Losses>,
+    ) {
+        let Some(responder) = self.flushes.remove(&token) else {
+            return;
+        };
+        let unread = responder.try_answer(result.map_err(FlushError::Undelivered));
+        if let Err(Err(FlushError::Undelivered(losses))) = unread {
+            // No flush can follow to a peer that was forgotten.
+            let _ = self.core.driver().return_losses(now, peer, &losses);
+        }
     }
 }

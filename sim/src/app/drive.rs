@@ -303,8 +303,10 @@ fn give(
             Action::Send { to, .. } | Action::SendExpress { to, .. } if full.contains(to) => {
                 Err(SendError::Full)
             }
-            Action::Send { to, payload } => machine.send(now, *to, payload),
-            Action::SendExpress { to, payload } => machine.send_express(now, *to, payload),
+            Action::Send { to, payload } => machine.send(now, *to, payload).map(drop),
+            Action::SendExpress { to, payload } => {
+                machine.send_express(now, *to, payload).map(drop)
+            }
             Action::Connect(peer) => machine.connect(now, *peer).map_err(SendError::from),
             Action::Flush { peer, token } => {
                 let flushed = machine.flush(now, *peer, *token);

@@ -97,6 +97,7 @@ impl Net {
     pub fn try_send(&mut self, node: NodeId, to: NodeId, message: &[u8]) -> Result<(), SendError> {
         let peer = self.peer_id(to);
         let result = self.call(node, |machine, now| machine.send(now, peer, message));
+        let result = result.map(drop);
         self.show_asked(node, Some(to), &Asked::Send(message, &result));
         self.settle(node);
         result

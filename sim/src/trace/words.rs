@@ -82,7 +82,7 @@ impl Moment {
             Event::IdentityInUse { .. } => {
                 format!("{peer} knows another process with our identity")
             }
-            Event::Closed { undelivered } => format!("closed, {undelivered} undelivered"),
+            Event::Closed { undelivered, .. } => format!("closed, {undelivered} undelivered"),
             other => format!("{other:?}"),
         }
     }

@@ -1,11 +1,11 @@
 //! Peers that say nothing wrong, and end or stop things, or fall silent, where no machine would.
 
-use quicpool_core::Sealing;
+use quicpool_core::{Event, Sealing, SendError, Undeliverable};
 use quicpool_sim::{ms, secs};
 use quinn_proto::{Dir, VarInt};
 
 use crate::{
-    raw::RawPeer,
+    raw::{RawHello, RawPeer},
     scene::{Scene, refused_once_greeted},
 };
 
@@ -133,4 +133,38 @@ fn a_greeted_peer_that_closes_with_nonsense_changes_nothing() {
         scene.assert_undisturbed();
         scene.assert_forgets(&mut peer);
     }
+}
+
+/// It would refuse each record with such a message, and would be dialled for it for ever.
+#[test]
+fn a_message_that_no_record_of_the_peer_can_hold_is_an_error_with_both_numbers() {
+    let mut scene = Scene::new(Sealing::Off);
+    let mut peer = RawPeer::connected(9, &mut scene.net, scene.victim);
+    let id = peer.id;
+    let send = |scene: &mut Scene, len: usize| {
+        let message = vec![1; len];
+        let sent = scene
+            .net
+            .with(scene.victim, |m, now| m.send(now, id, &message));
+        sent.map(drop)
+    };
+    assert_eq!(send(&mut scene, 1_001), Ok(()), "its limits are not known");
+    peer.greet(&RawHello {
+        accepts: [1 << 20, 600],
+        ..RawHello::default()
+    });
+    peer.run(&mut scene.net, secs(1));
+    let (size, max) = (1_001, 598);
+    let told = Event::Undelivered {
+        peer: id,
+        messages: 0..1,
+        reason: Undeliverable::TooLarge { size, max },
+    };
+    assert!(scene.net.events(scene.victim).contains(&told));
+    assert_eq!(peer.close_code, Some(0x00), "a goodbye, and no record");
+
+    assert_eq!(
+        send(&mut scene, size),
+        Err(SendError::TooLarge { size, max })
+    );
 }

@@ -38,6 +38,8 @@ pub(crate) struct RawHello {
     /// When the process started that says it.
     pub(crate) started_ms: u64,
     pub(crate) sealed: bool,
+    /// Bytes of a message, and of a record's body, that it accepts.
+    pub(crate) accepts: [u32; 2],
     pub(crate) line: [u8; 16],
     pub(crate) first: u64,
     pub(crate) next: u64,
@@ -51,6 +53,7 @@ impl Default for RawHello {
             version: 1,
             started_ms: 1_780_000_000_000,
             sealed: false,
+            accepts: [1 << 20, (1 << 20) + 4],
             line: [7; 16],
             first: 0,
             next: 0,
@@ -314,7 +317,7 @@ impl RawPeer {
         body.push(hello.sealed.into());
         body.extend(check);
         body.extend(300_000u64.to_be_bytes());
-        body.extend([0x00, 0x10, 0x00, 0x00, 0x00, 0x10, 0x00, 0x04]);
+        body.extend(hello.accepts.map(u32::to_be_bytes).concat());
         body.extend(hello.line);
         body.extend(hello.first.to_be_bytes());
         body.extend(hello.next.to_be_bytes());

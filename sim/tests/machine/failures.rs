@@ -10,7 +10,7 @@ use quicpool_core::{
 };
 use quicpool_sim::{Net, NodeId, ms, secs};
 
-use crate::support::{connected, counters, hits, misses, send_many_of};
+use crate::support::{closed_well, connected, counters, hits, misses, send_many_of};
 
 #[test]
 fn failure_01_a_dial_to_a_peer_whose_pool_entry_has_expired_succeeds() {
@@ -117,10 +117,7 @@ fn failure_04_the_tail_is_not_lost_on_close() {
     net.advance(secs(1));
 
     assert_eq!(net.received(b).len(), 130);
-    assert_eq!(
-        net.events(a).last(),
-        Some(&Event::Closed { undelivered: 0 })
-    );
+    assert_eq!(net.events(a).last(), Some(&closed_well()));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use quicpool_core::{
 };
 use quicpool_sim::{Net, NodeId, ms, secs};
 
-use crate::support::{changes, introduced, numbers, send_many_of};
+use crate::support::{changes, closed_well, introduced, numbers, send_many_of};
 
 /// Some fill a packet together, and many do not fit into what the network takes at once.
 const MESSAGE_BYTES: usize = 200;
@@ -115,7 +115,7 @@ fn failure_19_the_tail_of_whoever_closes_is_taken_and_that_of_the_other_end_is_a
         );
         assert_eq!(
             net.events(a).last(),
-            Some(&Event::Closed { undelivered: 0 }),
+            Some(&closed_well()),
             "seed {seed}: {net:?}"
         );
     }
@@ -139,7 +139,19 @@ fn failure_19_both_ends_close_at_once_and_each_says_what_was_not_taken() {
             let reported = reported(&net, node).len() as u64;
             let last = net.events(node).pop();
             let undelivered = reported;
-            assert_eq!(last, Some(Event::Closed { undelivered }), "seed {seed}");
+            let Some(Event::Closed {
+                undelivered: counted,
+                losses,
+            }) = last
+            else {
+                panic!("seed {seed}: {last:?}");
+            };
+            let named = losses.iter().map(|(_, losses)| losses.messages());
+            assert_eq!(
+                (counted, named.sum()),
+                (undelivered, undelivered),
+                "seed {seed}"
+            );
         }
     }
 }

@@ -155,3 +155,34 @@ fn mistakes_have_errors_of_their_own_and_change_nothing() {
     net.advance(ms(100));
     assert_eq!(net.received(b).len(), 1);
 }
+
+#[test]
+fn a_peer_that_was_added_without_an_address_is_let_in_and_kept() {
+    let mut config = Config::default();
+    config.accept = Accept::Known;
+    config.peers_max = 1;
+    let mut net = Net::new(30);
+    let (a, b, c) = (
+        net.node(Config::default()),
+        net.node(config),
+        net.node(Config::default()),
+    );
+    net.introduce_one_way(a, b);
+    let (from, other) = (net.peer_id(a), net.peer_id(c));
+    assert_eq!(net.with(b, |m, now| m.add_peer(now, from)), Ok(()));
+    assert_eq!(net.with(b, |m, now| m.add_peer(now, from)), Ok(()));
+    assert_eq!(
+        net.with(b, |m, now| m.add_peer(now, other)),
+        Err(PeerError::TooManyPeers { max: 1 })
+    );
+    net.connect(a, b);
+    net.run_until(secs(1), |n| n.are_connected(a, b));
+    net.disconnect(a, b);
+    net.advance(secs(1_000));
+    assert!(net.status(b, a).is_some(), "it is no stranger");
+    net.block(b, a);
+    assert_eq!(
+        net.with(b, |m, now| m.add_peer(now, from)),
+        Err(PeerError::Blocked(from))
+    );
+}

@@ -3,7 +3,7 @@
 use quicpool_core::{
     Config,
     ConnectionStatus::{Connected, Disconnected},
-    Event, OnPeerRestart, PeerError, SendError, Undeliverable,
+    Event, Losses, OnPeerRestart, PeerError, SendError, Undeliverable,
 };
 use quicpool_sim::{Net, ms, secs};
 
@@ -30,10 +30,10 @@ fn a_session_expires_after_one_last_dial_and_says_what_is_undelivered() {
     assert_eq!(news(&mut net, a), [], "it has until 130 s after the loss");
     net.advance(secs(25));
 
-    let lost = Err(Undeliverable::SessionExpired);
+    let lost = Err(Losses::new(3..8, Undeliverable::SessionExpired));
     let expected = [
         undelivered(&net, b, 3..8, Undeliverable::SessionExpired),
-        flushed(&net, b, 2, lost),
+        flushed(&net, b, 2, lost.clone()),
         flushed(&net, b, 3, lost),
     ];
     assert_eq!(news(&mut net, a), expected, "{net:?}");
@@ -82,7 +82,7 @@ fn disconnect_ends_the_session_at_both_ends_and_nobody_redials() {
     assert_eq!(news(&mut net, a), told);
     let told = [
         undelivered(&net, a, 0..6, Undeliverable::Goodbye),
-        flushed(&net, a, 9, Err(Undeliverable::Goodbye)),
+        flushed(&net, a, 9, Err(Losses::new(0..6, Undeliverable::Goodbye))),
     ];
     assert_eq!(news(&mut net, b), told);
     net.advance(secs(600));
@@ -231,4 +231,80 @@ fn a_wall_clock_that_stepped_back_does_not_lock_a_restarted_process_out() {
 
     assert!(net.are_connected(a, b), "{net:?}");
     assert_eq!(net.received(b).len(), 4);
+}
+
+#[test]
+fn a_session_does_not_expire_while_its_dial_waits_for_our_dial_rate() {
+    let mut config = short_sessions();
+    config.dial_rate = 1;
+    let mut net = Net::new(31);
+    let a = net.node(config);
+    let others = net.nodes(30, &Config::default());
+    for other in &others {
+        net.introduce_one_way(a, *other);
+        net.send(a, *other, b"x");
+    }
+    net.advance(secs(60));
+    assert_eq!(news(&mut net, a), []);
+    for other in others {
+        assert_eq!(net.received(other).len(), 1, "{other}");
+    }
+}
+
+#[test]
+fn a_session_does_not_expire_while_its_dial_waits_for_our_slot() {
+    let mut config = short_sessions();
+    config.connections_max = 1;
+    let mut net = Net::new(32);
+    let a = net.node(config);
+    let (b, c) = (net.node(Config::default()), net.node(Config::default()));
+    net.introduce_one_way(a, b);
+    net.introduce_one_way(a, c);
+    let (first, other) = (net.peer_id(b), net.peer_id(c));
+    net.connect(a, b);
+    net.run_until(secs(1), |n| n.are_connected(a, b));
+    net.with(a, |m, _| m.protect(first)).expect("a known peer");
+    net.send(a, c, b"x");
+    net.advance(secs(60));
+    assert_eq!(news(&mut net, a), []);
+    let told = net.with(a, |m, now| m.explain(now, other));
+    let left = told.and_then(|told| told.session_expires_in);
+    assert!(left.is_some_and(|left| left > secs(6)), "{left:?}");
+    net.with(a, |m, _| m.unprotect(first))
+        .expect("a known peer");
+    net.disconnect(a, b);
+    net.advance(secs(1));
+    assert_eq!(net.received(c).len(), 1);
+}
+
+#[test]
+fn the_clock_of_a_session_goes_on_once_its_dial_has_begun() {
+    let mut config = short_sessions();
+    config.connections_max = 1;
+    let mut net = Net::new(33);
+    let a = net.node(config);
+    let (b, c) = (net.node(Config::default()), net.node(Config::default()));
+    net.introduce_one_way(a, b);
+    net.introduce_one_way(a, c);
+    let first = net.peer_id(b);
+    net.connect(a, b);
+    net.run_until(secs(1), |n| n.are_connected(a, b));
+    net.with(a, |m, _| m.protect(first)).expect("a known peer");
+    net.crash(c);
+    net.send(a, c, b"x");
+    net.advance(secs(60));
+    net.disconnect(a, b);
+    net.advance(secs(6));
+    assert_eq!(news(&mut net, a), []);
+    net.advance(secs(20));
+    let why = Undeliverable::SessionExpired;
+    assert_eq!(news(&mut net, a), [undelivered(&net, c, 0..1, why)]);
+}
+
+/// Sessions that expire soon.
+fn short_sessions() -> Config {
+    let mut config = Config::default();
+    config.session_timeout = secs(7);
+    config.backoff.max = secs(1);
+    config
 }

@@ -30,7 +30,10 @@ fn a_message_that_the_receiver_will_never_accept_is_reported_once_it_says_so() {
     let told = Event::Undelivered {
         peer,
         messages: 0..3,
-        reason: Undeliverable::TooLarge,
+        reason: Undeliverable::TooLarge {
+            size: 5_000,
+            max: 2_048,
+        },
     };
     assert!(net.events(large).contains(&told), "{net:?}");
     assert!(net.received(small).is_empty(), "nothing overtakes");

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use quicpool_core::{Config, ConnectionStatus, Counters, Event, Message, Reason, Undeliverable};
+use quicpool_core::{
+    Config, ConnectionStatus, Counters, Event, Losses, Message, Reason, Undeliverable,
+};
 use quicpool_sim::{Net, NodeId, secs};
 
 /// Bytes of the number that each message of [`send_many`] begins with.
@@ -119,16 +121,19 @@ pub(crate) fn undelivered(
     }
 }
 
-pub(crate) fn flushed(
-    net: &Net,
-    to: NodeId,
-    token: u64,
-    result: Result<(), Undeliverable>,
-) -> Event {
+pub(crate) fn flushed(net: &Net, to: NodeId, token: u64, result: Result<(), Losses>) -> Event {
     let peer = net.peer_id(to);
     Event::Flushed {
         peer,
         token,
         result,
+    }
+}
+
+/// The end of a node that has lost nothing.
+pub(crate) fn closed_well() -> Event {
+    Event::Closed {
+        undelivered: 0,
+        losses: Vec::new(),
     }
 }

@@ -1,8 +1,8 @@
 //! What a machine tells those who ask: how it stands with a peer, and what became of one message.
 
 use quicpool_core::{
-    Accept, Config, ConnectionStatus, Explanation, NextAttempt, OnPeerRestart, PeerError, Reason,
-    Undeliverable, WaitingFor,
+    Accept, Config, ConnectionStatus, Explanation, Losses, NextAttempt, OnPeerRestart, PeerError,
+    Reason, Undeliverable, WaitingFor,
     driver::{BatchLimits, OpenBatch},
 };
 use quicpool_sim::{Net, NodeId, ms, secs};
@@ -56,9 +56,15 @@ fn a_confirmed_message_is_not_failed_by_others_nor_saved_by_them() {
     let told = news(&mut net, a);
     let of = |token, result| flushed(&net, b, token, result);
     assert!(told.contains(&undelivered(&net, b, 0..1, why)), "{told:?}");
-    assert!(told.contains(&of(1, Err(why))), "{told:?}");
+    assert!(
+        told.contains(&of(1, Err(Losses::new(0..1, why)))),
+        "{told:?}"
+    );
     assert!(told.contains(&of(2, Ok(()))), "{told:?}");
-    assert!(told.contains(&of(3, Err(why))), "a flush covers both");
+    assert!(
+        told.contains(&of(3, Ok(()))),
+        "its own caller hears of the first"
+    );
     assert_eq!(net.received(b).len(), 1);
 }
 
@@ -77,7 +83,7 @@ fn a_message_that_is_given_up_on_the_spot_is_not_confirmed() {
     let why = Undeliverable::Disconnected;
     let told = [
         undelivered(&net, b, 0..1, why),
-        flushed(&net, b, 9, Err(why)),
+        flushed(&net, b, 9, Err(Losses::new(0..1, why))),
     ];
     assert_eq!(news(&mut net, a), told);
 }

@@ -160,7 +160,7 @@ impl Wire {
 
     pub(crate) fn send(&mut self, node: usize, to: usize, message: &[u8]) -> Result<(), SendError> {
         let (now, to) = (self.now, self.id(to));
-        self.at(node, |manager| manager.send(now, to, message))
+        self.at(node, |manager| manager.send(now, to, message).map(drop))
     }
 
     /// Sends until there is no room, and says how often there was.

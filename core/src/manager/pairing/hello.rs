@@ -81,7 +81,8 @@ fn check_sealed(link: &Link, hello: &Hello) -> Result<(), CloseCode> {
 /// accepts, which shows only in its hello, and those after it must not overtake.
 pub(in crate::manager) fn end_if_too_large(cx: &mut Context<'_>) {
     let max = cx.peer.message_bytes_max(&cx.shared.config);
-    if cx.peer.is_live() && cx.peer.session.outbox.longest_message() > max {
-        rules::end_session(cx, Undeliverable::TooLarge);
+    let size = cx.peer.session.outbox.longest_message();
+    if cx.peer.is_live() && size > max {
+        rules::end_session(cx, Undeliverable::TooLarge { size, max });
     }
 }

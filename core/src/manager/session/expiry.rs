@@ -5,21 +5,44 @@ use std::time::Instant;
 use crate::{
     Undeliverable,
     manager::{
-        peer::{Peer, Standing},
+        peer::{Expiry, Peer, Standing},
         session,
         shared::Shared,
         timers::Timer,
     },
 };
 
-/// Arms the deadline of a session without connection, unless it is armed.
-pub(in crate::manager) fn arm(now: Instant, peer: &Peer, shared: &mut Shared) {
+/// Arms the deadline of a session without connection, unless it is armed, or its dial waits for its turn
+/// at this end: that is no fault of the peer.
+pub(in crate::manager) fn arm(now: Instant, peer: &mut Peer, shared: &mut Shared) {
     let matters =
         peer.is_owed() || peer.processes.present().is_some() || peer.standing == Standing::Stranger;
     let timer = Timer::Session(peer.key);
     let is_armed = shared.timers.get(timer).is_some();
-    if matters && !peer.is_live() && !is_armed && shared.closing.accepts() {
-        shared.timers.set(timer, Some(now + peer.session.timeout));
+    if !matters || peer.is_live() || is_armed || !shared.closing.accepts() {
+        return;
+    }
+    let left = match peer.session.expiry {
+        Expiry::Paused { left } => left,
+        Expiry::NotDue | Expiry::LastDial => peer.session.timeout,
+    };
+    if peer.awaits_dial() {
+        peer.session.expiry = Expiry::Paused { left };
+    } else {
+        peer.session.expiry = Expiry::NotDue;
+        shared.timers.set(timer, Some(now + left));
+    }
+}
+
+/// Stops the clock of a session whose dial waits for its turn, but for the last dial.
+pub(in crate::manager) fn pause(now: Instant, peer: &mut Peer, shared: &mut Shared) {
+    let timer = Timer::Session(peer.key);
+    if peer.session.expiry == Expiry::NotDue
+        && let Some(at) = shared.timers.get(timer)
+    {
+        let left = at.saturating_duration_since(now);
+        peer.session.expiry = Expiry::Paused { left };
+        shared.timers.set(timer, None);
     }
 }
 

@@ -14,12 +14,18 @@ pub(super) mod batches;
 pub(super) mod expiry;
 pub(super) mod reading;
 
+use std::ops::Range;
+
 use super::{
     datagrams,
     peer::{Expiry, Peer, Reachability, Redial},
     shared::Shared,
 };
-use crate::{Event, Undeliverable, peer::outbox::Continuity, slots::Priority};
+use crate::{
+    Event, Undeliverable,
+    peer::{flushes::Lost, outbox::Continuity},
+    slots::Priority,
+};
 
 /// Ends a peer's session: reports what is queued, and starts both streams anew. Nothing dials until the
 /// next `send` or `connect`. Connections are the caller's.
@@ -44,7 +50,21 @@ pub(super) fn give_up(peer: &mut Peer, shared: &mut Shared, why: Undeliverable) 
     peer.session.held_reported = 0;
     peer.session.expiry = Expiry::NotDue;
     peer.session.reachability = Reachability::Unknown;
-    shared.report.undelivered(peer, given_up, why);
+    lost(peer, shared, given_up, why);
+}
+
+/// Reports messages whose fate is unknown, to each flush that waits for them or else to the next one,
+/// and to `close` if that waits.
+fn lost(peer: &mut Peer, shared: &mut Shared, messages: Range<u64>, why: Undeliverable) {
+    if messages.is_empty() {
+        return;
+    }
+    let Lost { failed, rest } = peer.made_flushes().lost(&messages, why);
+    shared.report.undelivered(peer.id, messages, why);
+    shared.report.failed(peer.id, failed);
+    if let Some(rest) = rest {
+        shared.closing.lost(peer.id, &rest);
+    }
 }
 
 /// Starts our stream anew where the peer has lost what it knew of it, and reports that.
@@ -61,8 +81,7 @@ pub(super) fn restart(peer: &mut Peer, shared: &mut Shared, continuity: Continui
         resent,
         undelivered: undelivered.end - undelivered.start,
     });
-    let why = Undeliverable::PeerRestarted;
-    shared.report.undelivered(peer, undelivered, why);
+    lost(peer, shared, undelivered, Undeliverable::PeerRestarted);
 }
 
 /// Forgets what is known of the peer's stream.

@@ -1,6 +1,6 @@
 //! What senders are told: that what they have sent is taken, and how their flushes have ended.
 
-use quicpool_core::Undeliverable;
+use quicpool_core::Losses;
 
 use super::World;
 use crate::swarm::Property;
@@ -42,7 +42,7 @@ impl World<'_> {
     }
 
     /// A flush has ended.
-    pub(super) fn flushed(&mut self, place: usize, token: u64, result: Result<(), Undeliverable>) {
+    pub(super) fn flushed(&mut self, place: usize, token: u64, result: &Result<(), Losses>) {
         let node = self.nodes[place];
         let Some(flush) = self.flushes.remove(&token) else {
             let what = format!("{node} is told {result:?} of flush {token}, which has ended");

@@ -275,7 +275,7 @@ impl<'a> World<'a> {
             line.repeat();
         }
         if let Event::Flushed { token, result, .. } = event {
-            self.flushed(place, *token, *result);
+            self.flushed(place, *token, result);
         }
     }
 
