@@ -33,8 +33,8 @@ impl Manager {
             .number_next(number.get());
     }
 
-    /// Asks for [`Event::Flushed`] with `token` once the peer's application has taken the next
-    /// message that is accepted for it, or that message's fate is unknown.
+    /// Asks for [`Event::Flushed`](crate::Event::Flushed) with `token` once the peer's application
+    /// has taken the next message that is accepted for it, or that message's fate is unknown.
     ///
     /// For drivers, right before [`handle_staged`](Self::handle_staged) of a batch that begins with
     /// that message: asked afterwards, it may have been given up by then.
@@ -52,7 +52,7 @@ impl Manager {
     /// Takes over what other threads have staged within the room they were lent.
     ///
     /// The messages count as accepted when they were staged: those for which nothing can be done
-    /// any more are reported by [`Event::Undelivered`].
+    /// any more are reported by [`Event::Undelivered`](crate::Event::Undelivered).
     pub fn handle_staged(&mut self, now: Instant, peer: PeerId, staged: &mut OpenBatch) {
         self.now = now;
         if staged.is_empty() || peer == self.shared.id {
