@@ -24,9 +24,10 @@ pub(crate) const fn memory(body_len: usize) -> usize {
 
 /// Bytes of the longest message whose record has a body of at most this many bytes.
 pub(crate) fn message_max(body_bytes: usize) -> usize {
-    let fits = |prefix| {
-        let message = body_bytes.checked_sub(prefix)?;
-        (varint::len(message as u64) <= prefix).then_some(message)
+    let fits = |prefix: usize| {
+        // A varint has two bits less than its bytes (RFC 9000 section 16).
+        let longest = (1 << (8 * prefix - 2)) - 1;
+        Some(body_bytes.checked_sub(prefix)?.min(longest))
     };
     [1, 2, 4, 8].into_iter().filter_map(fits).max().unwrap_or(0)
 }
@@ -248,6 +249,8 @@ impl Iterator for Messages {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -259,7 +262,6 @@ mod tests {
             assert!(varint::len(longer as u64) + longer > body, "{body}");
         }
     }
-    use proptest::prelude::*;
 
     const BODY_MAX: usize = 4_096;
 
