@@ -122,13 +122,20 @@ fn first_packet_to(
     between: impl Fn(&mut Manager, Instant),
 ) -> Duration {
     let (mut now, mut buf) = (start, Vec::new());
+    let mut drain_sends = |machine: &mut Manager, now| {
+        let actions = std::iter::from_fn(|| machine.poll_action(now, &mut buf));
+        actions.fold(false, |found, action| {
+            found || matches!(action, Action::Transmit(transmit) if transmit.destination == to)
+        })
+    };
     while now < start + Duration::from_secs(60) {
-        while let Some(action) = machine.poll_action(now, &mut buf) {
-            if matches!(action, Action::Transmit(transmit) if transmit.destination == to) {
-                return now - start;
-            }
+        if drain_sends(machine, now) {
+            return now - start;
         }
         between(machine, now);
+        if drain_sends(machine, now) {
+            return now - start;
+        }
         now = machine.poll_timeout().expect("it waits").at.max(now);
         machine.handle_timeout(now);
     }

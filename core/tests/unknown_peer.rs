@@ -65,6 +65,9 @@ const VIEWS: &[(&str, View)] = &[
     ("datagram_bytes_max", |m, _, id| {
         m.datagram_bytes_max(id).is_none()
     }),
+    ("message_bytes_max", |m, _, id| {
+        m.message_bytes_max(id).is_none()
+    }),
     ("peer_metrics", |m, _, id| m.peer_metrics(id).is_none()),
     ("connections", |m, _, id| m.connections(id).is_none()),
     ("explain", |m, now, id| m.explain(now, id).is_none()),

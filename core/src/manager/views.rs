@@ -17,13 +17,10 @@ use crate::{
 
 impl Manager {
     /// Bytes of the longest message that a peer accepts, as far as it has announced that, and that
-    /// we do.
-    pub fn message_bytes_max(&self, peer: PeerId) -> usize {
-        let config = &self.shared.config;
-        let known = self.peers.find(peer);
-        known.map_or(config.message_bytes_max, |known| {
-            known.message_bytes_max(config)
-        })
+    /// we do; `None` if the peer is not known.
+    pub fn message_bytes_max(&self, peer: PeerId) -> Option<usize> {
+        let known = self.peers.find(peer)?;
+        Some(known.message_bytes_max(&self.shared.config))
     }
 
     /// Our own identity.

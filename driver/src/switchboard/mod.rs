@@ -260,7 +260,7 @@ impl Switchboard {
             } => {
                 let shared = self.shared.peer(peer);
                 // Before it is connected: a subscriber that hears of that may send at once.
-                shared.limit_messages(self.core.message_bytes_max(peer));
+                shared.limit_messages(self.message_bytes_max(peer));
                 self.shared.hub.publish(&event, || shared.set_status(to));
                 self.answer_connects(now, peer, to, reason);
                 self.touched.push(shared);
@@ -376,13 +376,18 @@ impl Switchboard {
         }
     }
 
+    fn message_bytes_max(&self, peer: PeerId) -> usize {
+        let max = self.core.message_bytes_max(peer);
+        max.unwrap_or_else(|| self.core.config().message_bytes_max)
+    }
+
     pub(super) fn lend_to(&mut self, now: Instant, peer: &PeerShared) {
         match self.core.status(peer.id) {
             Some(_) => peer.set_known(),
             None => peer.set_unknown(),
         }
         let room = self.core.driver().credit(peer.id);
-        peer.limit_messages(self.core.message_bytes_max(peer.id));
+        peer.limit_messages(self.message_bytes_max(peer.id));
         let verdict = self.core.verdict(peer.id);
         if let Some(bytes) = peer.lend(room, verdict) {
             // Only a peer that the machine knows has a verdict with which senders wait for room.
