@@ -199,8 +199,8 @@
 //! - Messages are never actions. [`Readable`](Event::Readable) says that some wait, and is said
 //!   again only after all of them were read. Whoever reads slowly holds up the peer that sends to
 //!   it, and nobody else.
-//! - A goodbye carries the last acknowledgement. A driver that [reads](Manager::read) ahead of its
-//!   application marks what that has [taken](Manager::mark_taken) before it calls
+//! - A goodbye carries the last acknowledgement. A driver that [reads](driver::Driver::read) ahead of its
+//!   application marks what that has [taken](driver::Driver::mark_taken) before it calls
 //!   [`close`](Manager::close), [`abort`](Manager::abort), [`disconnect`](Manager::disconnect),
 //!   [`forget`](Manager::forget) or [`block`](Manager::block), and lets it take nothing while the
 //!   machine may end.

@@ -122,18 +122,18 @@ fn first_packet_to(
     between: impl Fn(&mut Manager, Instant),
 ) -> Duration {
     let (mut now, mut buf) = (start, Vec::new());
-    let mut drain_sends = |machine: &mut Manager, now| {
-        let actions = std::iter::from_fn(|| machine.poll_action(now, &mut buf));
-        actions.fold(false, |found, action| {
-            found || matches!(action, Action::Transmit(transmit) if transmit.destination == to)
-        })
+    let mut sends = |machine: &mut Manager, now| {
+        let mut actions = std::iter::from_fn(|| machine.poll_action(now, &mut buf));
+        actions.any(
+            |action| matches!(action, Action::Transmit(transmit) if transmit.destination == to),
+        )
     };
     while now < start + Duration::from_secs(60) {
-        if drain_sends(machine, now) {
+        if sends(machine, now) {
             return now - start;
         }
         between(machine, now);
-        if drain_sends(machine, now) {
+        if sends(machine, now) {
             return now - start;
         }
         now = machine.poll_timeout().expect("it waits").at.max(now);

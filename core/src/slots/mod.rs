@@ -201,7 +201,7 @@ impl Slots {
             match claim {
                 Claim::Dial { .. } => self.set_priority(key, priority),
                 // The peer is there: its slot is not for a dial that gives way.
-                Claim::Arrival { .. } if held.holder() == Holder::BackgroundDial => {
+                Claim::Arrival { .. } if held.is_background_dial() => {
                     self.set_purpose(key, purpose);
                 }
                 Claim::Arrival { .. } => {}
@@ -259,17 +259,23 @@ impl Slots {
             let row = Row { claimant, holder };
             match row.outcome() {
                 Outcome::Keeps | Outcome::KeepsForNow => None,
-                Outcome::Evicted | Outcome::CalledOff => Some((key, row)),
+                Outcome::Evicted | Outcome::CalledOff => Some((since, key, row)),
             }
         };
         let first = |holder| self.first(holder).and_then(gives_way);
-        match full {
+        let dial = || {
+            let dials = [Holder::BackgroundDial, Holder::SparedBackgroundDial];
+            let dials = dials.into_iter().filter_map(first);
+            dials.min_by_key(|(since, key, _)| (*since, *key))
+        };
+        let victim = match full {
             // One dial more has to be one less elsewhere.
-            Full::Dials => first(Holder::BackgroundDial),
-            Full::Slots => [Holder::Idle, Holder::BackgroundDial, Holder::Busy]
-                .into_iter()
-                .find_map(first),
-        }
+            Full::Dials => dial(),
+            Full::Slots => first(Holder::Idle)
+                .or_else(dial)
+                .or_else(|| first(Holder::Busy)),
+        };
+        victim.map(|(_, key, row)| (key, row))
     }
 
     /// The first of the holders of this kind.
@@ -338,7 +344,7 @@ impl Slots {
     fn set_purpose(&mut self, key: PeerKey, purpose: Purpose) {
         self.update(key, |held| {
             held.purpose = purpose;
-            // A dial that is not the first one in the slot is left alone.
+            // A dial that is not the first one in the slot is spared.
             held.has_given_way = true;
         });
     }
@@ -441,7 +447,13 @@ fn has_become_evictable(left: Option<Place>, taken: Option<Place>) -> bool {
     let rank = |place: Option<Place>| match place.map(|place| place.holder) {
         Some(Holder::Idle) => 2,
         Some(Holder::Busy | Holder::NewlyBusy) => 1,
-        Some(Holder::BackgroundDial | Holder::Dial | Holder::Arrival | Holder::Protected)
+        Some(
+            Holder::BackgroundDial
+            | Holder::SparedBackgroundDial
+            | Holder::ForegroundDial
+            | Holder::Arrival
+            | Holder::Protected,
+        )
         | None => 0,
     };
     rank(taken) > rank(left)
@@ -465,9 +477,13 @@ impl Held {
             (Purpose::Peer, ..) if self.idle_since.is_some() => Holder::Idle,
             (Purpose::Peer, ..) => Holder::Busy,
             (Purpose::Dial, Priority::Background, false) => Holder::BackgroundDial,
-            (Purpose::Dial, Priority::Background, true) => Holder::Dial,
-            (Purpose::Dial, Priority::Foreground, _) => Holder::Dial,
+            (Purpose::Dial, Priority::Background, true) => Holder::SparedBackgroundDial,
+            (Purpose::Dial, Priority::Foreground, _) => Holder::ForegroundDial,
         }
+    }
+
+    fn is_background_dial(self) -> bool {
+        self.purpose == Purpose::Dial && self.priority == Priority::Background
     }
 
     /// Its place in the order, if it may give way at all.
@@ -475,8 +491,10 @@ impl Held {
         let holder = self.holder();
         let since = match holder {
             Holder::Idle => self.idle_since?,
-            Holder::Busy | Holder::BackgroundDial => self.since,
-            Holder::NewlyBusy | Holder::Dial | Holder::Arrival | Holder::Protected => return None,
+            Holder::Busy | Holder::BackgroundDial | Holder::SparedBackgroundDial => self.since,
+            Holder::NewlyBusy | Holder::ForegroundDial | Holder::Arrival | Holder::Protected => {
+                return None;
+            }
         };
         Some(Place { holder, since, key })
     }

@@ -25,14 +25,16 @@ pub(crate) enum Claimant {
 pub(crate) enum Holder {
     /// A connected peer with nothing queued at either end.
     Idle,
-    /// A dial of the machine, to a peer whose dial has not given way since it was last confirmed or failed.
+    /// A dial of the machine.
     BackgroundDial,
+    /// The same, after a dial to that peer has given way, and before one is confirmed or fails by itself.
+    SparedBackgroundDial,
     /// A connected peer whose minimum hold time is over.
     Busy,
     /// A connected peer within its minimum hold time.
     NewlyBusy,
-    /// A dial of the user, or of the machine after one to the same peer that has given way.
-    Dial,
+    /// A dial of the user.
+    ForegroundDial,
     /// A peer that has dialled us, and is not confirmed.
     Arrival,
     /// A peer that the application has protected, whatever it is doing.
@@ -57,12 +59,17 @@ pub(crate) const fn outcome(claimant: Claimant, holder: Holder) -> Outcome {
     use Claimant as C;
     match holder {
         Holder::Idle => Outcome::Evicted,
-        Holder::Dial | Holder::Arrival | Holder::Protected => Outcome::Keeps,
-        // It may be in vain, and gives way once to a dial of the user or a peer that is there.
+        Holder::ForegroundDial | Holder::Arrival | Holder::Protected => Outcome::Keeps,
+        // It may be in vain: it makes room for each dial of the user, and once for a peer that is there.
         Holder::BackgroundDial => match claimant {
             C::ForegroundDial | C::OverdueForegroundDial => Outcome::CalledOff,
             C::BackgroundDial | C::OverdueBackgroundDial => Outcome::Keeps,
             C::Arrival | C::OverdueArrival => Outcome::CalledOff,
+        },
+        Holder::SparedBackgroundDial => match claimant {
+            C::ForegroundDial | C::OverdueForegroundDial => Outcome::CalledOff,
+            C::BackgroundDial | C::OverdueBackgroundDial => Outcome::Keeps,
+            C::Arrival | C::OverdueArrival => Outcome::Keeps,
         },
         // A busy peer gives way to claims that have waited, and not at once.
         Holder::Busy => match claimant {
@@ -92,12 +99,13 @@ impl Claimant {
 
 #[cfg(test)]
 impl Holder {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Idle,
         Self::BackgroundDial,
+        Self::SparedBackgroundDial,
         Self::Busy,
         Self::NewlyBusy,
-        Self::Dial,
+        Self::ForegroundDial,
         Self::Arrival,
         Self::Protected,
     ];
