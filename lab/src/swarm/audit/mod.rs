@@ -445,6 +445,8 @@ impl Audit {
             }
             if was_held_up || scene.is_held_up {
                 pair.health.disturb(scene.at);
+                // Also when it goes on: the pair may not have been compared meanwhile.
+                self.between[between(place, peer).0].calm.disturb(log);
             }
             pair.health
                 .settle(log, config, numbers.delivered, numbers.health);
