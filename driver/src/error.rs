@@ -189,7 +189,7 @@ pub enum FlushError {
     #[error(transparent)]
     Peer(PeerError),
     /// Some of the messages have left the outbox, and whether the peer's application took them is
-    /// unknown. [`Undelivered`](quicpool_core::Event::Undelivered) events have told of the same ones.
+    /// unknown. [`Undelivered`](quicpool_core::Event::Undelivered) events have reported them.
     #[error(transparent)]
     Undelivered(Losses),
     /// The manager has ended.
@@ -216,7 +216,7 @@ pub enum ConfirmError {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseError {
-    /// Messages are lost, and no flush has said so.
+    /// Messages are lost, and no flush has reported them.
     #[error(transparent)]
     Undelivered(CloseReport),
     /// The manager has ended in another way.

@@ -123,7 +123,7 @@ impl Hub {
         (statuses, events)
     }
 
-    /// Applies what the end changes, and tells everyone that nothing follows.
+    /// Applies what the end changes, and ends every subscription.
     pub(crate) fn end(&self, closed: &Closed, apply: impl FnOnce()) {
         let mut subscribers = self.subscribers.lock();
         apply();

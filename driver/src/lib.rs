@@ -46,6 +46,7 @@ mod inbox;
 mod mailboxes;
 mod manager;
 mod metrics;
+mod mirror;
 mod order;
 mod peer;
 mod receive;

@@ -251,7 +251,7 @@ impl ConnectionManager {
 
     /// The state of the connection to a peer; `None` if the peer is not known. Never waits.
     pub fn status(&self, peer: PeerId) -> Option<ConnectionStatus> {
-        self.shared().known_peer(peer)?.status()
+        self.shared().known_peer(peer)?.mirror.status()
     }
 
     /// The state of every known peer, in no order, and everything that happens from there on.
@@ -262,7 +262,7 @@ impl ConnectionManager {
         Hub::subscribe(shared, || {
             let peers = shared.all_peers();
             let known = peers.iter();
-            let known = known.filter_map(|peer| Some((peer.id, peer.status()?)));
+            let known = known.filter_map(|peer| Some((peer.id, peer.mirror.status()?)));
             known.collect()
         })
     }
@@ -347,7 +347,7 @@ impl ConnectionManager {
     /// It may be called more than once and from several tasks: all of them get the same answer.
     ///
     /// It flushes all peers: see [`Peer::flush`]. It is an error if any message was lost and no flush
-    /// has said so.
+    /// has reported them.
     ///
     /// Cancel safe: it goes on closing as long as one clone of the handle lives.
     ///

@@ -24,7 +24,7 @@ pub(crate) enum Order {
     Flush(u64, Responder<Result<(), FlushError>>),
     /// Say when the next message is taken.
     ConfirmNext(u64, Responder<Result<(), FlushError>>),
-    /// Nobody waits for this flush any longer.
+    /// Forget this flush: its caller has stopped waiting.
     CancelFlush(u64),
     /// Have these losses reported again: their report was not read.
     ReturnLosses(Losses),

@@ -73,14 +73,14 @@ impl Peer {
     /// Once the manager has ended, no peer is connected, and every call that needs it returns
     /// [`Closed`] with the cause.
     pub fn status(&self) -> Option<ConnectionStatus> {
-        self.peer.status()
+        self.peer.mirror.status()
     }
 
     /// How well it can be reached; `None` while it is not connected. Never waits.
     ///
     /// [`HealthChanged`](quicpool_core::Event::HealthChanged) says when and why it changes.
     pub fn health(&self) -> Option<Health> {
-        self.peer.health()
+        self.peer.mirror.health()
     }
 
     /// Sends a message: dials if there is no connection, and waits while the outbox is full.
@@ -270,9 +270,9 @@ impl Peer {
     /// has taken it.
     ///
     /// A flush covers what was accepted before it. It is `Ok` once all of that is taken, and an error
-    /// if any of it was lost and no flush that ended before has said so: each loss fails all flushes
-    /// that wait for it, or else the next one, and none after. Not a loss to a flush is what its own
-    /// caller was told of, by [`send_confirmed`](Self::send_confirmed). A peer that is
+    /// if any of it was lost and no flush that ended before has reported it: each loss fails all flushes
+    /// that wait for it, or else the next one, and none after. A message whose loss
+    /// [`send_confirmed`](Self::send_confirmed) has returned is not a loss to a flush. A peer that is
     /// [forgotten](crate::ConnectionManager::forget), or was never added and whose session has expired,
     /// is forgotten with its losses.
     ///
@@ -335,7 +335,7 @@ impl Peer {
     }
 
     /// Ends the session, and forgets the peer with its addresses and with its messages that were not
-    /// received: it has been told that they were not delivered. It is known again once an address is added
+    /// received: they were not acknowledged. It is known again once an address is added
     /// or it dials us; the handle stays good.
     ///
     /// Cancel safe: it is forgotten all the same.

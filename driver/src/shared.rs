@@ -201,7 +201,7 @@ impl Shared {
         if self.demanded() > Demand::Run || self.has_ended() {
             return Err(self.closed().into());
         }
-        match peer.status() {
+        match peer.mirror.status() {
             Some(ConnectionStatus::Connected) => {}
             Some(_) => return Err(SendDatagramError::NotConnected(peer.id)),
             None => return Err(SendDatagramError::Peer(PeerError::UnknownPeer(peer.id))),

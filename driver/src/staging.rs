@@ -3,27 +3,21 @@
 use std::{
     mem,
     net::SocketAddr,
-    sync::atomic::{AtomicU8, AtomicUsize, Ordering},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use bytes::Bytes;
 use event_listener::{Event, EventListener};
 use parking_lot::Mutex;
 use quicpool_core::{
-    ConnectionStatus, Health, MessageNumber, PeerError, PeerId,
+    ConnectionStatus, MessageNumber, PeerError, PeerId,
     driver::{BatchLimits, DatagramQueue, OpenBatch},
 };
 
-use crate::{clock::Clock, order::Order};
+use crate::{clock::Clock, mirror::Mirror, order::Order};
 
 /// Orders about one peer that may wait for the event loop before callers wait with them.
 const ORDERS_MAX: usize = 1_024;
-
-/// What stands for no health: no state of it has this number.
-const NO_HEALTH: u8 = u8::MAX;
-
-/// What stands for no status: no state of it has this number.
-const NO_STATUS: u8 = u8::MAX;
 
 /// One peer, as the handle and the event loop both see it.
 ///
@@ -31,10 +25,7 @@ const NO_STATUS: u8 = u8::MAX;
 #[derive(Debug)]
 pub(crate) struct PeerShared {
     pub(crate) id: PeerId,
-    /// [`NO_STATUS`] while the core does not know the peer.
-    status: AtomicU8,
-    /// [`NO_HEALTH`] while it is not connected.
-    health: AtomicU8,
+    pub(crate) mirror: Mirror,
     /// Bytes of the longest message that both ends accept, as far as that is known.
     message_max: AtomicUsize,
     staging: Mutex<Staging>,
@@ -63,7 +54,7 @@ struct Staging {
     wanted: usize,
     /// Why nothing is accepted.
     verdict: Result<(), PeerError>,
-    /// What the core was told of the peer, if nothing since can have made it forget that.
+    /// What was passed to the core about the peer, unless it may have forgotten that since.
     added: Added,
     /// Why the core refused to add the peer: it does not know the peer and cannot say so later.
     refused: Option<PeerError>,
@@ -180,75 +171,24 @@ impl PeerShared {
         };
         Self {
             id,
-            status: AtomicU8::new(NO_STATUS),
-            health: AtomicU8::new(NO_HEALTH),
+            mirror: Mirror::new(),
             message_max: AtomicUsize::new(usize::MAX),
             staging: Mutex::new(staging),
             room: Event::new(),
         }
     }
 
-    /// The state of the peer's connection, if the core knows the peer. Never waits.
-    pub(crate) fn status(&self) -> Option<ConnectionStatus> {
-        const ALL: [ConnectionStatus; 5] = [
-            ConnectionStatus::New,
-            ConnectionStatus::Connecting,
-            ConnectionStatus::Connected,
-            ConnectionStatus::Disconnected,
-            ConnectionStatus::Failed,
-        ];
-        let stored = self.status.load(Ordering::Acquire);
-        ALL.into_iter().find(|status| *status as u8 == stored)
-    }
-
-    /// Notes that the core knows the peer: its status is new until an event tells another one.
-    pub(crate) fn set_known(&self) {
-        let (from, to) = (NO_STATUS, ConnectionStatus::New as u8);
-        // It had a status before.
-        let _ = self
-            .status
-            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
-    }
-
     /// Notes that the core does not know the peer, unless an address is on its way to it.
     pub(crate) fn set_unknown(&self) {
-        if self.staging.lock().added != Added::Nothing {
-            return;
+        if self.staging.lock().added == Added::Nothing {
+            self.mirror.clear();
         }
-        self.status.store(NO_STATUS, Ordering::Release);
-        self.set_health(None);
     }
 
-    /// Each connection begins healthy.
-    pub(crate) fn set_status(&self, status: ConnectionStatus) {
-        self.status.store(status as u8, Ordering::Release);
-        self.set_health((status == ConnectionStatus::Connected).then_some(Health::Healthy));
-    }
-
-    /// The manager has ended without a word about this peer: it is not connected.
+    /// Applies the end of the manager, which reports no more of this peer: it is not connected.
     pub(crate) fn disconnected(&self, to: ConnectionStatus) {
-        match self.status() {
-            Some(ConnectionStatus::Connected | ConnectionStatus::Connecting) => {
-                self.set_status(to);
-            }
-            Some(
-                ConnectionStatus::New | ConnectionStatus::Disconnected | ConnectionStatus::Failed,
-            )
-            | None => {}
-        }
+        self.mirror.disconnected(to);
         self.set_datagram_max(None);
-    }
-
-    /// How well the peer can be reached, if it is connected. Never waits.
-    pub(crate) fn health(&self) -> Option<Health> {
-        const ALL: [Health; 3] = [Health::Healthy, Health::Degraded, Health::Unresponsive];
-        let stored = self.health.load(Ordering::Acquire);
-        ALL.into_iter().find(|health| *health as u8 == stored)
-    }
-
-    pub(crate) fn set_health(&self, health: Option<Health>) {
-        let stored = health.map_or(NO_HEALTH, |health| health as u8);
-        self.health.store(stored, Ordering::Release);
     }
 
     /// Accepts only messages of at most so many bytes from this moment on.
@@ -355,13 +295,13 @@ impl PeerShared {
             }
             Order::AddAddress(addr) => {
                 staging.expect_address(addr);
-                self.set_known();
+                self.mirror.set_known();
             }
             Order::Add if staging.added != Added::Nothing => return Ok(Listing::Done),
             Order::Add => {
                 staging.added = Added::Peer;
                 staging.refused = None;
-                self.set_known();
+                self.mirror.set_known();
             }
             Order::RemoveAddress(_) | Order::Forget(_) | Order::Block(_) | Order::Unblock(_) => {
                 staging.added = Added::Nothing;

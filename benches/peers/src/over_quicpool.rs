@@ -64,7 +64,8 @@ impl transport::Listener for Listener {
 
 impl transport::Tx for Tx {
     async fn send(&mut self, message: &[u8]) -> Result<()> {
-        Ok(self.0.send(message).await?)
+        self.0.send(message).await?;
+        Ok(())
     }
 
     async fn flush(&mut self) -> Result<()> {

@@ -20,8 +20,8 @@ use crate::{
 
 /// A [`Manager`] as its event loop sees it, made by [`Manager::driver`].
 ///
-/// What other threads have staged was accepted when it was staged, so [`handle_staged`](Self::handle_staged)
-/// and [`confirm_next`](Self::confirm_next) make a peer known that is not, and
+/// What other threads have staged was accepted when it was staged, so [`handle_staged`](Self::handle_staged),
+/// [`confirm_next`](Self::confirm_next) and [`number_next`](Self::number_next) make a peer known that is not, and
 /// [`handle_staged_datagrams`](Self::handle_staged_datagrams) counts them as dropped. The other calls answer for
 /// a peer that is not known as those of [`Manager`] do.
 pub struct Driver<'a> {
@@ -62,13 +62,13 @@ impl Driver<'_> {
     /// They count as accepted when they were staged: those for which nothing can be done any more are
     /// reported by [`Event::Undelivered`].
     pub fn handle_staged(&mut self, now: Instant, peer: PeerId, staged: &mut OpenBatch) {
-        let machine = &mut *self.machine;
-        machine.now = now;
-        if staged.is_empty() || peer == machine.shared.id {
+        if staged.is_empty() {
             return;
         }
+        let Some(key) = self.introduce(now, peer) else {
+            return;
+        };
         let messages = staged.messages() as u64;
-        let key = self.key(now, peer);
         let mut parts = self.machine.parts(now);
         let cx = &mut parts.at(key);
         let Context {
@@ -110,14 +110,11 @@ impl Driver<'_> {
     /// Call it right before [`handle_staged`](Self::handle_staged) of a batch that begins with that
     /// message: afterwards the message may have been given up.
     pub fn confirm_next(&mut self, now: Instant, peer: PeerId, token: u64) {
-        self.machine.now = now;
-        if peer == self.machine.shared.id {
-            return;
+        if let Some(key) = self.introduce(now, peer) {
+            let known = self.machine.peers.owner(key);
+            let number = known.session.outbox.next();
+            known.made_flushes().confirm(token, number);
         }
-        let key = self.key(now, peer);
-        let known = self.machine.peers.owner(key);
-        let number = known.session.outbox.next();
-        known.made_flushes().confirm(token, number);
     }
 
     /// Names the next message that is accepted for a peer, where other threads number messages when they
@@ -126,13 +123,10 @@ impl Driver<'_> {
     /// Call it right before [`handle_staged`](Self::handle_staged) of a batch that begins with that
     /// message. Numbers never go back: one that is too small changes nothing.
     pub fn number_next(&mut self, now: Instant, peer: PeerId, number: MessageNumber) {
-        self.machine.now = now;
-        if peer == self.machine.shared.id {
-            return;
+        if let Some(key) = self.introduce(now, peer) {
+            let known = self.machine.peers.owner(key);
+            known.session.outbox.number_next(number.get());
         }
-        let key = self.key(now, peer);
-        let known = self.machine.peers.owner(key);
-        known.session.outbox.number_next(number.get());
     }
 
     /// Takes back losses that an [`Event::Flushed`] has named and that no caller has heard of: the
@@ -157,11 +151,16 @@ impl Driver<'_> {
     }
 
     /// A peer for which messages were staged: known from now on, beyond `peers_max` if need be, since
-    /// they were accepted.
-    fn key(&mut self, now: Instant, peer: PeerId) -> PeerKey {
-        let Manager { peers, shared, .. } = &mut *self.machine;
+    /// they were accepted. `None` for our own id.
+    fn introduce(&mut self, now: Instant, peer: PeerId) -> Option<PeerKey> {
+        let machine = &mut *self.machine;
+        machine.now = now;
+        if peer == machine.shared.id {
+            return None;
+        }
+        let (peers, shared) = (&mut machine.peers, &mut machine.shared);
         let known = peers.key(peer);
-        known.unwrap_or_else(|| verbs::insert_peer(now, peer, Standing::Added, peers, shared))
+        Some(known.unwrap_or_else(|| verbs::insert_peer(now, peer, Standing::Added, peers, shared)))
     }
 
     // Messages in

@@ -186,7 +186,7 @@ impl Switchboard {
         undelivered
     }
 
-    /// Tells the machine what the application has taken: in every turn, and if there is no other,
+    /// Marks what the application has taken: in every turn, and if there is no other,
     /// in one soon after messages were handed out.
     ///
     /// While the manager ends, nothing is received for the time of the turn, and nothing at all once
@@ -211,7 +211,7 @@ impl Switchboard {
         }
     }
 
-    /// Tells the machine what the application has taken until this moment.
+    /// Marks what the application has taken until this moment.
     pub(super) fn collect_taken(&mut self, now: Instant) {
         let left = self.shared.inbox.collect(&mut self.taken);
         self.mark_taken(now, left);
@@ -261,7 +261,9 @@ impl Switchboard {
                 let shared = self.shared.peer(peer);
                 // Before it is connected: a subscriber that hears of that may send at once.
                 shared.limit_messages(self.message_bytes_max(peer));
-                self.shared.hub.publish(&event, || shared.set_status(to));
+                self.shared
+                    .hub
+                    .publish(&event, || shared.mirror.set_status(to));
                 self.answer_connects(now, peer, to, reason);
                 self.touched.push(shared);
             }
@@ -269,7 +271,7 @@ impl Switchboard {
                 let shared = self.shared.peer(peer);
                 self.shared
                     .hub
-                    .publish(&event, || shared.set_health(Some(to)));
+                    .publish(&event, || shared.mirror.set_health(Some(to)));
             }
             Event::Closed {
                 undelivered,
@@ -383,7 +385,7 @@ impl Switchboard {
 
     pub(super) fn lend_to(&mut self, now: Instant, peer: &PeerShared) {
         match self.core.status(peer.id) {
-            Some(_) => peer.set_known(),
+            Some(_) => peer.mirror.set_known(),
             None => peer.set_unknown(),
         }
         let room = self.core.driver().credit(peer.id);

@@ -217,7 +217,7 @@ impl Switchboard {
         }
     }
 
-    /// Answers a flush, or has its losses reported by the next one if nobody waits for it.
+    /// Answers a flush, or has its losses reported by the next one if its caller has stopped waiting.
     pub(super) fn flushed(
         &mut self,
         now: Instant,

@@ -79,7 +79,7 @@ fn queued() -> (Net, NodeId, NodeId) {
     (net, a, b)
 }
 
-/// What both had queued is undelivered, and the second was told goodbye.
+/// What both had queued is undelivered, and the second end received Goodbye.
 fn assert_ends(net: &mut Net, [a, b]: [NodeId; 2], why: Undeliverable, way: &str) {
     let ours = undelivered(net, b, 0..2, why);
     assert!(news(net, a).contains(&ours), "{way}: {net:?}");

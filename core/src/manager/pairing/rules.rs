@@ -29,7 +29,7 @@ pub(in crate::manager) trait Pair {
     fn state(&mut self) -> State<'_>;
     /// How far a connection has come.
     fn phase(&self, link: LinkId) -> Phase;
-    /// Which incarnation of this end a connection has been told of.
+    /// The incarnation of this end in the hello that was written to a connection.
     fn said(&self, link: LinkId) -> Option<Incarnation>;
     /// Which incarnation this end is to the peer.
     fn ours(&self) -> Incarnation;

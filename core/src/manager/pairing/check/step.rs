@@ -84,8 +84,8 @@ impl World {
         steps
     }
 
-    /// Whether an end may dial, however long the backoff. Only an end that has closed its own dial, to tell
-    /// the other that it is forgotten, stays away until that is heard:
+    /// Whether an end may dial, however long the backoff. An end that has closed its own dial with
+    /// `Forgotten` waits until that close has arrived:
     /// if every such close took longer than the dial after it, there would be no end to dials.
     fn may_dial(&self, rule: Rule, end: End) -> bool {
         let party = self.party(end);
