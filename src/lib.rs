@@ -55,8 +55,8 @@ pub use quicpool_core as machine;
 #[cfg_attr(docsrs, doc(cfg(any(feature = "ring", feature = "aws-lc-rs"))))]
 pub use quicpool_core::Identity;
 pub use quicpool_core::{
-    Accept, Backoff, Config, ConfigError, ConnectionStatus, Counters, Credentials, Event,
-    Explanation, Flush, Health, HealthReason, Losses, MeshKey, Message, MessageNumber,
+    Accept, Backoff, Cancelled, Config, ConfigError, ConnectionStatus, Counters, Credentials,
+    Event, Explanation, Flush, Health, HealthReason, Losses, MeshKey, Message, MessageNumber,
     NetworkMetrics, NextAttempt, OnPeerRestart, ParsePeerAddrError, ParsePeerIdError, PeerAddr,
     PeerError, PeerId, PeerMetrics, Reason, Sealing, Tuning, Undeliverable, UnreliableCounters,
     WaitingFor,

@@ -24,17 +24,18 @@ use crate::{
     slots::{Claim, Decision},
     wire::{
         aead::TAG_LEN,
-        frame::LineId,
+        hello::HalfId,
+        lines::LINE,
         record::{Header, Messages, RecordReader, validate},
-        seal::RecordKey,
+        seal::{RecordKey, Stream},
     },
 };
 
 /// Seeds of indexes: any would do.
 const SEED: u64 = 7;
 
-/// One end's key for records.
-pub struct Key(RecordKey);
+/// One end's key for records, and the stream that they are on.
+pub struct Key(RecordKey, Stream);
 
 /// A record to seal: its body, and where it belongs.
 pub struct Record {
@@ -43,7 +44,7 @@ pub struct Record {
     tag: [u8; TAG_LEN],
 }
 
-const LINE: LineId = LineId([7; 16]);
+const HALF: HalfId = HalfId([7; 16]);
 
 impl Key {
     /// The same key as any other.
@@ -57,12 +58,12 @@ impl Key {
             Ok::<_, Infallible>(())
         });
         let Ok(key) = derived;
-        Self(key)
+        Self(key, Stream::new(HALF, LINE, 1))
     }
 
     /// Seals a record.
     pub fn seal(&mut self, record: &mut Record) {
-        let tag = self.0.seal(LINE, &record.header, &mut record.body);
+        let tag = self.0.seal(&mut self.1, &record.header, &mut record.body);
         record.tag = tag.expect("invariant: the key is young");
     }
 
@@ -74,7 +75,7 @@ impl Key {
     pub fn open(&mut self, record: &mut Record) {
         let opened = self
             .0
-            .open(LINE, &record.header, &mut record.body, record.tag);
+            .open(&mut self.1, &record.header, &mut record.body, record.tag);
         opened.expect("the record is opened in its place");
     }
 }
@@ -83,11 +84,7 @@ impl Record {
     /// A record with a body of so many bytes.
     pub fn new(len: u32) -> Self {
         Self {
-            header: Header {
-                len,
-                count: 1,
-                first: 5,
-            },
+            header: Header::plain(len, 1, 5),
             body: vec![7; len as usize],
             tag: [0; TAG_LEN],
         }
@@ -119,7 +116,7 @@ pub fn read(record: &[u8], piece: usize) -> usize {
         assert_eq!(pushed, Ok(piece.len()), "all of it belongs to one record");
     }
     let (header, body) = reader.take().expect("the record is whole");
-    let valid = validate(&body, header.count, config.message_bytes_max);
+    let valid = validate(&body, &header, config.message_bytes_max);
     assert_eq!(valid, Ok(()), "the record is well-formed");
     Messages::new(Bytes::from(body)).map(black_box).count()
 }

@@ -4,7 +4,7 @@ use std::{fmt, ops::RangeInclusive, time::Duration};
 
 use zeroize::Zeroizing;
 
-use crate::wire::{frame::Accepts, record};
+use crate::wire::{hello::Accepts, record};
 
 /// Every limit and delay of a manager.
 ///
@@ -269,9 +269,18 @@ impl Config {
         self.memory_max / 2
     }
 
-    /// Bytes that all inboxes may hold together, but for one record of each connected peer.
+    /// Bytes that all inboxes may hold together, but for a first credit and one record of each connected peer.
     pub(crate) const fn inboxes_bytes_max(&self) -> usize {
         self.memory_max / 4
+    }
+
+    /// Bytes that a connected peer may send before anything of it was read, whatever other inboxes hold. All of
+    /// them together are half of what inboxes may hold, as long as that is within these bounds.
+    pub(crate) fn first_credit(&self) -> usize {
+        let share = self.inboxes_bytes_max() / 2 / self.connections_max.max(1);
+        share
+            .clamp(FIRST_CREDIT_MIN, FIRST_CREDIT_MAX)
+            .min(self.inbox_bytes_max)
     }
 
     /// The longest record that this configuration can send or accept, in bytes.
@@ -279,6 +288,12 @@ impl Config {
         record::bytes_max(self.batch_bytes_max, self.message_bytes_max)
     }
 }
+
+/// A few small messages pass without waiting.
+const FIRST_CREDIT_MIN: usize = 4 * 1024;
+
+/// A full batch of the default size passes without waiting; more comes as it is used.
+const FIRST_CREDIT_MAX: usize = 64 * 1024;
 
 impl Tuning {
     fn check(&self) -> Result<(), ConfigError> {

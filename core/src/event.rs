@@ -228,8 +228,8 @@ pub enum Undeliverable {
     /// The peer could not be reached for `session_timeout`.
     #[error("the session has expired")]
     SessionExpired,
-    /// One of them is longer than the peer accepts, or than a record that it accepts can hold: its
-    /// limits are smaller than ours.
+    /// It is longer than the peer accepts, or than a record that it accepts can hold: its limits are smaller
+    /// than ours, and were not known when it was accepted. Those before and behind it go on.
     #[error("a message of {size} bytes exceeds the peer's limit of {max}")]
     TooLarge {
         /// Bytes of the message.
@@ -237,9 +237,23 @@ pub enum Undeliverable {
         /// Bytes that the peer accepts.
         max: usize,
     },
+    /// Their lifetime ended before they were written: see [`Manager::send_until`](crate::Manager::send_until).
+    /// The peer never sees them.
+    #[error("its lifetime has ended")]
+    Expired,
     /// The manager was closed before the peer had taken them.
     #[error("the manager was closed")]
     Closed,
+}
+
+/// What [`Manager::cancel`](crate::Manager::cancel) has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cancelled {
+    /// It was never written on any connection: the peer never sees it, and no event reports it. Its number stays
+    /// unused.
+    Withdrawn,
+    /// It was written, or is not held any more: it goes on, or has been reported.
+    TooLate,
 }
 
 /// Why a connection has changed its state.
@@ -416,6 +430,8 @@ pub enum DeadlineReason {
     Expiry,
     /// A session reaches `session_timeout`.
     Session,
+    /// A message that is not written yet may be worth nothing any more.
+    Lifetime,
     /// A connection has proved stable.
     Stable,
     /// A peer that takes nothing reaches `stall_timeout`.

@@ -257,8 +257,8 @@ pub use config::{
 pub use credentials::Credentials;
 pub use error::{PeerError, SendDatagramError, SendError};
 pub use event::{
-    Action, ConnectionStatus, Datagram, Deadline, DeadlineReason, EcnCodepoint, Event, Message,
-    Reason, Transmit, Undeliverable,
+    Action, Cancelled, ConnectionStatus, Datagram, Deadline, DeadlineReason, EcnCodepoint, Event,
+    Message, Reason, Transmit, Undeliverable,
 };
 pub use explanation::{Explanation, NextAttempt, WaitingFor};
 pub use health::{Health, HealthReason};

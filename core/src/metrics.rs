@@ -38,6 +38,8 @@ pub struct Counters {
     pub messages_delivered: u64,
     /// Messages reported as undelivered.
     pub messages_undelivered: u64,
+    /// Messages that our application has cancelled before they were written.
+    pub messages_withdrawn: u64,
     /// Messages that arrived in our inboxes.
     pub messages_received: u64,
     /// Messages that our application has taken.
@@ -77,7 +79,11 @@ pub struct Counters {
     pub replies_dropped: u64,
     /// Connections closed because the other end broke the protocol.
     pub violations: u64,
-    /// Connections closed because somebody else answered.
+    /// Control frames of unknown types, which were skipped.
+    pub frames_skipped: u64,
+    /// Streams of unknown types, which were dropped.
+    pub streams_dropped: u64,
+    /// Connections closed because another peer answered.
     pub wrong_peers: u64,
     /// Datagrams of `send_datagram`, which are sent once.
     pub unreliable: UnreliableCounters,
@@ -114,6 +120,8 @@ pub struct UnreliableCounters {
     pub replayed: u64,
     /// Dropped as they arrived: the other end has not sealed them.
     pub forged: u64,
+    /// Dropped as they arrived: they belong to a flow that this version does not know.
+    pub unknown_flow: u64,
 }
 
 /// One peer's state in numbers. Counters run from the moment it became known.

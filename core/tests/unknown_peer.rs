@@ -33,6 +33,10 @@ const VERBS: &[(&str, Verb)] = &[
     ("send_confirmed", |m, now, id| {
         sent(m.send_confirmed(now, id, b"", 7))
     }),
+    ("send_until", |m, now, id| {
+        sent(m.send_until(now, id, b"", now).map(drop))
+    }),
+    ("cancel", |m, now, id| m.cancel(now, id, 7.into()).map(drop)),
     ("flush", |m, now, id| m.flush(now, id, 7)),
     ("cancel_flush", |m, now, id| m.cancel_flush(now, id, 7)),
     ("return_losses", |m, now, id| {
@@ -87,6 +91,10 @@ const INTRODUCTIONS: &[(&str, Verb)] = &[
     }),
     ("number_next", |m, now, id| {
         m.driver().number_next(now, id, 7.into());
+        Ok(())
+    }),
+    ("expire_next", |m, now, id| {
+        m.driver().expire_next(now, id, now);
         Ok(())
     }),
     ("confirm_next", |m, now, id| {

@@ -1,8 +1,8 @@
 //! What a caller asks the event loop to do about one peer.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Instant};
 
-use quicpool_core::{Explanation, Losses, PeerMetrics};
+use quicpool_core::{Cancelled, Explanation, Losses, MessageNumber, PeerMetrics};
 
 use crate::{
     error::{ConnectError, FlushError, Rejected},
@@ -24,6 +24,10 @@ pub(crate) enum Order {
     Flush(u64, Responder<Result<(), FlushError>>),
     /// Say when the next message is taken.
     ConfirmNext(u64, Responder<Result<(), FlushError>>),
+    /// Have the next message expire if it is not written by then.
+    ExpireNext(Instant),
+    /// Take a message back, if it was never written.
+    Cancel(MessageNumber, Responder<Result<Cancelled, Rejected>>),
     /// Forget this flush: its caller has stopped waiting.
     CancelFlush(u64),
     /// Have these losses reported again: their report was not read.

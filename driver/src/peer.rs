@@ -1,9 +1,9 @@
 //! The handle to one peer.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Instant};
 
 use quicpool_core::{
-    ConnectionStatus, Explanation, Health, MessageNumber, PeerAddr, PeerId, PeerMetrics,
+    Cancelled, ConnectionStatus, Explanation, Health, MessageNumber, PeerAddr, PeerId, PeerMetrics,
 };
 
 use crate::{
@@ -114,6 +114,65 @@ impl Peer {
         message: impl AsRef<[u8]>,
     ) -> Result<MessageNumber, SendError> {
         self.send_with(message.as_ref(), Urgency::Express).await
+    }
+
+    /// Like [`send`](Self::send), for a message that is worth nothing after `until`: if it was not written
+    /// on any connection by then, the peer never sees it, and an
+    /// [`Undelivered`](quicpool_core::Event::Undelivered) event reports it as
+    /// [`Expired`](quicpool_core::Undeliverable::Expired), as the next [`flush`](Self::flush) does. One that
+    /// was written goes on.
+    ///
+    /// ```no_run
+    /// # use std::time::{Duration, Instant};
+    /// # async fn example(bob: quicpool_driver::Peer) -> Result<(), quicpool_driver::Error> {
+    /// let until = Instant::now() + Duration::from_millis(200);
+    /// bob.send_until("heartbeat", until).await?; // not sent later, when bob is back
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Cancel safe, as `send` is.
+    ///
+    /// # Errors
+    ///
+    /// As `send`.
+    pub async fn send_until(
+        &self,
+        message: impl AsRef<[u8]>,
+        until: Instant,
+    ) -> Result<MessageNumber, SendError> {
+        let message = message.as_ref();
+        self.with_room(|| {
+            let order = Order::ExpireNext(until);
+            self.shared.stage_after(&self.peer, order, message)
+        })
+        .await
+    }
+
+    /// Takes a message back that was never written on any connection: the peer never sees it, its room is free
+    /// at once, and nothing reports it. To a [`flush`](Self::flush) it is no loss.
+    ///
+    /// ```no_run
+    /// # use quicpool_core::Cancelled;
+    /// # use quicpool_driver::Peer;
+    /// # async fn example(bob: Peer) -> Result<(), quicpool_driver::Error> {
+    /// let number = bob.send("draft").await?;
+    /// match bob.cancel(number).await? {
+    ///     Cancelled::Withdrawn => println!("bob never sees it"),
+    ///     Cancelled::TooLate => println!("it is on its way"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Cancel safe: the message is taken back all the same.
+    ///
+    /// # Errors
+    ///
+    /// See [`Rejected`].
+    pub async fn cancel(&self, number: MessageNumber) -> Result<Cancelled, Rejected> {
+        self.ask(|responder| Order::Cancel(number, responder))
+            .await?
     }
 
     /// Sends a message if the outbox has room for it. Never waits.

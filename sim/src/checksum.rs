@@ -40,7 +40,7 @@ use crate::hash::Hasher;
 /// QUIC version 1 (RFC 9000), the only one that is spoken.
 const QUIC_V1: u32 = 1;
 /// The protocol of quicpool's wire, as in its TLS sessions.
-const PROTOCOL: &[u8] = b"quicpool/1";
+const PROTOCOL: &[u8] = b"quicpool/1-d1";
 /// The length of a protocol name is one byte in ALPN (RFC 7301 section 3.1).
 const PROTOCOL_LEN_MAX: usize = 255;
 

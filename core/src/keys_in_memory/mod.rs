@@ -19,9 +19,9 @@ use crate::{
     MeshKey,
     wire::{
         datagram::{Opener, Sealer},
-        frame::LineId,
+        hello::HalfId,
         record::Header,
-        seal::{Direction, RecordKey, context},
+        seal::{Direction, RecordKey, Stream, context},
     },
 };
 
@@ -94,28 +94,23 @@ fn record_key(secret: &Masked) -> RecordKey {
 
 #[inline(never)]
 fn seal(key: &mut RecordKey) {
-    let header = Header {
-        len: 300,
-        count: 1,
-        first: 0,
-    };
-    let tag = key.seal(LineId([7; 16]), &header, &mut [1; 300]);
+    let header = Header::plain(300, 1, 0);
+    let mut stream = Stream::new(HalfId([7; 16]), 0, 1);
+    let tag = key.seal(&mut stream, &header, &mut [1; 300]);
     assert!(tag.is_some());
 }
 
 #[inline(never)]
 fn use_record_key(secret: &Masked) {
     let mut ends = vec![record_key(secret), record_key(secret)];
-    let line = LineId([7; 16]);
+    let [mut sent, mut received] = [Stream::new(HalfId([7; 16]), 0, 1); 2];
     for len in 1..200 {
-        let header = Header {
-            len,
-            count: 1,
-            first: len.into(),
-        };
+        let header = Header::plain(len, 1, len.into());
         let mut body = vec![1; len as usize];
-        let tag = ends[0].seal(line, &header, &mut body).expect("young key");
-        let opened = ends[1].open(line, &header, &mut body, tag);
+        let tag = ends[0]
+            .seal(&mut sent, &header, &mut body)
+            .expect("young key");
+        let opened = ends[1].open(&mut received, &header, &mut body, tag);
         assert_eq!(opened, Ok(()));
     }
     // Moved about, as links are.

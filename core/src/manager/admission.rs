@@ -6,7 +6,7 @@ use super::{
     context::{Context, Parts},
     pairing::{
         close::{self, Close},
-        hello, processes, rules,
+        greeting, processes, rules,
     },
     peer::{Peer, Standing},
     shared::Shared,
@@ -71,10 +71,10 @@ pub(super) fn handshake_timed_out(parts: &mut Parts<'_>, id: LinkId) {
     };
     let close = Close::new(CloseCode::HandshakeTimeout, Reason::HandshakeTimeout);
     match (&link.stage, link.owner) {
-        (Stage::Handshaking | Stage::Greeted, None) => {
+        (Stage::Handshaking | Stage::Greeted(_), None) => {
             close::close_unowned(parts.now, id, parts.transport, parts.shared, close);
         }
-        (Stage::Handshaking | Stage::Greeted, Some(key)) => {
+        (Stage::Handshaking | Stage::Greeted(_), Some(key)) => {
             close::close(&mut parts.at(key), id, close);
         }
         (Stage::Waiting(_), Some(key)) => processes::waited_in_vain(&mut parts.at(key), id),
@@ -190,13 +190,12 @@ fn arrived(cx: &mut Context<'_>, id: LinkId) {
     rules::arrived(cx, id);
 }
 
-/// Writes our hello on a connection whose keys are there.
+/// Writes our greeting on a connection whose keys are there.
 fn greet(cx: &mut Context<'_>, id: LinkId) {
     let link = cx.transport.owned(id);
-    link.stage = Stage::Greeted;
-    let dial = link.dial;
+    link.stage = Stage::Greeted(None);
     match link.establish(cx.shared.config.mesh_key.as_ref()) {
-        Ok(sealed) => hello::write(id, cx.peer, cx.transport, cx.shared, (dial, sealed)),
+        Ok(checks) => greeting::write(id, cx.peer, cx.transport, cx.shared, checks),
         Err(code) => close::close(cx, id, Close::new(code, Reason::VersionMismatch)),
     }
 }

@@ -5,28 +5,34 @@
 //! hundredth. Callers that wait for room of other peers get `Writable` once there is enough: the smallest need
 //! first, the longest wait among equals, no more of them at a time than the room is for.
 //!
-//! Inboxes that are full together hold back the streams of all peers but those with an empty inbox: one
-//! record of inbox is reserved for each connected peer, so that no peer waits for another's reader.
+//! Credit counts as held from when it is granted: the other end may use it at any time. Inboxes that are full
+//! together get no more credit, but for a first one that is reserved for each connected peer, so that no peer waits
+//! for another's reader.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use super::{
-    peer::{Peer, Place, Queued, Wanted},
+    peer::{Peer, Place, Queued, Session, Wanted},
     report::Report,
 };
-use crate::{Config, Event, peer::PeerKey};
+use crate::{
+    Config, Event,
+    peer::{PeerKey, credit::Room},
+};
 
 /// The limits, what is queued, and the peers that have met a limit.
 pub(super) struct Budget {
     outboxes_max: usize,
     inboxes_max: usize,
+    /// Bytes of an inbox that no other one takes.
+    first_credit: usize,
     outbox_max: usize,
     /// Above this many free bytes the limit of each outbox comes first.
     plenty: usize,
     /// Peers whose callers wait until others hold less.
     waiting: BTreeSet<(Place, PeerKey)>,
     came: u64,
-    /// Peers whose streams are not read until other inboxes hold less.
+    /// Peers that get no credit until other inboxes hold less.
     held_back: VecDeque<PeerKey>,
     /// What is in the queues of all peers.
     queued: Queued,
@@ -39,6 +45,7 @@ impl Budget {
         Self {
             outboxes_max: config.outboxes_bytes_max(),
             inboxes_max: config.inboxes_bytes_max(),
+            first_credit: config.first_credit(),
             outbox_max: config.outbox_bytes_max,
             plenty: root(config.outboxes_bytes_max(), config.outbox_bytes_max),
             waiting: BTreeSet::new(),
@@ -186,11 +193,16 @@ impl Budget {
 
     // Inboxes
 
-    /// Whether another record of a peer may be read.
-    pub(super) fn may_read(&self, peer: &Peer) -> bool {
-        let inbox = &peer.session.inbox;
-        let is_reserved = inbox.held() == 0;
-        inbox.has_room() && (is_reserved || self.has_inbox_room())
+    /// Bytes that a peer's inbox may hold beside those that it has, granted ones included; `None` if it may hold
+    /// no more. A first credit is reserved for each peer, so that none waits for another's reader.
+    pub(super) fn inbox_room(&self, peer: &Peer) -> Option<Room> {
+        let Session { inbox, granted, .. } = &peer.session;
+        let others = self.queued.inbox.saturating_sub(*granted);
+        let free = self.inboxes_max.saturating_sub(others);
+        let reserved = self.first_credit.saturating_sub(inbox.held());
+        let budget = reserved.max(free);
+        let inbox = inbox.room().min(budget);
+        (inbox > 0).then_some(Room { inbox, budget })
     }
 
     fn has_inbox_room(&self) -> bool {
@@ -203,21 +215,20 @@ impl Budget {
         self.queued.inbox >= 2 * self.inboxes_max
     }
 
-    /// Notes that a peer's stream is not read. If other inboxes are the cause, it is read once they hold
-    /// less.
+    /// Notes that a peer gets no credit. If other inboxes are the cause, it gets some once they hold less.
     pub(super) fn hold_back(&mut self, peer: &mut Peer) {
         if peer.session.inbox.has_room() && !std::mem::replace(&mut peer.is_held_back, true) {
             self.held_back.push_back(peer.key);
         }
     }
 
-    /// Whether a stream that was held back can be read.
-    pub(super) fn is_room_to_read(&self) -> bool {
+    /// Whether a peer that was held back can get credit.
+    pub(super) fn is_room_to_grant(&self) -> bool {
         !self.held_back.is_empty() && self.has_inbox_room()
     }
 
-    /// Takes the peer whose stream was held back first, if there is room again.
-    pub(super) fn next_to_read(&mut self) -> Option<PeerKey> {
+    /// Takes the peer that was held back first, if there is room again.
+    pub(super) fn next_to_grant(&mut self) -> Option<PeerKey> {
         match self.has_inbox_room() {
             true => self.held_back.pop_front(),
             false => None,

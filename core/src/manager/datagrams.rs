@@ -174,7 +174,7 @@ pub(super) fn read(
     }
     let mut owner = match &link.stage {
         Stage::Confirmed(_) => owner,
-        Stage::Handshaking | Stage::Greeted | Stage::Waiting(_) => None,
+        Stage::Handshaking | Stage::Greeted(_) | Stage::Waiting(_) => None,
         Stage::Closed => {
             // It was closed in the very moment in which they came, and its keys are gone.
             let unread = link.drop_datagrams();
@@ -189,6 +189,7 @@ pub(super) fn read(
         match (datagram, owner.as_deref_mut()) {
             (Err(Refused::Forged), _) => unreliable.forged += 1,
             (Err(Refused::Replayed), _) => unreliable.replayed += 1,
+            (Err(Refused::UnknownFlow), _) => unreliable.unknown_flow += 1,
             (Ok(_), None) => unreliable.early += 1,
             (Ok(payload), Some(peer)) => arrived(peer, shared, payload),
         }

@@ -6,7 +6,7 @@
 use crate::{
     PeerId,
     rng::{self, Rng},
-    wire::frame::LineId,
+    wire::hello::HalfId,
 };
 
 /// The seed, and what has been drawn that must never be drawn again.
@@ -31,8 +31,8 @@ impl Draws {
     }
 
     /// A line that no peer has had.
-    pub(super) fn new_line(&mut self, peer: PeerId) -> LineId {
+    pub(super) fn new_line(&mut self, peer: PeerId) -> HalfId {
         self.lines += 1;
-        LineId(self.stream("line", peer, self.lines).bytes())
+        HalfId(self.stream("line", peer, self.lines).bytes())
     }
 }

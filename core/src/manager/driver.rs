@@ -7,9 +7,9 @@ use super::{
     closing::Closing,
     context::Context,
     dialling,
-    pairing::{hello, rules},
+    pairing::rules,
     peer::Standing,
-    session::{accepting, reading},
+    session::{self, accepting, lifetimes, reading},
     verbs,
 };
 use crate::{
@@ -97,7 +97,8 @@ impl Driver<'_> {
         };
         match why {
             Some(why) => rules::end_session(cx, why),
-            None => hello::end_if_too_large(cx),
+            None if cx.peer.is_live() => session::void_too_large(cx.peer, cx.shared),
+            None => {}
         }
         if !cx.peer.is_live() {
             self.machine.follow_up(now);
@@ -114,6 +115,18 @@ impl Driver<'_> {
             let known = self.machine.peers.owner(key);
             let number = known.session.outbox.next();
             known.made_flushes().confirm(token, number);
+        }
+    }
+
+    /// Gives the next message that is accepted for a peer a lifetime, as
+    /// [`send_until`](Manager::send_until) does.
+    ///
+    /// Call it right before [`handle_staged`](Self::handle_staged) of a batch that begins with that message.
+    pub fn expire_next(&mut self, now: Instant, peer: PeerId, until: Instant) {
+        if let Some(key) = self.introduce(now, peer) {
+            let known = self.machine.peers.owner(key);
+            let number = known.session.outbox.next();
+            lifetimes::expires_at(known, &mut self.machine.shared, number, until);
         }
     }
 

@@ -49,7 +49,7 @@ use self::{
     closing::Closing,
     context::Parts,
     peer::Peers,
-    session::{acknowledging, batches},
+    session::{acknowledging, batches, lifetimes},
     shared::Shared,
     timers::Timer,
 };
@@ -234,6 +234,7 @@ impl Manager {
             Timer::Backoff(key) => dialling::backoff_ended(peers.owner(key), shared),
             Timer::Idle(key) => expiring::idle_is_due(&mut parts.at(key)),
             Timer::Session(key) => expiring::session_is_due(&mut parts.at(key)),
+            Timer::Lifetime(key) => lifetimes::are_due(now, peers.owner(key), shared),
             Timer::Stable(key) => dialling::proved_stable(peers.owner(key)),
             Timer::Stall(key) => acknowledging::stall_is_due(now, peers.owner(key), shared),
             Timer::Reconnect(key) => pairing::reconnect::is_due(peers.owner(key), shared),
@@ -301,7 +302,7 @@ impl Manager {
                 streams::handle_news(parts, link);
             }
             arm_quic(now, link, parts.transport, parts.shared);
-        } else if let Some(key) = parts.shared.budget.next_to_read() {
+        } else if let Some(key) = parts.shared.budget.next_to_grant() {
             if let Some(peer) = parts.peers.get_mut(key) {
                 peer.is_held_back = false;
                 parts.transport.mark_all_dirty(peer.links.confirmed());
@@ -349,6 +350,6 @@ fn is_undrained(manager: &Manager) -> bool {
 fn has_marks(slots: &Slots, shared: &Shared) -> bool {
     !shared.work.is_empty()
         || slots.is_awake()
-        || shared.budget.is_room_to_read()
+        || shared.budget.is_room_to_grant()
         || room::is_to_report(shared)
 }

@@ -1,6 +1,10 @@
 //! Holds the state of one peer, and the table of all peers.
 
-use std::{net::SocketAddr, time::Duration, time::Instant};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use slab::Slab;
 
@@ -22,7 +26,7 @@ use crate::{
     },
     slots::{Hold, HoldTime, Priority},
     wire::{
-        frame::{Accepts, LineId},
+        hello::{Accepts, HalfId},
         record,
     },
 };
@@ -88,7 +92,7 @@ pub(super) struct Queued {
     pub(super) memory: usize,
     /// Bytes that outboxes hold, with what batches cost.
     pub(super) outbox: usize,
-    /// Bytes that inboxes hold, with what records cost.
+    /// Bytes that inboxes hold, with what records cost, and those that peers may send at any time.
     pub(super) inbox: usize,
 }
 
@@ -165,14 +169,17 @@ pub(super) enum Redial {
 pub(super) struct Session {
     pub(super) outbox: Outbox,
     pub(super) inbox: Inbox,
+    /// Credit that the peer has and has not used, on all connections.
+    pub(super) granted: usize,
+    /// Deadlines of messages that are not to be written after them. Hardly any peer has some.
+    pub(super) lifetimes: BTreeSet<(Instant, u64)>,
     /// Which process we are to the peer, if not the one that we have been from the start.
     pub(super) ours: Option<Box<Incarnation>>,
     /// The peer's line as its last hello named it.
-    pub(super) their_line: Option<LineId>,
+    pub(super) their_half: Option<HalfId>,
     /// What the peer accepts, as its last hello said.
     pub(super) accepts: Option<Accepts>,
-    /// Above zero while the peer holds something for us, as it last said: bytes, or messages in a
-    /// hello.
+    /// Bytes that the peer holds for us, by its last frame.
     pub(super) their_held: u64,
     /// What we last said that we hold for it.
     pub(super) held_reported: u64,
@@ -224,7 +231,7 @@ impl Peer {
     pub(super) fn new(
         id: PeerId,
         standing: Standing,
-        line: LineId,
+        line: HalfId,
         config: &Config,
         now: Instant,
     ) -> Self {
@@ -252,8 +259,10 @@ impl Peer {
             session: Session {
                 outbox,
                 inbox: Inbox::new(config.inbox_bytes_max),
+                granted: 0,
+                lifetimes: BTreeSet::new(),
                 ours: None,
-                their_line: None,
+                their_half: None,
                 accepts: None,
                 their_held: 0,
                 held_reported: 0,
@@ -395,11 +404,12 @@ impl Peer {
         let (outbox, inbox) = (&self.session.outbox, &self.session.inbox);
         let flushes = self.flushes.as_ref();
         let flushes = flushes.map_or(0, |flushes| flushes.memory());
-        let beside = self.addresses.memory() + flushes;
+        let lifetimes = self.session.lifetimes.len() * size_of::<(Instant, u64)>();
+        let beside = self.addresses.memory() + flushes + lifetimes;
         Queued {
             bytes: outbox.bytes() + inbox.bytes(),
             outbox: outbox.held(),
-            inbox: inbox.held(),
+            inbox: inbox.held() + self.session.granted,
             memory: outbox.memory() + inbox.memory() + beside,
         }
     }

@@ -6,7 +6,7 @@ use super::{
     budget::Budget, closing::Closing, draws::Draws, peer::Peer, report::Report, timers::Timer,
     work::Work,
 };
-use crate::{Config, Incarnation, PeerId, index::Deadlines, rng::Rng, wire::frame::LineId};
+use crate::{Config, Incarnation, PeerId, index::Deadlines, rng::Rng, wire::hello::HalfId};
 
 /// Configuration, deadlines, events and counters, memory shared by all peers, and the work list.
 pub(super) struct Shared {
@@ -78,7 +78,7 @@ impl Shared {
     }
 
     /// A line that no peer has had.
-    pub(super) fn new_line(&mut self, id: PeerId) -> LineId {
+    pub(super) fn new_line(&mut self, id: PeerId) -> HalfId {
         self.draws.new_line(id)
     }
 }

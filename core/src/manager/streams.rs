@@ -8,22 +8,19 @@ use super::{
     datagrams, liveness,
     pairing::{
         close::{self, Close},
-        hello,
+        greeting,
         lost::{self, End},
         processes, rules,
     },
     peer::Peer,
-    session::acknowledging,
+    session::{acknowledging, credit},
     shared::Shared,
 };
 use crate::{
     Event, Reason,
     peer::LinkId,
     transport::{Ending, Link, LinkEvent, Stage, Transport},
-    wire::{
-        code::CloseCode,
-        frame::{Frame, LineId},
-    },
+    wire::{code::CloseCode, frame::Frame, hello::HalfId},
 };
 
 /// Handles everything that has arrived on a connection.
@@ -50,7 +47,7 @@ pub(super) fn handle_news(parts: &mut Parts<'_>, id: LinkId) {
 
 fn deliver(cx: &mut Context<'_>, id: LinkId) {
     processes::admit_waiting(cx, id);
-    let read = hello::read_waiting(cx, id)
+    let read = greeting::read_waiting(cx, id)
         .and_then(|()| read_frames(cx, id))
         .and_then(|()| read_records(cx.now, id, cx.peer, cx.transport, cx.shared));
     if let Err(code) = read {
@@ -58,8 +55,11 @@ fn deliver(cx: &mut Context<'_>, id: LinkId) {
         tracing::warn!(?id, code = code.name(), "the other end broke the protocol");
         close::close(cx, id, Close::new(code, refusal(code)));
     }
+    let (frames, streams) = cx.transport.owned(id).take_skipped();
+    cx.shared.report.counters.frames_skipped += frames;
+    cx.shared.report.counters.streams_dropped += streams;
     processes::refuse_waiting(cx, id);
-    // After the hello that may have come with them.
+    // After the greeting that may have come with them.
     datagrams::read(id, Some(cx.peer), cx.transport, cx.shared);
     if cx.shared.config.datagram_queue_bytes_max > 0 {
         datagrams::report_limit(cx.peer, cx.transport, cx.shared);
@@ -74,18 +74,33 @@ fn deliver(cx: &mut Context<'_>, id: LinkId) {
 fn read_frames(cx: &mut Context<'_>, id: LinkId) -> Result<(), CloseCode> {
     loop {
         let link = cx.transport.owned(id);
-        let is_greeted = match link.stage {
-            Stage::Greeted => true,
-            Stage::Confirmed(_) => false,
-            Stage::Handshaking | Stage::Waiting(_) | Stage::Closed => return Ok(()),
+        if !matches!(link.stage, Stage::Greeted(_) | Stage::Confirmed(_)) {
+            return Ok(());
+        }
+        let Some(frame) = link.read_frame()? else {
+            return Ok(());
         };
-        match (link.read_frame()?, is_greeted) {
-            (None, _) => return Ok(()),
-            (Some(Frame::Hello(hello)), true) => hello::read(cx, id, hello)?,
-            (Some(Frame::Ack(ack)), false) => {
+        match (&link.stage, frame) {
+            (Stage::Greeted(None), Frame::Hello(hello)) => greeting::read_hello(link, hello)?,
+            (Stage::Greeted(Some(hello)), Frame::Lines(lines)) => {
+                let hello = **hello;
+                greeting::read(cx, id, &hello, &lines)?;
+            }
+            (Stage::Confirmed(_), Frame::Lines(lines)) => {
+                acknowledging::lines_repeated(
+                    cx.now,
+                    id,
+                    cx.peer,
+                    cx.transport,
+                    cx.shared,
+                    &lines,
+                )?;
+            }
+            (Stage::Confirmed(_), Frame::Ack(ack)) => {
+                link.take_limits(credit::limits_of_ack(&ack));
                 acknowledging::acknowledged(cx.now, cx.peer, cx.transport, cx.shared, ack)?;
             }
-            (Some(Frame::Ack(_)), true) | (Some(Frame::Hello(_)), false) => {
+            (_, Frame::Hello(_) | Frame::Lines(_) | Frame::Ack(_)) => {
                 return Err(CloseCode::UnexpectedHello);
             }
         }
@@ -99,15 +114,11 @@ fn read_records(
     transport: &mut Transport,
     shared: &mut Shared,
 ) -> Result<(), CloseCode> {
-    let Some(line) = confirmed_line(transport.owned(id)) else {
+    let Some(line) = confirmed_half(transport.owned(id)) else {
         return Ok(());
     };
     let mut has_read = false;
     let read = loop {
-        if !shared.budget.may_read(peer) {
-            shared.budget.hold_back(peer);
-            break Ok(());
-        }
         let record = match transport.owned(id).read_record(line) {
             Ok(Some(record)) => record,
             Ok(None) => break Ok(()),
@@ -129,17 +140,19 @@ fn read_records(
         }
         shared.budget.count(peer);
     };
-    if has_read && read.is_ok() {
+    read?;
+    acknowledging::grant(id, peer, transport, shared);
+    if has_read {
         acknowledging::schedule(now, peer, transport, shared);
         shared.changed(peer);
     }
-    read
+    Ok(())
 }
 
-fn confirmed_line(link: &Link) -> Option<LineId> {
+fn confirmed_half(link: &Link) -> Option<HalfId> {
     match &link.stage {
-        Stage::Confirmed(hello) => Some(hello.mine.id),
-        Stage::Handshaking | Stage::Greeted | Stage::Waiting(_) | Stage::Closed => None,
+        Stage::Confirmed(greeting) => Some(greeting.mine.id),
+        Stage::Handshaking | Stage::Greeted(_) | Stage::Waiting(_) | Stage::Closed => None,
     }
 }
 

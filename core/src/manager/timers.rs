@@ -17,6 +17,7 @@ pub(super) enum Timer {
     Backoff(PeerKey),
     Idle(PeerKey),
     Session(PeerKey),
+    Lifetime(PeerKey),
     Stable(PeerKey),
     Stall(PeerKey),
     Reconnect(PeerKey),
@@ -37,6 +38,7 @@ impl Timer {
             Self::Backoff(_) | Self::Reconnect(_) => DeadlineReason::Dial,
             Self::Idle(_) => DeadlineReason::Expiry,
             Self::Session(_) => DeadlineReason::Session,
+            Self::Lifetime(_) => DeadlineReason::Lifetime,
             Self::Stable(_) => DeadlineReason::Stable,
             Self::Stall(_) => DeadlineReason::Stall,
             Self::Dials => DeadlineReason::Slot,
@@ -82,5 +84,6 @@ impl Deadlines<Timer> {
     pub(super) fn disarm(&mut self, key: PeerKey) {
         self.connected(key);
         self.disconnected(key);
+        self.set(Timer::Lifetime(key), None);
     }
 }

@@ -8,11 +8,11 @@ use super::{
     Manager, datagrams, dialling, ending,
     pairing::rules,
     peer::{Peer, Peers, Redial, Standing},
-    session::{accepting, reading},
+    session::{accepting, lifetimes, reading},
     shared::Shared,
 };
 use crate::{
-    Message, MessageNumber, PeerAddr, PeerError, PeerId, SendDatagramError, SendError,
+    Cancelled, Message, MessageNumber, PeerAddr, PeerError, PeerId, SendDatagramError, SendError,
     Undeliverable, address,
     peer::{PeerKey, flushes::Failed},
 };
@@ -244,6 +244,73 @@ impl Manager {
             self.follow_up(now);
         }
         Ok(accepted)
+    }
+
+    /// Like [`send`](Self::send), for a message that is worth nothing after `until`: if it was not written on
+    /// any connection by then, the peer never sees it, and [`Event::Undelivered`](crate::Event::Undelivered)
+    /// reports it as [`Expired`](crate::Undeliverable::Expired). One that was written goes on.
+    ///
+    /// ```
+    /// # use quicpool_core::{Config, Event, Identity, Incarnation, Manager, PeerAddr, Undeliverable};
+    /// # use std::time::Duration;
+    /// # let now = std::time::Instant::now();
+    /// # let credentials = Identity::generate().credentials();
+    /// # let incarnation = Incarnation { started_ms: 0, random: 1 };
+    /// # let mut manager = Manager::new(Config::default(), credentials, incarnation, [1; 32], now)?;
+    /// # let bob = Identity::generate().peer_id();
+    /// # manager.add_address(now, PeerAddr::new(bob, "192.0.2.1:4433".parse()?))?;
+    /// let until = now + Duration::from_millis(200);
+    /// let number = manager.send_until(now, bob, b"heartbeat", until)?;
+    /// manager.handle_timeout(until); // bob was not reached
+    /// let expired = Event::Undelivered {
+    ///     peer: bob,
+    ///     messages: number.get()..number.get() + 1,
+    ///     reason: Undeliverable::Expired,
+    /// };
+    /// # let mut buf = Vec::new();
+    /// # let actions = std::iter::from_fn(|| manager.driver().poll_event(until));
+    /// # assert!(actions.collect::<Vec<_>>().contains(&expired));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`]. State is unchanged.
+    pub fn send_until(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        message: &[u8],
+        until: Instant,
+    ) -> Result<MessageNumber, SendError> {
+        self.accept(now, peer, &[message])?;
+        let key = self.peers.key(peer);
+        let known = self
+            .peers
+            .owner(key.expect("invariant: it has accepted a message"));
+        let number = known.session.outbox.next() - 1;
+        lifetimes::expires_at(known, &mut self.shared, number, until);
+        if !known.is_live() {
+            self.follow_up(now);
+        }
+        Ok(MessageNumber::new(number))
+    }
+
+    /// Takes a message back that was never written on any connection: its room is free at once, the peer
+    /// never sees it, and no event reports it. To a flush it is no loss.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
+    pub fn cancel(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        number: MessageNumber,
+    ) -> Result<Cancelled, PeerError> {
+        self.now = now;
+        let known = known(peer, &mut self.peers, &self.shared)?;
+        Ok(lifetimes::cancel(known, &mut self.shared, number.get()))
     }
 
     /// Like [`send`](Self::send), and lets the message's batch leave at once.

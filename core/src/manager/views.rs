@@ -101,7 +101,7 @@ impl Manager {
 
     fn name(&self, peer: PeerId, id: LinkId) -> Option<ConnectionName> {
         let link = self.transport.link(id)?;
-        let Stage::Confirmed(hello) = &link.stage else {
+        let Stage::Confirmed(greeting) = &link.stage else {
             return None;
         };
         Some(match link.dialler {
@@ -112,8 +112,8 @@ impl Manager {
             },
             Dialler::Them => ConnectionName {
                 dialler: peer,
-                incarnation: hello.incarnation,
-                dial: hello.dial,
+                incarnation: greeting.incarnation,
+                dial: greeting.dial,
             },
         })
     }

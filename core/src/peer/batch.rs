@@ -168,6 +168,32 @@ impl OpenBatch {
         framed.map(|framed| framed.longest).max().unwrap_or(0)
     }
 
+    /// Bytes of each message.
+    pub(crate) fn lengths(&self) -> impl Iterator<Item = usize> {
+        let framed = self.full.iter().chain(&self.tail);
+        framed.flat_map(|framed| lengths(framed.body()))
+    }
+
+    /// Replaces a message by an empty one.
+    pub(crate) fn blank(&mut self, mut index: usize) {
+        let full = self.full.len();
+        for (place, framed) in self.full.iter_mut().chain(&mut self.tail).enumerate() {
+            if index >= framed.messages {
+                index -= framed.messages;
+                continue;
+            }
+            let (len, memory) = (framed.record.len(), framed.memory());
+            blank(&mut framed.record, index);
+            framed.longest = lengths(framed.body()).max().unwrap_or(0);
+            self.bytes -= len - framed.record.len();
+            if place < full {
+                framed.record.shrink_to_fit();
+                self.full_memory -= memory - framed.memory();
+            }
+            return;
+        }
+    }
+
     /// Asks that what was appended so far leave at once.
     pub fn express(&mut self) {
         self.express = Express::Asked;
@@ -245,6 +271,24 @@ impl OpenBatch {
     }
 }
 
+/// Bytes of each message of a plain body.
+pub(super) fn lengths(body: &[u8]) -> impl Iterator<Item = usize> {
+    let mut rest = body;
+    std::iter::from_fn(move || {
+        let (length, at) = varint::get(rest)?;
+        rest = &rest[at + length as usize..];
+        Some(length as usize)
+    })
+}
+
+/// Replaces a message of a plain record by an empty one.
+pub(super) fn blank(record: &mut Vec<u8>, index: usize) {
+    let before = lengths(&record[HEADER_LEN..]).take(index);
+    let start = HEADER_LEN + before.map(OpenBatch::cost).sum::<usize>();
+    let length = lengths(&record[start..]).next().unwrap_or(0);
+    record.splice(start..start + OpenBatch::cost(length), [0]);
+}
+
 impl Framed {
     /// Room for the first message and a few like it, or for `body_bytes` if that is more: a lone
     /// message costs little, a flood doubles.
@@ -293,13 +337,12 @@ impl Framed {
 
     /// The record's header and its bytes, once its first message has a number.
     pub(crate) fn into_record(mut self, first: u64) -> (Header, Vec<u8>) {
-        let header = Header {
-            len: u32::try_from(self.body().len()).expect("invariant: a body is at most 16 MiB"),
-            count: u32::try_from(self.messages)
-                .expect("invariant: a batch has 65,536 messages at most"),
+        let header = Header::plain(
+            u32::try_from(self.body().len()).expect("invariant: a body is at most 16 MiB"),
+            u32::try_from(self.messages).expect("invariant: a batch has 65,536 messages at most"),
             first,
-        };
-        self.record[..HEADER_LEN].copy_from_slice(&header.encode());
+        );
+        self.record[..HEADER_LEN].copy_from_slice(&header.encode()[..HEADER_LEN]);
         // It is kept until the other end has taken it, which may be long.
         if self.record.capacity() > self.record.len() + self.record.len() / SLACK {
             self.record.shrink_to_fit();
@@ -326,7 +369,7 @@ mod tests {
         while let Some(framed) = open.pop_closed() {
             let (header, record) = framed.into_record(out.len() as u64);
             let body = bytes::Bytes::from(record).slice(HEADER_LEN..);
-            assert_eq!(validate(&body, header.count, 1 << 20), Ok(()));
+            assert_eq!(validate(&body, &header, 1 << 20), Ok(()));
             assert!(header.count as usize <= limits.messages_max);
             assert!(body.len() <= limits.bytes_max || header.count == 1);
             out.extend(Messages::new(body).map(|message| message.to_vec()));

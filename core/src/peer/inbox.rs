@@ -9,8 +9,10 @@ use crate::{
     Message, PeerId,
     wire::{
         code::CloseCode,
-        frame::{Ack, Known, Line, LineId},
-        record::{Header, Messages, memory as record_memory},
+        entries::{self, Run},
+        greeting::{Half, Known},
+        hello::HalfId,
+        record::{Header, Kind, Messages, memory as record_memory},
     },
 };
 
@@ -29,8 +31,8 @@ const KEPT: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Inbox {
     bytes_max: usize,
-    /// The line that the peer's last hello named: records of others are none of ours.
-    named: Option<LineId>,
+    /// The half that the peer's last hello named: records of others are none of ours.
+    named: Option<HalfId>,
     /// How far we are with it, once a record has come.
     line: Option<Progress>,
     /// Raised with each new line, so that what an older one left behind is not counted for it.
@@ -81,6 +83,8 @@ struct Waiting {
     /// Bytes of memory behind the record.
     memory: u32,
     messages: Messages,
+    /// Voids that follow them.
+    voids: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +93,8 @@ struct Handed {
     bytes: u32,
     /// Bytes of memory behind its record, if it is the last one of it.
     memory: u32,
+    /// Voids that follow it.
+    voids: u32,
 }
 
 impl Inbox {
@@ -104,7 +110,7 @@ impl Inbox {
         }
     }
 
-    /// The peer's line as our hello states it.
+    /// The peer's line as our greeting states it.
     pub(crate) fn known(&self) -> Option<Known> {
         self.named.zip(self.line).map(|(id, line)| Known {
             id,
@@ -118,15 +124,6 @@ impl Inbox {
         self.held.get().unwrap_or(&NOTHING)
     }
 
-    /// The acknowledgement that is true at this moment; `held` is what our outbox holds.
-    pub(crate) fn acknowledgement(&self, held: u64) -> Option<Ack> {
-        self.line.map(|line| Ack {
-            received: line.received,
-            taken: line.taken,
-            held,
-        })
-    }
-
     /// The acknowledgement was sent.
     pub(crate) fn reported(&mut self) {
         self.reported = self.line;
@@ -136,6 +133,11 @@ impl Inbox {
     /// What was reported may have been lost with its connection.
     pub(crate) fn report_again(&mut self) {
         self.reported = None;
+    }
+
+    /// Whether nothing was reported since [`report_again`](Self::report_again), and there is something to report.
+    pub(crate) const fn is_to_repeat(&self) -> bool {
+        self.reported.is_none() && self.line.is_some()
     }
 
     /// Whether the peer does not know how far we are.
@@ -158,9 +160,14 @@ impl Inbox {
         self.content().bytes + self.content().records * RECORD_BYTES
     }
 
-    /// Whether another record may be read.
+    /// Bytes that may be added.
+    pub(crate) fn room(&self) -> usize {
+        self.bytes_max.saturating_sub(self.held())
+    }
+
+    /// Whether anything may be added.
     pub(crate) fn has_room(&self) -> bool {
-        self.held() < self.bytes_max
+        self.room() > 0
     }
 
     /// Bytes of memory behind it, reserved ones included.
@@ -205,7 +212,7 @@ impl Inbox {
     }
 
     /// The peer's hello describes its line: the one that we know, or another in its place.
-    pub(crate) fn greeted(&mut self, theirs: &Line) {
+    pub(crate) fn greeted(&mut self, theirs: &Half) {
         if self.named != Some(theirs.id) {
             self.end();
             self.named = Some(theirs.id);
@@ -214,7 +221,7 @@ impl Inbox {
 
     /// Whether the peer no longer holds what we have not taken of its line: another process with
     /// our identity has had our place.
-    pub(crate) fn is_passed_over(&self, theirs: &Line) -> bool {
+    pub(crate) fn is_passed_over(&self, theirs: &Half) -> bool {
         let line = self.line.filter(|_| self.named == Some(theirs.id));
         line.is_some_and(|line| theirs.first > line.taken)
     }
@@ -228,19 +235,18 @@ impl Inbox {
         self.unreported_bytes = 0;
     }
 
-    /// Takes over a record of a line, whose body was validated; says how many of its messages are
-    /// new.
+    /// Takes over a record of a half, whose body was validated. Returns how many of its messages are new.
     ///
     /// The first record of a line may have any number: what came before is none of our business.
-    /// From then on a record may repeat what we have, and must not leave a gap. A line that the
+    /// From then on a record may repeat what we have, and must not leave a gap. A half that the
     /// peer has given up since is ignored: its messages are reported there.
     pub(crate) fn accept(
         &mut self,
-        id: LineId,
+        half: HalfId,
         header: &Header,
         body: Bytes,
     ) -> Result<u64, CloseCode> {
-        if self.named != Some(id) {
+        if self.named != Some(half) {
             return Ok(0);
         }
         let line = self.line.get_or_insert(Progress {
@@ -250,12 +256,42 @@ impl Inbox {
         if header.first > line.received {
             return Err(CloseCode::Gap);
         }
-        let known = line.received - header.first;
-        let new = u64::from(header.count).saturating_sub(known);
-        if new == 0 {
-            return Ok(0);
+        if header.kind == Kind::Plain {
+            return Ok(self.accept_messages(header.first, header.count, body));
         }
-        line.received += new;
+        let (mut first, mut new) = (header.first, 0);
+        for run in entries::runs(&body) {
+            let count = match run {
+                Run::Messages(count, framed) => {
+                    new += self.accept_messages(first, count, framed.into());
+                    count
+                }
+                Run::Voids(count) => {
+                    self.accept_voids(first, count)?;
+                    count
+                }
+            };
+            first += u64::from(count);
+        }
+        Ok(new)
+    }
+
+    /// Moves `received` beyond entries from `first` on. Returns how many of them were known.
+    fn receive(&mut self, first: u64, count: u32) -> u64 {
+        let Some(line) = &mut self.line else {
+            return u64::from(count);
+        };
+        let known = (line.received - first).min(u64::from(count));
+        line.received += u64::from(count) - known;
+        known
+    }
+
+    fn accept_messages(&mut self, first: u64, count: u32, body: Bytes) -> u64 {
+        let known = self.receive(first, count);
+        let new = u64::from(count) - known;
+        if new == 0 {
+            return 0;
+        }
         let memory = record_memory(body.len());
         let mut messages = Messages::new(body);
         for _ in 0..known {
@@ -271,8 +307,37 @@ impl Inbox {
             generation: self.generation,
             memory: to_u32(memory),
             messages,
+            voids: 0,
         });
-        Ok(new)
+        new
+    }
+
+    /// Counts voids with the message before them, with which they are taken, or as taken if that is.
+    fn accept_voids(&mut self, first: u64, count: u32) -> Result<(), CloseCode> {
+        let known = self.receive(first, count);
+        let new = count - u32::try_from(known).unwrap_or(count);
+        let generation = self.generation;
+        let held = self.held.get_mut();
+        let before = held.and_then(|held| {
+            let waiting = held.queue.back_mut();
+            let waiting = waiting.map(|last| (last.generation, &mut last.voids));
+            waiting.or_else(|| {
+                let handed = held.handed.back_mut();
+                handed.map(|last| (last.generation, &mut last.voids))
+            })
+        });
+        match before.filter(|(of, _)| *of == generation) {
+            Some((_, voids)) => {
+                let all = voids.checked_add(new);
+                *voids = all.ok_or(CloseCode::MalformedRecord)?;
+            }
+            None => {
+                if let Some(line) = &mut self.line {
+                    line.taken += u64::from(new);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Hands out up to `max` messages, which stay untaken.
@@ -297,6 +362,7 @@ impl Inbox {
                 generation: front.generation,
                 bytes: to_u32(before - front.messages.len()),
                 memory: if is_last { front.memory } else { 0 },
+                voids: if is_last { front.voids } else { 0 },
             });
             out.push(Message { from, payload });
             count += 1;
@@ -327,7 +393,7 @@ impl Inbox {
             if let Some(line) = &mut self.line
                 && handed.generation == self.generation
             {
-                line.taken += 1;
+                line.taken += 1 + u64::from(handed.voids);
             }
         }
         self.relax();

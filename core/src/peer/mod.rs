@@ -4,6 +4,7 @@ pub(crate) mod addresses;
 pub(crate) mod backoff;
 pub(crate) mod batch;
 pub(crate) mod chooser;
+pub(crate) mod credit;
 pub(crate) mod datagrams;
 pub(crate) mod flushes;
 pub(crate) mod health;
@@ -14,6 +15,7 @@ mod on_demand;
 pub(crate) mod outbox;
 pub(crate) mod processes;
 pub(crate) mod round_robin;
+mod voids;
 
 /// A peer's place in the machine's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -12,15 +12,18 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    batch::{BatchLimits, OpenBatch},
+    batch::{self, BatchLimits, OpenBatch},
     on_demand::OnDemand,
+    voids::Voids,
 };
 use crate::{
     OnPeerRestart,
     wire::{
         code::CloseCode,
-        frame::{Known, Line, LineId},
-        record::{HEADER_LEN, Header, SHARED_BYTES},
+        entries,
+        greeting::Known,
+        hello::HalfId,
+        record::{HEADER_LEN, Header, Kind, SHARED_BYTES},
         varint,
     },
 };
@@ -28,7 +31,7 @@ use crate::{
 /// A line and what it holds.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    line: LineId,
+    half: HalfId,
     bytes_max: usize,
     limits: BatchLimits,
     /// Most of many peers have nothing queued at any moment.
@@ -54,6 +57,8 @@ struct Queue {
     bytes: usize,
     /// Bytes of memory behind the records of `batches`.
     records_memory: usize,
+    /// Numbers that have no message: in their batches they are empty ones.
+    voids: Voids,
 }
 
 impl Queue {
@@ -63,6 +68,7 @@ impl Queue {
             batches: VecDeque::new(),
             bytes: 0,
             records_memory: 0,
+            voids: Voids::new(),
         }
     }
 }
@@ -132,16 +138,16 @@ pub(crate) struct Acknowledged {
 /// What became of a line whose peer has lost its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Restarted {
-    /// Written, unacknowledged, and no longer held.
-    pub(crate) undelivered: Range<u64>,
+    /// Written, unacknowledged, and no longer held; without voids.
+    pub(crate) undelivered: Vec<Range<u64>>,
     /// Written, unacknowledged, and to be written again.
     pub(crate) resent: u64,
 }
 
 impl Outbox {
-    pub(crate) const fn new(line: LineId, limits: BatchLimits, bytes_max: usize) -> Self {
+    pub(crate) const fn new(half: HalfId, limits: BatchLimits, bytes_max: usize) -> Self {
         Self {
-            line,
+            half,
             bytes_max,
             limits,
             queue: OnDemand::new(),
@@ -164,13 +170,9 @@ impl Outbox {
         self.queue.get_or_make(|| Queue::new(limits))
     }
 
-    /// The line as hello states it.
-    pub(crate) fn line(&self) -> Line {
-        Line {
-            id: self.line,
-            first: self.taken,
-            next: self.next(),
-        }
+    /// The half as hello names it.
+    pub(crate) const fn half(&self) -> HalfId {
+        self.half
     }
 
     /// The number that the next accepted message will have.
@@ -228,7 +230,8 @@ impl Outbox {
     pub(crate) fn memory(&self) -> usize {
         let queue = self.queue();
         let batches = queue.batches.capacity() * size_of::<Batch>();
-        self.queue.memory() + batches + queue.records_memory + queue.open.memory()
+        let voids = queue.voids.memory();
+        self.queue.memory() + batches + queue.records_memory + queue.open.memory() + voids
     }
 
     /// Gives back memory that nothing is in.
@@ -281,24 +284,40 @@ impl Outbox {
         if self.cursor == self.numbered {
             self.number_one()?;
         }
-        let batches = &self.queue().batches;
+        let queue = self.queue();
+        let batches = &queue.batches;
         let index = batches.partition_point(|batch| batch.header.next() <= self.cursor);
         let batch = &batches[index];
+        let void = queue.voids.next(self.cursor).cloned();
+        if let Some(void) = void.clone().filter(|void| void.start <= self.cursor) {
+            let count = void.end.min(self.numbered) - self.cursor;
+            let queued_at = batch.queued_at;
+            let (header, record) = entries::voids(self.cursor, count, body_bytes_max);
+            return Some(self.wrote(header, record.into(), queued_at));
+        }
         let (header, record) = match self.cursor - batch.header.first {
             0 => (batch.header, batch.record.clone()),
             skipped => cut(&batch.header, &batch.record, skipped),
         };
         let queued_at = batch.queued_at;
-        let (header, record) = shorten(header, record, body_bytes_max);
-        let again = self.written.min(header.next()).saturating_sub(header.first);
+        let count = void.map_or(u64::MAX, |void| void.start - header.first);
+        let (header, record) = shorten(header, record, count, body_bytes_max);
+        Some(self.wrote(header, record, queued_at))
+    }
+
+    fn wrote(&mut self, header: Header, record: Bytes, queued_at: Instant) -> Outgoing {
+        let again = match header.kind {
+            Kind::Plain => self.written.min(header.next()).saturating_sub(header.first),
+            Kind::Headed { .. } => 0,
+        };
         self.cursor = header.next();
         self.written = self.written.max(self.cursor);
-        Some(Outgoing {
+        Outgoing {
             header,
             record,
             again,
             queued_at,
-        })
+        }
     }
 
     fn number_one(&mut self) -> Option<()> {
@@ -323,7 +342,7 @@ impl Outbox {
 
     /// Whether what the peer's hello says of our line can be true.
     pub(crate) fn check(&self, yours: Option<Known>) -> Result<(), CloseCode> {
-        let of_our_line = yours.filter(|known| known.id == self.line);
+        let of_our_line = yours.filter(|known| known.id == self.half);
         of_our_line.map_or(Ok(()), |known| {
             self.check_numbers(known.received, known.taken)
         })
@@ -348,7 +367,7 @@ impl Outbox {
         memory: Memory,
     ) -> Result<Continuity, CloseCode> {
         match yours {
-            Some(known) if known.id == self.line => {
+            Some(known) if known.id == self.half => {
                 self.acknowledge(now, known.received, known.taken)?;
                 Ok(Continuity::Continues)
             }
@@ -377,8 +396,10 @@ impl Outbox {
         self.received = self.received.max(received);
         self.taken = self.taken.max(taken);
         self.cursor = self.cursor.max(self.received);
-        let mut latency = None;
+        let (mut latency, mut voids) = (None, 0);
         if let Some(queue) = self.queue.get_mut() {
+            voids = queue.voids.count(&(before..self.taken));
+            queue.voids.forget_before(self.taken);
             while let Some(batch) = queue.batches.front()
                 && batch.header.next() <= self.taken
             {
@@ -392,7 +413,7 @@ impl Outbox {
             }
         }
         Ok(Acknowledged {
-            taken: self.taken - before,
+            taken: self.taken - before - voids,
             latency,
         })
     }
@@ -400,17 +421,22 @@ impl Outbox {
     /// The peer has lost its state. The line goes on, with what was written or after it.
     pub(crate) fn restart(&mut self, policy: OnPeerRestart) -> Restarted {
         let written = self.taken..self.written;
+        let voids = &self.queue().voids;
+        let undelivered = voids.others(written.clone());
         let restarted = match policy {
             OnPeerRestart::Resend => Restarted {
-                resent: written.end - written.start,
-                undelivered: 0..0,
+                resent: undelivered
+                    .iter()
+                    .map(|range| range.end - range.start)
+                    .sum(),
+                undelivered: Vec::new(),
             },
             OnPeerRestart::Report => {
                 self.drop_before(written.end);
                 self.taken = written.end;
                 Restarted {
                     resent: 0,
-                    undelivered: written,
+                    undelivered,
                 }
             }
         };
@@ -429,8 +455,10 @@ impl Outbox {
             batches,
             bytes,
             records_memory,
+            voids,
             ..
         } = queue;
+        voids.forget_before(number);
         while let Some(batch) = batches.front_mut()
             && batch.header.first < number
         {
@@ -449,26 +477,78 @@ impl Outbox {
         }
     }
 
-    /// The longest message that is held and not known to have arrived, in bytes.
-    pub(crate) fn longest_message(&self) -> usize {
-        let queue = self.queue();
-        let batches = queue.batches.iter();
-        let framed = batches.filter(|batch| batch.header.next() > self.received);
-        let longest = framed.map(|batch| batch.longest).max().unwrap_or(0);
-        longest.max(queue.open.longest_message())
+    // Voids
+
+    /// Withdraws a message that was never written: its number becomes a void, and its room is free. Returns
+    /// whether that was so.
+    pub(crate) fn withdraw(&mut self, number: u64) -> bool {
+        let is_unwritten = number >= self.written && number < self.next();
+        if !is_unwritten || self.queue().voids.contains(number) {
+            return false;
+        }
+        self.void(number);
+        true
     }
 
-    /// The session ends: everything held is given up, and the line goes on under another name.
-    pub(crate) fn give_up(&mut self, line: LineId) -> Range<u64> {
+    /// Makes voids of all messages that are longer than `max` and not known to have arrived. Returns their
+    /// numbers and lengths.
+    pub(crate) fn void_longer_than(&mut self, max: usize) -> Vec<(u64, usize)> {
+        let queue = self.queue();
+        let mut long = Vec::new();
+        let batches = queue.batches.iter();
+        for batch in batches.filter(|batch| batch.longest > max) {
+            let lengths = batch::lengths(&batch.record[HEADER_LEN..]);
+            let numbered = (batch.header.first..).zip(lengths);
+            long.extend(numbered.filter(|(number, _)| *number >= self.received));
+        }
+        if queue.open.longest_message() > max {
+            long.extend((self.numbered..).zip(queue.open.lengths()));
+        }
+        long.retain(|(_, len)| *len > max);
+        for (number, _) in &long {
+            self.void(*number);
+        }
+        long
+    }
+
+    /// Lets go of the message with a number that is held.
+    fn void(&mut self, number: u64) {
+        let numbered = self.numbered;
+        let queue = self.made();
+        queue.voids.add(number);
+        if number >= numbered {
+            queue.open.blank((number - numbered) as usize);
+            return;
+        }
+        let batches = &mut queue.batches;
+        let at = batches.partition_point(|batch| batch.header.next() <= number);
+        let batch = &mut batches[at];
+        queue.bytes -= batch.header.len as usize;
+        queue.records_memory -= batch.memory;
+        let mut record = batch.record.to_vec();
+        batch::blank(&mut record, (number - batch.header.first) as usize);
+        batch.header.len = (record.len() - HEADER_LEN) as u32;
+        record[..HEADER_LEN].copy_from_slice(&batch.header.encode()[..HEADER_LEN]);
+        batch.longest = batch::lengths(&record[HEADER_LEN..]).max().unwrap_or(0);
+        batch.memory = record.capacity() + SHARED_BYTES;
+        batch.record = record.into();
+        queue.bytes += batch.header.len as usize;
+        queue.records_memory += batch.memory;
+    }
+
+    /// The session ends: everything held is given up, and the numbers go on in another half. Returns what had
+    /// a message.
+    pub(crate) fn give_up(&mut self, half: HalfId) -> Vec<Range<u64>> {
         let outstanding = self.outstanding();
+        let given_up = self.queue().voids.others(outstanding.clone());
         self.queue.clear();
-        self.line = line;
+        self.half = half;
         self.numbered = outstanding.end;
         self.taken = outstanding.end;
         self.received = outstanding.end;
         self.cursor = outstanding.end;
         self.written = outstanding.end;
-        outstanding
+        given_up
     }
 }
 
@@ -479,22 +559,29 @@ fn cut(header: &Header, record: &Bytes, skipped: u64) -> (Header, Bytes) {
         let (length, at) = varint::get(rest).expect("invariant: we framed it");
         rest = &rest[at + length as usize..];
     }
-    let header = Header {
-        len: rest.len() as u32,
-        count: header.count - skipped as u32,
-        first: header.first + skipped,
-    };
-    (header, [&header.encode()[..], rest].concat().into())
+    let header = Header::plain(
+        rest.len() as u32,
+        header.count - skipped as u32,
+        header.first + skipped,
+    );
+    (header, framed(&header, rest))
 }
 
-/// The record with as many of its messages as fit into a body of this length, and one at least.
-fn shorten(header: Header, record: Bytes, body_bytes_max: usize) -> (Header, Bytes) {
-    if header.len as usize <= body_bytes_max {
+/// The record with at most `count_max` of its messages, as many as fit into a body of this length, and one at
+/// least.
+fn shorten(
+    header: Header,
+    record: Bytes,
+    count_max: u64,
+    body_bytes_max: usize,
+) -> (Header, Bytes) {
+    let fits = u64::from(header.count) <= count_max;
+    if fits && header.len as usize <= body_bytes_max {
         return (header, record);
     }
     let body = &record[HEADER_LEN..];
     let (mut count, mut end) = (0, 0);
-    while count < header.count {
+    while count < header.count && u64::from(count) < count_max {
         let (length, at) = varint::get(&body[end..]).expect("invariant: we framed it");
         let next = end + at + length as usize;
         if count > 0 && next > body_bytes_max {
@@ -502,10 +589,11 @@ fn shorten(header: Header, record: Bytes, body_bytes_max: usize) -> (Header, Byt
         }
         (count, end) = (count + 1, next);
     }
-    let header = Header {
-        len: end as u32,
-        count,
-        first: header.first,
-    };
-    (header, [&header.encode()[..], &body[..end]].concat().into())
+    let header = Header::plain(end as u32, count, header.first);
+    (header, framed(&header, &body[..end]))
+}
+
+/// The record with this header and body.
+fn framed(header: &Header, body: &[u8]) -> Bytes {
+    [&header.encode()[..header.length()], body].concat().into()
 }

@@ -7,7 +7,7 @@ use crate::{
     Reason,
     wire::{
         code::{self, CloseCode},
-        frame::Ack,
+        lines::Ack,
     },
 };
 
@@ -86,8 +86,7 @@ pub(crate) fn reason_of(code: CloseCode, bytes: &[u8]) -> Reason {
         CloseCode::CalledOff => Reason::CalledOff,
         CloseCode::HandshakeTimeout => Reason::HandshakeTimeout,
         CloseCode::Forgotten => Reason::Forgotten,
-        CloseCode::UnknownFrame
-        | CloseCode::MalformedFrame
+        CloseCode::MalformedFrame
         | CloseCode::FrameTooLong
         | CloseCode::UnexpectedHello
         | CloseCode::UnexpectedStream
@@ -95,7 +94,11 @@ pub(crate) fn reason_of(code: CloseCode, bytes: &[u8]) -> Reason {
         | CloseCode::RecordTooLong
         | CloseCode::SealBroken
         | CloseCode::Gap
-        | CloseCode::BadAcknowledgement => {
+        | CloseCode::BadAcknowledgement
+        | CloseCode::BadLine
+        | CloseCode::OverCredit
+        | CloseCode::Excessive
+        | CloseCode::OverBudget => {
             Reason::Transport(format!("the peer closed the connection: {}", code.name()))
         }
     }

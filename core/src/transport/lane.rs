@@ -9,7 +9,7 @@ use crate::{
     MeshKey, Sealing,
     peer::chooser::Dialler,
     wire::{
-        datagram::{KEY_LABEL, OVERHEAD, Opener, Refused, Sealer},
+        datagram::{self, FLOW_LEN, KEY_LABEL, OVERHEAD, Opener, Refused, Sealer},
         seal::{self, Direction},
     },
 };
@@ -104,7 +104,7 @@ impl Lane {
     pub(super) fn payload_max(&self, connection: &mut Connection) -> Option<usize> {
         let max = connection.datagrams().max_size()?;
         match &self.seals {
-            Seals::Off => Some(max),
+            Seals::Off => max.checked_sub(FLOW_LEN),
             Seals::On { .. } => max.checked_sub(OVERHEAD),
             Seals::Missing => None,
         }
@@ -118,7 +118,7 @@ impl Lane {
     /// What a payload takes of [`room`](Self::room).
     pub(super) const fn cost(&self, payload: &Bytes) -> usize {
         match &self.seals {
-            Seals::Off | Seals::Missing => payload.len() + FRAME_COST,
+            Seals::Off | Seals::Missing => payload.len() + FLOW_LEN + FRAME_COST,
             Seals::On { .. } => payload.len() + OVERHEAD + FRAME_COST,
         }
     }
@@ -136,7 +136,7 @@ impl Lane {
             return Err(Unwritten::TooLong);
         }
         let datagram = match &mut self.seals {
-            Seals::Off => payload,
+            Seals::Off => datagram::with_flow(&payload),
             Seals::On { ours, .. } => ours.seal(&payload).ok_or(Unwritten::NoKey)?,
             Seals::Missing => return Err(Unwritten::NoKey),
         };
@@ -163,7 +163,7 @@ impl Lane {
         self.read += 1;
         Some(match &mut self.seals {
             // Copied: it shares the memory of a whole packet.
-            Seals::Off => Ok(Bytes::copy_from_slice(&datagram)),
+            Seals::Off => datagram::without_flow(Bytes::copy_from_slice(&datagram)),
             Seals::On { theirs, .. } => theirs.open(&datagram),
             Seals::Missing => Err(Refused::Forged),
         })

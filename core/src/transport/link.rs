@@ -1,34 +1,43 @@
-//! One QUIC connection: two streams each way, control and data.
+//! One QUIC connection: a control stream and a stream of line 0 each way.
 
 use bytes::Bytes;
 use quinn_proto::{
-    Connection, ConnectionHandle, Dir, ReadError, ReadableError, Side, StreamId, Transmit, VarInt,
-    WriteError, crypto::ExportKeyingMaterialError,
+    Connection, ConnectionHandle, Dir, Transmit, VarInt, crypto::ExportKeyingMaterialError,
 };
 use std::{time::Duration, time::Instant};
 
 use super::{
     Ending,
+    income::Income,
     lane::Lane,
+    outgo::{InFlight, Outgo},
     quirks::{PastDeadlines, window},
+    settings,
 };
 use crate::{
     Incarnation, MeshKey, PeerId, Sealing,
-    peer::{PeerKey, chooser::Dialler, outbox::Outgoing},
+    peer::{
+        PeerKey,
+        chooser::Dialler,
+        credit::{Ahead, Grants, Limits, Room},
+        outbox::Outgoing,
+    },
     wire::{
         aead::{self, TAG_LEN},
         code::CloseCode,
-        frame::{Frame, FrameReader, Hello, LineId, Sealed},
-        record::{HEADER_LEN, Header, RecordReader, validate},
+        frame::{self, Frame},
+        grease::Grease,
+        greeting::Greeting,
+        hello::{CHECK_LEN, HalfId, Hello},
+        lines::{LINE, Lines},
+        record::{Header, RecordReader, validate},
         seal::{self, Direction, RecordKey},
+        stream,
     },
 };
 
-/// The index of the control stream among the streams that an end opens.
-const CONTROL: u64 = 0;
-
-/// The index of the data stream.
-const DATA: u64 = 1;
+/// The ordinal of line 0's stream among the streams that this end opens. The first one is control.
+const DATA: u32 = 1;
 
 /// Control goes before data in every packet.
 const CONTROL_PRIORITY: i32 = 1;
@@ -52,12 +61,12 @@ const PIECE_BYTES: usize = 56;
 pub(crate) enum Stage {
     /// TLS is not done.
     Handshaking,
-    /// Our hello is written, the other's has not come.
-    Greeted,
-    /// The other's hello has come, and another process with its identity may be alive.
-    Waiting(Box<Hello>),
-    /// The other's hello has come.
-    Confirmed(Box<Hello>),
+    /// Our greeting is written, the other's has not come whole.
+    Greeted(Option<Box<Hello>>),
+    /// The other's greeting has come, and another process with its identity may be alive.
+    Waiting(Box<Greeting>),
+    /// The other's greeting was accepted.
+    Confirmed(Box<Greeting>),
     /// Closed at this end or the other.
     Closed,
 }
@@ -83,10 +92,13 @@ pub(crate) struct Link {
     probe: Probe,
     control: Outgo,
     data: Outgo,
-    frames: FrameReader,
-    records: RecordReader,
+    income: Income,
+    /// The limits of the other end.
+    limits: Limits,
     seals: Seals,
-    sealed: Option<Sealed>,
+    checks: Checks,
+    /// The content of a stream of a reserved type, until it is written.
+    grease: Option<Vec<u8>>,
     /// Bytes of data that were handed to QUIC and are not yet in packets, or fewer.
     backlog: usize,
     /// STREAM frames sent when the backlog was last counted.
@@ -120,30 +132,38 @@ pub(super) struct Held {
     pub(super) quic: usize,
 }
 
-/// A stream that we write.
-struct Outgo {
-    id: Option<StreamId>,
-    /// What the stream has not accepted.
-    rest: Bytes,
-}
-
 /// The keys of both directions.
 enum Seals {
     Off,
     /// The handshake is not complete.
     Pending,
     On {
-        ours: RecordKey,
-        theirs: RecordKey,
+        ours: Sealed,
+        theirs: Sealed,
     },
 }
 
-/// Records written on a connection, and how far the peer has received them.
-#[derive(Debug, Default)]
-struct InFlight {
-    /// The number after each record's last message, and the record's bytes.
-    records: std::collections::VecDeque<(u64, usize)>,
-    bytes: usize,
+/// The key of a direction, and the stream of line 0 once its half is known.
+struct Sealed {
+    key: RecordKey,
+    stream: Option<seal::Stream>,
+}
+
+impl Sealed {
+    /// The key, and the stream of line 0 in a half.
+    fn at(&mut self, half: HalfId, ordinal: u32) -> (&mut RecordKey, &mut seal::Stream) {
+        let new = || seal::Stream::new(half, LINE, ordinal);
+        (&mut self.key, self.stream.get_or_insert_with(new))
+    }
+}
+
+/// The check values of both directions; `None` where records are not sealed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Checks {
+    /// In our hello.
+    pub(crate) ours: Option<[u8; CHECK_LEN]>,
+    /// That the other's hello must have.
+    pub(crate) theirs: Option<[u8; CHECK_LEN]>,
 }
 
 /// What a link is made for.
@@ -151,6 +171,7 @@ pub(super) struct Parameters {
     pub(super) sealing: Sealing,
     pub(super) body_bytes_max: usize,
     pub(super) message_bytes_max: usize,
+    pub(super) ahead: Ahead,
 }
 
 impl Link {
@@ -180,10 +201,14 @@ impl Link {
             probe: Probe::None,
             control: Outgo::closed(),
             data: Outgo::closed(),
-            frames: FrameReader::default(),
-            records: RecordReader::new(parameters.body_bytes_max, tag_len),
+            income: Income::new(
+                RecordReader::new(parameters.body_bytes_max, tag_len),
+                Grants::new(parameters.ahead),
+            ),
+            limits: Limits::default(),
             seals,
-            sealed: None,
+            checks: Checks::default(),
+            grease: None,
             backlog: 0,
             stream_frames: 0,
             in_flight: InFlight::default(),
@@ -196,72 +221,84 @@ impl Link {
     }
 
     /// Opens our streams and derives the keys, once TLS is done.
-    pub(crate) fn establish(&mut self, mesh_key: Option<&MeshKey>) -> Result<Sealed, CloseCode> {
+    pub(crate) fn establish(&mut self, mesh_key: Option<&MeshKey>) -> Result<Checks, CloseCode> {
         for outgo in [&mut self.control, &mut self.data] {
             let id = self.connection.streams().open(Dir::Uni);
             // An end that does not let us open both streams speaks another protocol.
             outgo.id = Some(id.ok_or(CloseCode::VersionMismatch)?);
         }
+        self.control.limit = u64::MAX;
         if let Some(id) = self.control.id {
             let mut stream = self.connection.send_stream(id);
             stream
                 .set_priority(CONTROL_PRIORITY)
                 .map_err(|_| CloseCode::UnexpectedStream)?;
         }
-        let sealed = self
-            .derive_keys(mesh_key)
+        self.derive_keys(mesh_key)
             .map_err(|ExportKeyingMaterialError| CloseCode::SealingMismatch)?;
         self.lane
             .establish(&mut self.connection, self.dialler, mesh_key)
             .map_err(|ExportKeyingMaterialError| CloseCode::SealingMismatch)?;
-        self.sealed = Some(sealed);
-        Ok(sealed)
+        Ok(self.checks)
     }
 
-    fn derive_keys(
-        &mut self,
-        mesh_key: Option<&MeshKey>,
-    ) -> Result<Sealed, ExportKeyingMaterialError> {
-        let mut sealed = Sealed {
-            mode: 0,
-            check: [0; 8],
-        };
+    fn derive_keys(&mut self, mesh_key: Option<&MeshKey>) -> Result<(), ExportKeyingMaterialError> {
         if matches!(self.seals, Seals::Off) {
-            return Ok(sealed);
+            return Ok(());
         }
         let session = self.connection.crypto_session();
-        let (ours, theirs) = match self.dialler {
-            Dialler::Us => (Direction::FromDialler, Direction::FromAcceptor),
-            Dialler::Them => (Direction::FromAcceptor, Direction::FromDialler),
+        let ours = match self.dialler {
+            Dialler::Us => Direction::FromDialler,
+            Dialler::Them => Direction::FromAcceptor,
         };
         let key = |direction| {
             let context = seal::context(direction, mesh_key);
-            RecordKey::derive(|bytes| {
+            let key = RecordKey::derive(|bytes| {
                 session.export_keying_material(bytes, seal::KEY_LABEL, &context[..])
-            })
+            })?;
+            Ok(Sealed { key, stream: None })
         };
-        let context = seal::context(Direction::FromDialler, mesh_key);
-        // The context has the mesh key in it.
-        aead::scrubbed(|| {
-            session.export_keying_material(&mut sealed.check, seal::CHECK_LABEL, &context[..])
-        })?;
-        sealed.mode = 1;
+        let check = |direction| {
+            let context = seal::context(direction, mesh_key);
+            let mut check = [0; CHECK_LEN];
+            // The context has the mesh key in it.
+            aead::scrubbed(|| {
+                session.export_keying_material(&mut check, seal::CHECK_LABEL, &context[..])
+            })?;
+            Ok(Some(check))
+        };
+        self.checks = Checks {
+            ours: check(ours)?,
+            theirs: check(ours.other())?,
+        };
         self.seals = Seals::On {
             ours: key(ours)?,
-            theirs: key(theirs)?,
+            theirs: key(ours.other())?,
         };
-        Ok(sealed)
+        Ok(())
     }
 
-    /// What our hello said of sealing.
-    pub(crate) const fn sealed(&self) -> Option<Sealed> {
-        self.sealed
+    /// The check values of this connection.
+    pub(crate) const fn checks(&self) -> Checks {
+        self.checks
+    }
+
+    /// Writes our greeting.
+    pub(crate) fn write_greeting(&mut self, hello: Hello, lines: Lines, grease: &Grease) {
+        let mut bytes = Vec::with_capacity(256);
+        frame::put_greeting(hello, lines, grease, &mut bytes);
+        self.grease = grease.stream();
+        self.write_control(bytes);
     }
 
     /// Writes a frame on the control stream.
     pub(crate) fn write_frame(&mut self, frame: &Frame) {
         let mut bytes = self.control.rest.to_vec();
         frame.encode(&mut bytes);
+        self.write_control(bytes);
+    }
+
+    fn write_control(&mut self, bytes: Vec<u8>) {
         self.control.rest = bytes.into();
         self.control.flush(&mut self.connection);
         self.lane.order.control_written();
@@ -269,45 +306,84 @@ impl Link {
 
     /// The next frame of the other end's control stream.
     pub(crate) fn read_frame(&mut self) -> Result<Option<Frame>, CloseCode> {
-        loop {
-            if let Some(frame) = self.frames.next()? {
-                return Ok(Some(frame));
-            }
-            // A frame at a time: a flood of them is held back by the stream's window.
-            let frames = &mut self.frames;
-            let read = read_some(&mut self.connection, CONTROL, FRAME_READ_MAX, |chunk| {
-                frames.push(chunk);
-                Ok(())
-            })?;
-            if read < FRAME_READ_MAX {
-                // There was no more: a second look would find nothing.
-                return self.frames.next();
-            }
+        self.income.read_frame(&mut self.connection)
+    }
+
+    /// Confirms the connection: the other end may open more streams.
+    pub(crate) fn confirm(&mut self, greeting: Greeting) {
+        self.stage = Stage::Confirmed(Box::new(greeting));
+        self.write_grease();
+        let streams = VarInt::from_u32(settings::STREAMS_MAX);
+        self.connection
+            .set_max_concurrent_streams(Dir::Uni, streams);
+    }
+
+    /// Writes the stream of a reserved type, if there is to be one and the other end lets us open it.
+    pub(super) fn write_grease(&mut self) {
+        if !matches!(self.stage, Stage::Confirmed(_)) {
+            return;
+        }
+        let Some(bytes) = &self.grease else {
+            return;
+        };
+        if let Some(id) = self.connection.streams().open(Dir::Uni) {
+            let mut stream = self.connection.send_stream(id);
+            // It is of no importance whether it gets through.
+            let _ = stream.write(bytes);
+            let _ = stream.finish();
+            self.grease = None;
         }
     }
 
-    /// The next whole record of the other end's data stream, opened and validated.
+    /// Returns how many frames and streams of unknown types were skipped since the last call.
+    pub(crate) const fn take_skipped(&mut self) -> (u64, u64) {
+        self.income.take_skipped()
+    }
+
+    /// QUIC has reported new streams of the other end.
+    pub(super) const fn streams_opened(&mut self) {
+        self.income.has_opened = true;
+    }
+
+    /// The next whole record of the other end's line 0, opened and validated.
     pub(crate) fn read_record(
         &mut self,
-        line: LineId,
+        half: HalfId,
     ) -> Result<Option<(Header, Bytes)>, CloseCode> {
-        loop {
-            if let Some((header, body)) = self.records.take() {
-                return self.open(line, header, body).map(Some);
-            }
-            let wanted = self.records.wanted();
-            let records = &mut self.records;
-            let read = read_some(&mut self.connection, DATA, wanted, |chunk| {
-                let used = records.push(chunk)?;
-                debug_assert_eq!(used, chunk.len(), "no more was read than was wanted");
-                Ok(())
-            })?;
-            if read < wanted {
-                self.unread = 0;
-                return Ok(None);
-            }
-            self.unread = self.unread.saturating_sub(read);
-        }
+        let mut read = 0;
+        let record = self.income.read_record(&mut self.connection, &mut read)?;
+        let Some((header, body)) = record else {
+            self.unread = 0;
+            return Ok(None);
+        };
+        self.unread = self.unread.saturating_sub(read);
+        self.open(half, header, body).map(Some)
+    }
+
+    // Limits
+
+    /// Raises the limits of the other end. Returns whether it needs to know at once.
+    pub(crate) fn grant(&mut self, room: Option<Room>) -> bool {
+        let wanted = self.income.wanted();
+        self.income.grants.raise(room, wanted);
+        self.income.grants.are_due(wanted)
+    }
+
+    /// Bytes that the other end may write and that were not read.
+    pub(crate) const fn outstanding_credit(&self) -> usize {
+        self.income.grants.outstanding()
+    }
+
+    /// Returns the limits of the other end, for a frame that is about to be written.
+    pub(crate) const fn tell_limits(&mut self) -> Limits {
+        self.income.grants.tell()
+    }
+
+    /// Takes limits that the other end has set.
+    pub(crate) fn take_limits(&mut self, limits: Limits) {
+        self.limits.raise(limits);
+        self.data.limit = self.limits.bytes();
+        self.data.flush(&mut self.connection);
     }
 
     /// A datagram of the connection has arrived.
@@ -328,14 +404,14 @@ impl Link {
         let most = self.most_unread.min(stream_window);
         let pieces = (most / usize::from(self.connection.current_mtu())).next_power_of_two();
         Held {
-            buffers: self.records.memory() + self.frames.memory() + self.in_flight.memory(),
+            buffers: self.income.memory() + self.in_flight.memory(),
             quic: sealed + unread + unread / PIECES_SHARE + pieces * PIECE_BYTES,
         }
     }
 
     fn open(
         &mut self,
-        line: LineId,
+        half: HalfId,
         header: Header,
         mut body: Vec<u8>,
     ) -> Result<(Header, Bytes), CloseCode> {
@@ -347,10 +423,12 @@ impl Link {
                 let tag =
                     <[u8; TAG_LEN]>::try_from(&body[len..]).map_err(|_| CloseCode::SealBroken)?;
                 body.truncate(len);
-                theirs.open(line, &header, &mut body, tag)?;
+                let ordinal = self.income.ordinal().ok_or(CloseCode::SealBroken)?;
+                let (key, stream) = theirs.at(half, ordinal);
+                key.open(stream, &header, &mut body, tag)?;
             }
         }
-        validate(&body, header.count, self.message_bytes_max)?;
+        validate(&body, &header, self.message_bytes_max)?;
         Ok((header, body.into()))
     }
 
@@ -359,6 +437,7 @@ impl Link {
         self.data.rest.is_empty()
             && self.backlog < BACKLOG_MAX
             && self.in_flight.bytes < in_flight_max
+            && self.data.has_credit()
             && !self.is_exhausted()
     }
 
@@ -371,21 +450,32 @@ impl Link {
     pub(crate) fn is_exhausted(&self) -> bool {
         let records = match &self.seals {
             Seals::Off | Seals::Pending => false,
-            Seals::On { ours, theirs } => ours.is_exhausted() || theirs.is_exhausted(),
+            Seals::On { ours, theirs } => ours.key.is_exhausted() || theirs.key.is_exhausted(),
         };
         records || self.lane.is_exhausted()
     }
 
-    /// Writes a record on the data stream, sealed if we seal.
-    pub(crate) fn write_record(&mut self, line: LineId, outgoing: &Outgoing) {
+    /// Writes a record on the stream of line 0, sealed if we seal.
+    pub(crate) fn write_record(&mut self, half: HalfId, outgoing: &Outgoing) {
         debug_assert!(self.data.rest.is_empty(), "the caller asks wants_data");
+        let mut sealed = Vec::new();
+        if self.data.is_new() {
+            stream::put_entries(&mut sealed, LINE);
+        }
+        let is_first = !sealed.is_empty();
         let record = match &mut self.seals {
-            Seals::Off => outgoing.record.clone(),
+            Seals::Off if !is_first => outgoing.record.clone(),
+            Seals::Off => {
+                sealed.extend_from_slice(&outgoing.record);
+                sealed.into()
+            }
             Seals::Pending => return,
             Seals::On { ours, .. } => {
-                let mut sealed = Vec::with_capacity(outgoing.record.len() + TAG_LEN);
+                let body = sealed.len() + outgoing.header.length();
+                sealed.reserve_exact(outgoing.record.len() + TAG_LEN);
                 sealed.extend_from_slice(&outgoing.record);
-                let Some(tag) = ours.seal(line, &outgoing.header, &mut sealed[HEADER_LEN..]) else {
+                let (key, stream) = ours.at(half, DATA);
+                let Some(tag) = key.seal(stream, &outgoing.header, &mut sealed[body..]) else {
                     return;
                 };
                 sealed.extend_from_slice(&tag);
@@ -491,102 +581,5 @@ impl Link {
         self.in_flight = InFlight::default();
         self.backlog = 0;
         window::lift(&self.connection);
-    }
-}
-
-/// Records for which a connection that has none in flight keeps their place.
-const IN_FLIGHT_KEPT: usize = 16;
-
-/// What is read of the control stream at a time.
-const FRAME_READ_MAX: usize = 1_024;
-
-/// Reads up to `max` bytes of the other end's stream; 0 if nothing waits.
-fn read_some(
-    connection: &mut Connection,
-    index: u64,
-    max: usize,
-    mut take: impl FnMut(&[u8]) -> Result<(), CloseCode>,
-) -> Result<usize, CloseCode> {
-    let id = StreamId::new(other(connection.side()), Dir::Uni, index);
-    let mut stream = connection.recv_stream(id);
-    let mut chunks = match stream.read(true) {
-        Ok(chunks) => chunks,
-        // Not opened yet: the other end has not written anything on it.
-        Err(ReadableError::ClosedStream) => return Ok(0),
-        Err(ReadableError::IllegalOrderedRead) => {
-            unreachable!("streams are read in order, always")
-        }
-    };
-    let mut read = 0;
-    let mut outcome = Ok(());
-    while read < max && outcome.is_ok() {
-        match chunks.next(max - read) {
-            Ok(Some(chunk)) => {
-                read += chunk.bytes.len();
-                outcome = take(&chunk.bytes);
-            }
-            // Neither stream ever ends before its connection does.
-            Ok(None) | Err(ReadError::Reset(_)) => outcome = Err(CloseCode::UnexpectedStream),
-            Err(ReadError::Blocked) => break,
-        }
-    }
-    // The frames that it asks for go with the next packet: the caller polls for one anyway.
-    let _ = chunks.finalize();
-    outcome.map(|()| read)
-}
-
-const fn other(side: Side) -> Side {
-    match side {
-        Side::Client => Side::Server,
-        Side::Server => Side::Client,
-    }
-}
-
-impl Outgo {
-    const fn closed() -> Self {
-        Self {
-            id: None,
-            rest: Bytes::new(),
-        }
-    }
-
-    fn flush(&mut self, connection: &mut Connection) {
-        let Some(id) = self.id.filter(|_| !self.rest.is_empty()) else {
-            return;
-        };
-        let mut stream = connection.send_stream(id);
-        while !self.rest.is_empty() {
-            match stream.write_chunks(std::slice::from_mut(&mut self.rest)) {
-                Ok(_) => {}
-                Err(WriteError::Blocked) => break,
-                // The other end stops nothing that it lets us open; if it did, it closes next.
-                Err(WriteError::Stopped(_) | WriteError::ClosedStream) => {
-                    self.rest = Bytes::new();
-                }
-            }
-        }
-    }
-}
-
-impl InFlight {
-    fn memory(&self) -> usize {
-        self.records.capacity() * size_of::<(u64, usize)>()
-    }
-
-    fn wrote(&mut self, next: u64, bytes: usize) {
-        self.records.push_back((next, bytes));
-        self.bytes += bytes;
-    }
-
-    fn received(&mut self, number: u64) {
-        while let Some((next, bytes)) = self.records.front().copied()
-            && next <= number
-        {
-            self.records.pop_front();
-            self.bytes -= bytes;
-        }
-        if self.records.is_empty() && self.records.capacity() > IN_FLIGHT_KEPT {
-            self.records = std::collections::VecDeque::new();
-        }
     }
 }

@@ -4,8 +4,10 @@ mod arrival;
 #[cfg(all(test, any(feature = "ring", feature = "aws-lc-rs")))]
 pub(crate) mod bare;
 mod ending;
+mod income;
 mod lane;
 mod link;
+mod outgo;
 mod quirks;
 mod settings;
 
@@ -20,11 +22,13 @@ pub(crate) use ending::Ending;
 #[cfg(test)]
 pub(crate) use ending::reason_of;
 pub(crate) use lane::Unwritten;
-pub(crate) use link::{Link, Stage};
+pub(crate) use link::{Checks, Link, Stage};
 
 use crate::{
     Config, Credentials, Datagram, Incarnation, PeerId, Reason, Sealing, Transmit,
-    peer::{LinkId, chooser::Dialler, health::Sample, round_robin::DeficitRoundRobin},
+    peer::{
+        LinkId, chooser::Dialler, credit::Ahead, health::Sample, round_robin::DeficitRoundRobin,
+    },
     rng::Rng,
     wire::{code::CloseCode, record},
 };
@@ -114,6 +118,11 @@ impl Transport {
                 sealing: config.sealing,
                 body_bytes_max: record::body_max(config.batch_bytes_max, config.message_bytes_max),
                 message_bytes_max: config.message_bytes_max,
+                ahead: Ahead {
+                    passage: settings::stream_window(config),
+                    credit: config.first_credit(),
+                    credit_max: config.inbox_bytes_max,
+                },
             },
             links: Vec::new(),
             count: 0,
@@ -440,12 +449,12 @@ impl Transport {
                 }
                 Event::Stream(StreamEvent::Writable { .. }) => link.flush(),
                 Event::DatagramReceived => link.lane.has_arrivals = true,
+                Event::Stream(StreamEvent::Opened { .. }) => link.streams_opened(),
+                Event::Stream(StreamEvent::Available { .. }) => link.write_grease(),
                 Event::Stream(
-                    StreamEvent::Opened { .. }
-                    | StreamEvent::Readable { .. }
+                    StreamEvent::Readable { .. }
                     | StreamEvent::Finished { .. }
-                    | StreamEvent::Stopped { .. }
-                    | StreamEvent::Available { .. },
+                    | StreamEvent::Stopped { .. },
                 )
                 | Event::HandshakeDataReady
                 | Event::DatagramsUnblocked => {}

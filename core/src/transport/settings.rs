@@ -25,8 +25,11 @@ use crate::{
 /// The only version of QUIC that we speak (RFC 9000).
 const QUIC_V1: u32 = 1;
 
-/// Streams that each end opens: control and data.
+/// Streams that the other end may open before its greeting is accepted: control and line 0.
 const STREAMS: u32 = 2;
+
+/// Streams that it may have open from then on: some of types that we do not know, too.
+pub(super) const STREAMS_MAX: u32 = 8;
 
 /// The length of our connection ids, in bytes. Eight are enough that they do not collide.
 const CID_LEN: usize = 8;
@@ -268,7 +271,9 @@ mod tests {
         let config = Config::default();
         let (stream, connection) = (stream_window(&config), receive_window(&config));
         for expected in [
-            format!("| `initial_max_streams_uni` | {STREAMS} |"),
+            format!(
+                "| `initial_max_streams_uni` | {STREAMS}; MAX_STREAMS raises it to {STREAMS_MAX} once"
+            ),
             format!(
                 "| `initial_max_stream_data_uni` | {} with the default limits |",
                 grouped(stream)

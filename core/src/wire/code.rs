@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use std::time::Duration;
 
-use super::{frame::Ack, varint};
+use super::{lines::Ack, varint};
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])* $name:ident = $value:literal,)*) => {
@@ -64,15 +64,13 @@ codes! {
     HandshakeTimeout = 0x0b,
     /// The session was given up for another process with the same identity.
     Forgotten = 0x0c,
-    /// A control frame of unknown type.
-    UnknownFrame = 0x10,
     /// A control frame whose body cannot be read.
     MalformedFrame = 0x11,
     /// A control frame beyond the limit.
     FrameTooLong = 0x12,
-    /// The first control frame is no hello, or there is a second one.
+    /// The first control frames are not hello and LINES, or there is a second hello.
     UnexpectedHello = 0x13,
-    /// A stream that this protocol does not open, or one that ended.
+    /// A stream that ended and must not.
     UnexpectedStream = 0x14,
     /// A record whose header or body cannot be read.
     MalformedRecord = 0x15,
@@ -84,12 +82,20 @@ codes! {
     Gap = 0x18,
     /// An acknowledgement of what was never sent, or one that contradicts itself.
     BadAcknowledgement = 0x19,
+    /// A line that is not there or may not be, or a second stream of a line.
+    BadLine = 0x1a,
+    /// Bytes beyond credit or passage.
+    OverCredit = 0x1b,
+    /// More cheap frames or changes of the path than the limit. Reserved: it is read and never sent.
+    Excessive = 0x1c,
+    /// More memory than there is, within all limits. Reserved: it is read and never sent.
+    OverBudget = 0x1d,
 }
 
 impl CloseCode {
     /// Whether the other end broke the protocol.
     pub(crate) const fn is_violation(self) -> bool {
-        self as u64 >= 0x10
+        matches!(self as u64, 0x10..=0x1c)
     }
 
     /// Whether the connection ends because something went wrong with it.
@@ -97,7 +103,7 @@ impl CloseCode {
         !self.is_deliberate() && !matches!(self, Self::IdentityInUse)
     }
 
-    /// Whether whoever hears it has done nothing wrong, and may come again.
+    /// Whether the receiver of the code has done nothing wrong, and may dial again.
     pub(crate) const fn is_deliberate(self) -> bool {
         self.carries_ack() || matches!(self, Self::CalledOff | Self::Forgotten)
     }
@@ -110,7 +116,7 @@ impl CloseCode {
 
 /// The reason bytes of a deliberate close.
 pub(crate) fn ack_reason(ack: &Ack) -> Bytes {
-    let mut out = Vec::with_capacity(24);
+    let mut out = Vec::with_capacity(32);
     ack.encode_body(&mut out);
     out.into()
 }
@@ -136,6 +142,7 @@ pub(crate) fn read_busy_reason(reason: &[u8]) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::lines::LineAck;
 
     #[test]
     fn the_table_is_frozen() {
@@ -161,9 +168,13 @@ mod tests {
     #[test]
     fn reasons_survive_the_wire() {
         let ack = Ack {
-            received: 7,
-            taken: 3,
             held: 1 << 40,
+            passage: 0,
+            line: LineAck {
+                received: 7,
+                taken: 3,
+                credit: 0,
+            },
         };
         assert_eq!(read_ack_reason(&ack_reason(&ack)), Some(ack));
         assert_eq!(read_ack_reason(b""), None);

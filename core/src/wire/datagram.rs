@@ -1,16 +1,18 @@
 //! Datagrams: messages that are sent once, outside of any line (RFC 9221).
 //!
-//! A sealed one is a counter of 8 bytes, the ciphertext, and a tag of 16 bytes. The counter is
+//! A payload is a varint, the flow, and what the application sends. A sealed datagram is a counter of 8 bytes, the
+//! ciphertext, and a tag of 16 bytes. The counter is
 //! explicit, since datagrams are lost and overtake each other, and it is the nonce: each direction
 //! of each connection has a key of its own, which seals nothing but datagrams. One that is not
 //! sealed is its payload and nothing else: QUIC itself delivers none twice.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::{
     aead::{AeadKey, Forged, TAG_LEN},
     replay::ReplayWindow,
     seal::{self, RECORDS_MAX},
+    varint,
 };
 
 /// The exporter label (RFC 8446 section 7.5) of the keys of datagrams.
@@ -19,8 +21,14 @@ pub(crate) const KEY_LABEL: &[u8] = b"EXPORTER-quicpool-datagram";
 /// The length of the counter, in bytes.
 const COUNTER_LEN: usize = 8;
 
-/// What sealing adds to a payload, in bytes.
-pub(crate) const OVERHEAD: usize = COUNTER_LEN + TAG_LEN;
+/// The flow of what the application sends as a datagram: a varint of one byte.
+const FLOW: u8 = 0;
+
+/// What the flow takes, in bytes.
+pub(crate) const FLOW_LEN: usize = 1;
+
+/// What the flow and sealing add to the bytes of the application, in bytes.
+pub(crate) const OVERHEAD: usize = COUNTER_LEN + FLOW_LEN + TAG_LEN;
 
 /// Why a datagram that has arrived is dropped. Neither closes the connection: datagrams are
 /// independent of each other, so nothing is lost with one that is bad.
@@ -30,6 +38,24 @@ pub(crate) enum Refused {
     Forged,
     /// It has arrived before, or it is too late to tell.
     Replayed,
+    /// It belongs to a flow that this end does not know.
+    UnknownFlow,
+}
+
+/// The payload of a datagram that is not sealed.
+pub(crate) fn with_flow(bytes: &[u8]) -> Bytes {
+    [&[FLOW], bytes].concat().into()
+}
+
+/// The bytes of the application in a payload.
+pub(crate) fn without_flow(mut payload: Bytes) -> Result<Bytes, Refused> {
+    match varint::get(&payload) {
+        Some((flow, length)) if flow == u64::from(FLOW) => {
+            payload.advance(length);
+            Ok(payload)
+        }
+        Some(_) | None => Err(Refused::UnknownFlow),
+    }
 }
 
 /// Seals what one direction sends. Neither printed nor cloned.
@@ -51,17 +77,18 @@ impl Sealer {
         Ok(Self { key, next: 0 })
     }
 
-    /// Seals a payload. `None` after [`RECORDS_MAX`] datagrams: the connection must end.
+    /// Seals bytes of the application. `None` after [`RECORDS_MAX`] datagrams: the connection must end.
     #[must_use]
-    pub(crate) fn seal(&mut self, payload: &[u8]) -> Option<Bytes> {
+    pub(crate) fn seal(&mut self, bytes: &[u8]) -> Option<Bytes> {
         if self.is_exhausted() {
             return None;
         }
         let counter = self.next.to_be_bytes();
         self.next += 1;
-        let mut sealed = Vec::with_capacity(payload.len() + OVERHEAD);
+        let mut sealed = Vec::with_capacity(bytes.len() + OVERHEAD);
         sealed.extend_from_slice(&counter);
-        sealed.extend_from_slice(payload);
+        sealed.push(FLOW);
+        sealed.extend_from_slice(bytes);
         let body = &mut sealed[COUNTER_LEN..];
         let tag = self.key.seal(seal::nonce(counter), &counter, body);
         sealed.extend_from_slice(&tag);
@@ -82,7 +109,7 @@ impl Opener {
         Ok(Self { key, window })
     }
 
-    /// The payload of a datagram, if the other end has sealed it and it has not arrived before.
+    /// The bytes of the application, if the other end has sealed the datagram and it has not arrived before.
     pub(crate) fn open(&mut self, sealed: &[u8]) -> Result<Bytes, Refused> {
         let (counter, rest) = sealed.split_first_chunk().ok_or(Refused::Forged)?;
         let (body, tag) = rest.split_last_chunk().ok_or(Refused::Forged)?;
@@ -100,7 +127,7 @@ impl Opener {
             .map_err(|Forged| Refused::Forged)?;
         // Only now: a forged counter must not push the window ahead.
         self.window.mark(number);
-        Ok(payload.into())
+        without_flow(payload.into())
     }
 }
 
@@ -154,6 +181,18 @@ mod tests {
         forged[..COUNTER_LEN].copy_from_slice(&(RECORDS_MAX - 1).to_be_bytes());
         assert_eq!(opener.open(&forged), Err(Refused::Forged));
         assert!(opener.open(&sealed).is_ok());
+    }
+
+    #[test]
+    fn other_flows_are_dropped() {
+        assert_eq!(
+            without_flow(with_flow(b"hello")).as_deref(),
+            Ok(&b"hello"[..])
+        );
+        for payload in [&b""[..], b"\x01hello", b"\x40", b"\x40\x01"] {
+            let refused = without_flow(Bytes::copy_from_slice(payload));
+            assert_eq!(refused, Err(Refused::UnknownFlow), "{payload:02x?}");
+        }
     }
 
     #[test]

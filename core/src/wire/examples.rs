@@ -5,27 +5,45 @@ use std::{convert::Infallible, time::Duration};
 use super::{
     code::{ack_reason, busy_reason},
     datagram::{OVERHEAD, Sealer},
-    frame::{Accepts, Ack, Frame, Hello, Known, Line, LineId, Sealed},
-    record::{HEADER_LEN, Header},
-    seal::{Direction, RecordKey, context},
-    varint,
+    entries,
+    frame::Frame,
+    hello::{Accepts, HalfId, Hello},
+    lines::{Ack, LINE, LineAck, Lines},
+    record::{HEADER_LEN, Header, Kind},
+    seal::{Direction, RecordKey, Stream, context},
+    stream, varint,
 };
 use crate::{Incarnation, MeshKey, testing::assert_documented};
 
-/// The line of the examples: the bytes 0xa0 to 0xaf.
-const LINE: LineId = LineId([
+/// The half of the examples: the bytes 0xa0 to 0xaf.
+const HALF: HalfId = HalfId([
     0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8, 0xa9, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf,
 ]);
 
-/// The line of the other end: the bytes 0xb0 to 0xbf.
-const THEIRS: LineId = LineId([
+/// The half of the other end: the bytes 0xb0 to 0xbf.
+const THEIRS: HalfId = HalfId([
     0xb0, 0xb1, 0xb2, 0xb3, 0xb4, 0xb5, 0xb6, 0xb7, 0xb8, 0xb9, 0xba, 0xbb, 0xbc, 0xbd, 0xbe, 0xbf,
 ]);
 
-const ACK: Ack = Ack {
+const PASSAGE: u64 = 2_097_224;
+
+const LINE_ACK: LineAck = LineAck {
     received: 200,
     taken: 150,
+    credit: 1 << 20,
+};
+
+const ACK: Ack = Ack {
     held: 70_000,
+    passage: PASSAGE,
+    line: LINE_ACK,
+};
+
+const LINES: Lines = Lines {
+    held: 70_000,
+    first: 5,
+    passage: PASSAGE,
+    yours: Some(LINE_ACK),
 };
 
 fn hello() -> Hello {
@@ -34,39 +52,41 @@ fn hello() -> Hello {
             started_ms: 1_700_000_000_000,
             random: 0x0123_4567_89ab_cdef,
         },
-        dial: 1,
-        sealed: Sealed {
-            mode: 1,
-            check: [0xc0, 0xc1, 0xc2, 0xc3, 0xc4, 0xc5, 0xc6, 0xc7],
-        },
+        dial: Some(1),
+        check: Some([0xc0, 0xc1, 0xc2, 0xc3, 0xc4, 0xc5, 0xc6, 0xc7]),
+        can_dial: true,
         session_timeout: Duration::from_secs(300),
+        half: HALF,
+        known: Some(THEIRS),
         accepts: Accepts {
             message_bytes: 1 << 20,
             body_bytes: (1 << 20) + 4,
         },
-        mine: Line {
-            id: LINE,
-            first: 5,
-            next: 9,
-        },
-        yours: Some(Known {
-            id: THEIRS,
-            received: 200,
-            taken: 150,
-        }),
-        can_dial: true,
+        passage: PASSAGE,
+        credit: 1 << 20,
     }
 }
 
 /// The record of the examples: the messages `hello` and none at all, numbers 5 and 6.
 fn record() -> (Header, Vec<u8>) {
     let body = b"\x05hello\x00".to_vec();
+    (Header::plain(body.len() as u32, 2, 5), body)
+}
+
+/// The same with the number 6 void.
+fn headed() -> (Header, Vec<u8>) {
+    let (_, voids) = entries::voids(6, 1, 100);
+    let void = &voids[voids.len() - 3..];
+    let body = [b"\x00\x05hello", void].concat();
     let header = Header {
-        len: body.len() as u32,
-        count: 2,
-        first: 5,
+        kind: Kind::Headed { age_ms: 0 },
+        ..Header::plain(body.len() as u32, 2, 5)
     };
     (header, body)
+}
+
+fn whole(header: &Header, body: &[u8]) -> Vec<u8> {
+    [&header.encode()[..header.length()], body].concat()
 }
 
 fn encoded(frame: &Frame) -> Vec<u8> {
@@ -87,26 +107,47 @@ fn numbers_are_as_documented() {
 #[test]
 fn frames_are_as_documented() {
     assert_documented("a hello", &encoded(&Frame::Hello(hello())));
-    let first_contact = Hello {
+    assert_documented("LINES", &encoded(&Frame::Lines(LINES)));
+    let unknown = Lines {
         yours: None,
-        ..hello()
+        ..LINES
     };
-    let body = encoded(&Frame::Hello(first_contact));
-    assert_documented("what a hello says of an unknown line", &body[86..119]);
+    let bytes = encoded(&Frame::Lines(unknown));
+    assert_documented(
+        "what LINES has of a half that is not known",
+        &bytes[bytes.len() - 3..],
+    );
     assert_documented("an acknowledgement", &encoded(&Frame::Ack(ACK)));
 }
 
 #[test]
+fn stream_headers_are_as_documented() {
+    let mut bytes = Vec::new();
+    stream::put_entries(&mut bytes, LINE);
+    assert_eq!(bytes.len(), stream::ENTRIES_LEN);
+    assert_documented("the header of line 0", &bytes);
+}
+
+#[test]
 fn close_reasons_are_as_documented() {
-    assert_documented("a final acknowledgement", &ack_reason(&ACK));
+    let last = Ack {
+        passage: 0,
+        line: LineAck {
+            credit: 0,
+            ..LINE_ACK
+        },
+        ..ACK
+    };
+    assert_documented("a final acknowledgement", &ack_reason(&last));
     let busy = busy_reason(Duration::from_millis(1_500));
     assert_documented("a delay", &busy);
 }
 
 #[test]
 fn records_are_as_documented() {
-    let (header, body) = record();
-    assert_documented("a record", &[&header.encode()[..], &body].concat());
+    for (header, body) in [record(), headed()] {
+        assert_documented("a record", &whole(&header, &body));
+    }
 }
 
 #[test]
@@ -115,12 +156,15 @@ fn sealed_records_are_as_documented() {
         (0..).zip(key).for_each(|(number, byte)| *byte = number);
         Ok::<_, Infallible>(())
     });
-    for what in ["the first sealed record", "the second sealed record"] {
-        let (header, mut body) = record();
-        let tag = key.seal(LINE, &header, &mut body).expect("young key");
-        let sealed = [&header.encode()[..], &body, &tag].concat();
-        assert_eq!(sealed.len(), HEADER_LEN + 7 + 16);
-        assert_documented(what, &sealed);
+    let mut stream = Stream::new(HALF, LINE, 1);
+    let records = [record(), record(), headed()];
+    for (what, (header, mut body)) in ["first", "second", "third"].into_iter().zip(records) {
+        let tag = key
+            .seal(&mut stream, &header, &mut body)
+            .expect("young key");
+        let sealed = [whole(&header, &body), tag.to_vec()].concat();
+        assert!(sealed.len() >= HEADER_LEN + 7 + 16);
+        assert_documented(&format!("the {what} sealed record"), &sealed);
     }
 }
 

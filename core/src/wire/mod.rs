@@ -3,17 +3,24 @@
 pub(crate) mod aead;
 pub(crate) mod code;
 pub(crate) mod datagram;
+pub(crate) mod entries;
 #[cfg(test)]
 mod examples;
 pub(crate) mod frame;
+pub(crate) mod grease;
+pub(crate) mod greeting;
+pub(crate) mod hello;
+pub(crate) mod lines;
+mod parameters;
 pub(crate) mod record;
 mod replay;
 pub(crate) mod seal;
+pub(crate) mod stream;
 pub(crate) mod varint;
 
-/// The version that hello states. It changes with any change that an older peer would misread.
+/// The version in the context of all keys. It changes with any change that an older peer would misread.
 pub(crate) const WIRE_VERSION: u16 = 1;
 
 /// The application protocol of TLS (RFC 7301); a peer that does not offer it is refused.
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
-pub(crate) const ALPN: &[u8] = b"quicpool/1";
+pub(crate) const ALPN: &[u8] = b"quicpool/1-d1";

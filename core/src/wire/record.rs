@@ -1,14 +1,23 @@
-//! Records of the data stream: one batch of messages each.
+//! Records of a line's stream: one batch of entries each.
 //!
-//! A record is a header of 16 bytes, a body, and a tag of 16 bytes if it is sealed. The body is a
-//! row of messages, each a varint length and its bytes.
+//! A record is a header, a body, and a tag of 16 bytes if it is sealed. The body of a plain record is a row
+//! of messages, each a varint length and its bytes; for that of a headed one see [`entries`](super::entries).
 
 use bytes::{Buf, Bytes};
 
-use super::{aead::TAG_LEN, code::CloseCode, varint};
+use super::{aead::TAG_LEN, code::CloseCode, entries, varint};
 
-/// The length of a header, in bytes.
+/// The length of a plain record's header, in bytes.
 pub(crate) const HEADER_LEN: usize = 16;
+
+/// The length of the longest header, that of a headed record, in bytes.
+pub(super) const HEADER_LEN_MAX: usize = HEADER_LEN + 4;
+
+/// The entries of a record at most: their count has three bytes.
+pub(crate) const COUNT_MAX: u32 = (1 << 24) - 1;
+
+const PLAIN: u8 = 0;
+const HEADED: u8 = 1;
 
 /// What a reader reserves before the bytes of a record have arrived, at most. One default batch:
 /// a peer that announces a larger record has to send it before it is given the memory.
@@ -47,43 +56,89 @@ pub(crate) const fn bytes_max(batch_bytes_max: usize, message_bytes_max: usize) 
     HEADER_LEN + body_max(batch_bytes_max, message_bytes_max) + TAG_LEN
 }
 
+/// The form of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Messages and nothing else.
+    Plain,
+    /// Entries that say what they are.
+    Headed {
+        /// The age of the batch when it was written, in milliseconds.
+        age_ms: u32,
+    },
+}
+
 /// What precedes a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
+    pub(crate) kind: Kind,
     /// Bytes of the body, without the tag.
     pub(crate) len: u32,
-    /// Messages in the body.
+    /// Entries in the body.
     pub(crate) count: u32,
-    /// The number of the first message.
+    /// The number of the first entry.
     pub(crate) first: u64,
 }
 
 impl Header {
-    /// The header's bytes, big-endian.
-    pub(crate) fn encode(&self) -> [u8; HEADER_LEN] {
-        let mut out = [0; HEADER_LEN];
+    /// The header of a plain record.
+    pub(crate) const fn plain(len: u32, count: u32, first: u64) -> Self {
+        Self {
+            kind: Kind::Plain,
+            len,
+            count,
+            first,
+        }
+    }
+
+    /// Returns the header's bytes, of which [`length`](Self::length) count.
+    pub(crate) fn encode(&self) -> [u8; HEADER_LEN_MAX] {
+        let mut out = [0; HEADER_LEN_MAX];
         out[..4].copy_from_slice(&self.len.to_be_bytes());
         out[4..8].copy_from_slice(&self.count.to_be_bytes());
-        out[8..].copy_from_slice(&self.first.to_be_bytes());
+        out[4] = match self.kind {
+            Kind::Plain => PLAIN,
+            Kind::Headed { .. } => HEADED,
+        };
+        out[8..16].copy_from_slice(&self.first.to_be_bytes());
+        if let Kind::Headed { age_ms } = self.kind {
+            out[16..].copy_from_slice(&age_ms.to_be_bytes());
+        }
         out
     }
 
-    /// The number after that of the last message.
+    /// The length of the header, in bytes.
+    pub(crate) const fn length(&self) -> usize {
+        match self.kind {
+            Kind::Plain => HEADER_LEN,
+            Kind::Headed { .. } => HEADER_LEN_MAX,
+        }
+    }
+
+    /// The number after that of the last entry.
     pub(crate) const fn next(&self) -> u64 {
         self.first + self.count as u64
     }
 
-    fn decode(bytes: [u8; HEADER_LEN], body_max: usize) -> Result<Self, CloseCode> {
-        let [a, b, c, d, e, f, g, h, first @ ..] = bytes;
+    fn decode(bytes: [u8; HEADER_LEN_MAX], body_max: usize) -> Result<Self, CloseCode> {
+        let [a, b, c, d, kind, f, g, h, rest @ ..] = bytes;
+        let [i, j, k, l, m, n, o, p, age @ ..] = rest;
         let header = Self {
+            kind: match kind {
+                PLAIN => Kind::Plain,
+                HEADED => Kind::Headed {
+                    age_ms: u32::from_be_bytes(age),
+                },
+                _ => return Err(CloseCode::MalformedRecord),
+            },
             len: u32::from_be_bytes([a, b, c, d]),
-            count: u32::from_be_bytes([e, f, g, h]),
-            first: u64::from_be_bytes(first),
+            count: u32::from_be_bytes([0, f, g, h]),
+            first: u64::from_be_bytes([i, j, k, l, m, n, o, p]),
         };
         if header.len as usize > body_max {
             return Err(CloseCode::RecordTooLong);
         }
-        // Each message takes at least the byte of its length.
+        // Each entry takes at least the byte of its length.
         let plausible = header.count >= 1 && header.count <= header.len;
         if !plausible || header.first > varint::MAX - u64::from(header.count) {
             return Err(CloseCode::MalformedRecord);
@@ -103,8 +158,10 @@ pub(crate) struct RecordReader {
 #[derive(Debug)]
 enum State {
     Header {
-        bytes: [u8; HEADER_LEN],
+        bytes: [u8; HEADER_LEN_MAX],
         filled: usize,
+        /// The length of this header.
+        length: usize,
     },
     Body {
         header: Header,
@@ -114,8 +171,9 @@ enum State {
 
 impl State {
     const START: Self = Self::Header {
-        bytes: [0; HEADER_LEN],
+        bytes: [0; HEADER_LEN_MAX],
         filled: 0,
+        length: HEADER_LEN,
     };
 }
 
@@ -132,7 +190,7 @@ impl RecordReader {
     /// How many bytes the header or the record still lacks; 0 if a record can be taken.
     pub(crate) fn wanted(&self) -> usize {
         match &self.state {
-            State::Header { filled, .. } => HEADER_LEN - filled,
+            State::Header { filled, length, .. } => length - filled,
             State::Body { header, bytes } => header.len as usize + self.tag_len - bytes.len(),
         }
     }
@@ -148,13 +206,22 @@ impl RecordReader {
     /// Appends bytes of the stream, and says how many of them belonged to this record.
     pub(crate) fn push(&mut self, mut chunk: &[u8]) -> Result<usize, CloseCode> {
         let offered = chunk.len();
-        if let State::Header { bytes, filled } = &mut self.state {
-            let part = chunk.len().min(HEADER_LEN - *filled);
+        while let State::Header {
+            bytes,
+            filled,
+            length,
+        } = &mut self.state
+        {
+            let part = chunk.len().min(*length - *filled);
             bytes[*filled..*filled + part].copy_from_slice(&chunk[..part]);
             *filled += part;
             chunk.advance(part);
-            if *filled < HEADER_LEN {
+            if *filled < *length {
                 return Ok(offered);
+            }
+            if bytes[4] == HEADED && *length == HEADER_LEN {
+                *length = HEADER_LEN_MAX;
+                continue;
             }
             let header = Header::decode(*bytes, self.body_max)?;
             self.state = State::Body {
@@ -193,8 +260,19 @@ const fn whole(header: &Header) -> usize {
     header.len as usize + TAG_LEN
 }
 
-/// Checks that `body` holds exactly `count` messages, none above the limit.
-pub(crate) fn validate(body: &[u8], count: u32, message_bytes_max: usize) -> Result<(), CloseCode> {
+/// Checks that `body` holds exactly what its header announces, and no message above the limit.
+pub(crate) fn validate(
+    body: &[u8],
+    header: &Header,
+    message_bytes_max: usize,
+) -> Result<(), CloseCode> {
+    match header.kind {
+        Kind::Plain => validate_plain(body, header.count, message_bytes_max),
+        Kind::Headed { .. } => entries::validate(body, header.count, message_bytes_max),
+    }
+}
+
+fn validate_plain(body: &[u8], count: u32, message_bytes_max: usize) -> Result<(), CloseCode> {
     let mut rest = body;
     for _ in 0..count {
         let (length, at) = varint::get(rest).ok_or(CloseCode::MalformedRecord)?;
@@ -212,7 +290,7 @@ pub(crate) fn validate(body: &[u8], count: u32, message_bytes_max: usize) -> Res
     }
 }
 
-/// The messages of a body that [`validate`] has accepted, sharing its memory.
+/// The messages of a plain body that [`validate`] has accepted, sharing its memory.
 #[derive(Debug, Clone)]
 pub(crate) struct Messages(Bytes);
 
@@ -271,16 +349,13 @@ mod tests {
             varint::put(&mut body, message.len() as u64);
             body.extend_from_slice(message);
         }
-        let header = Header {
-            len: body.len() as u32,
-            count: messages.len() as u32,
-            first,
-        };
-        [&header.encode()[..], &body].concat()
+        let header = Header::plain(body.len() as u32, messages.len() as u32, first);
+        [&header.encode()[..HEADER_LEN], &body].concat()
     }
 
     fn header(len: u32, count: u32, first: u64) -> Result<usize, CloseCode> {
-        RecordReader::new(BODY_MAX, 0).push(&Header { len, count, first }.encode())
+        let header = Header::plain(len, count, first);
+        RecordReader::new(BODY_MAX, 0).push(&header.encode()[..HEADER_LEN])
     }
 
     #[test]
@@ -297,7 +372,7 @@ mod tests {
     fn a_count_bomb_is_refused_at_its_header() {
         assert_eq!(header(10, 10, 0), Ok(HEADER_LEN));
         assert_eq!(header(10, 11, 0), Err(CloseCode::MalformedRecord));
-        assert_eq!(header(10, u32::MAX, 0), Err(CloseCode::MalformedRecord));
+        assert_eq!(header(10, COUNT_MAX, 0), Err(CloseCode::MalformedRecord));
         assert_eq!(header(10, 0, 0), Err(CloseCode::MalformedRecord));
         assert_eq!(header(10, 1, u64::MAX), Err(CloseCode::MalformedRecord));
     }
@@ -305,12 +380,10 @@ mod tests {
     #[test]
     fn an_announced_record_gets_memory_as_it_arrives() {
         let mut reader = RecordReader::new(1 << 30, 0);
-        let announced = Header {
-            len: 1 << 30,
-            count: 1,
-            first: 0,
-        };
-        reader.push(&announced.encode()).expect("within the limit");
+        let announced = Header::plain(1 << 30, 1, 0);
+        reader
+            .push(&announced.encode()[..HEADER_LEN])
+            .expect("within the limit");
         let State::Body { bytes, .. } = &reader.state else {
             panic!("the header is complete");
         };
@@ -318,7 +391,41 @@ mod tests {
     }
 
     #[test]
+    fn an_unknown_kind_is_refused_at_its_header() {
+        for kind in 2..=u8::MAX {
+            let mut bytes = Header::plain(10, 1, 0).encode();
+            bytes[4] = kind;
+            let read = RecordReader::new(BODY_MAX, 0).push(&bytes[..HEADER_LEN]);
+            assert_eq!(read, Err(CloseCode::MalformedRecord), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_headed_record_has_a_longer_header() {
+        let header = Header {
+            kind: Kind::Headed { age_ms: 77 },
+            ..Header::plain(3, 1, 5)
+        };
+        let bytes = [&header.encode()[..], &[1, 3, 0]].concat();
+        for step in 1..bytes.len() {
+            let mut reader = RecordReader::new(BODY_MAX, 0);
+            for piece in bytes.chunks(step) {
+                let mut rest = piece;
+                while !rest.is_empty() {
+                    let used = reader.push(rest).expect("well formed");
+                    rest = &rest[used..];
+                }
+            }
+            assert_eq!(reader.take(), Some((header, vec![1, 3, 0])));
+        }
+    }
+
+    #[test]
     fn a_body_is_exactly_its_messages() {
+        let validate = |body: &[u8], count, max| {
+            let header = Header::plain(body.len() as u32, count, 0);
+            validate(body, &header, max)
+        };
         assert_eq!(validate(&[1, 7, 0], 2, 9), Ok(()));
         assert_eq!(validate(&[1, 7, 0], 1, 9), Err(CloseCode::MalformedRecord));
         assert_eq!(validate(&[1, 7, 0], 3, 9), Err(CloseCode::MalformedRecord));
@@ -341,7 +448,7 @@ mod tests {
                     let used = reader.push(piece).expect("well formed");
                     piece = &piece[used..];
                     if let Some((header, body)) = reader.take() {
-                        prop_assert_eq!(validate(&body, header.count, 60), Ok(()));
+                        prop_assert_eq!(validate(&body, &header, 60), Ok(()));
                         prop_assert_eq!(header.next(), 3 + u64::from(header.count));
                         read.push(Messages::new(body.into()).map(|m| m.to_vec()).collect::<Vec<_>>());
                     }
@@ -360,7 +467,7 @@ mod tests {
                 rest = &rest[used..];
                 let _ = reader.take();
             }
-            let _ = validate(&noise, count, 100);
+            let _ = validate(&noise, &Header::plain(0, count, 0), 100);
             let _ = Messages::new(noise.into()).count();
         }
     }

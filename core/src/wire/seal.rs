@@ -1,8 +1,8 @@
 //! Sealing: ChaCha20-Poly1305 (RFC 8439) over each record, below the protection of QUIC.
 //!
 //! Each direction of each connection has a key of its own, which lives and dies with the
-//! connection. The nonce counts the records sealed with it, so no pair of key and nonce recurs;
-//! a batch that is sent again on another connection is sealed again under that one's key.
+//! connection. The nonce is the stream's ordinal and the count of records on it, so no pair of key and nonce
+//! recurs; a batch that is sent again on another connection is sealed again under that one's key.
 
 use zeroize::Zeroizing;
 
@@ -10,8 +10,8 @@ use super::{
     WIRE_VERSION,
     aead::{AeadKey, Forged, NONCE_LEN, TAG_LEN},
     code::CloseCode,
-    frame::LineId,
-    record::{HEADER_LEN, Header},
+    hello::HalfId,
+    record::{HEADER_LEN_MAX, Header},
 };
 use crate::MeshKey;
 
@@ -21,7 +21,7 @@ pub(crate) const RECORDS_MAX: u64 = 1 << 48;
 /// The exporter label (RFC 8446 section 7.5) of sealing keys.
 pub(crate) const KEY_LABEL: &[u8] = b"EXPORTER-quicpool-seal";
 
-/// The exporter label of the value by which hello shows that both ends have the same keys.
+/// The exporter label of the values by which hello shows that both ends have the same keys.
 pub(crate) const CHECK_LABEL: &[u8] = b"EXPORTER-quicpool-check";
 
 const CONTEXT_LEN: usize = 2 + 1 + 1 + MESH_KEY_LEN;
@@ -34,6 +34,16 @@ pub(crate) enum Direction {
     FromDialler,
     /// From the end that answered.
     FromAcceptor,
+}
+
+impl Direction {
+    /// The other way.
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::FromDialler => Self::FromAcceptor,
+            Self::FromAcceptor => Self::FromDialler,
+        }
+    }
 }
 
 /// The exporter context: everything that both ends must agree on for their keys to be equal.
@@ -67,29 +77,35 @@ impl RecordKey {
         Ok(Self { key, records: 0 })
     }
 
-    /// Seals `body` in place. `None` after [`RECORDS_MAX`] records: the connection must end.
+    /// Seals `body` in place, as the next record of its stream. `None` after [`RECORDS_MAX`] records: the
+    /// connection must end.
     #[must_use]
     pub(crate) fn seal(
         &mut self,
-        line: LineId,
+        stream: &mut Stream,
         header: &Header,
         body: &mut [u8],
     ) -> Option<[u8; TAG_LEN]> {
-        let nonce = self.next_nonce()?;
-        Some(self.key.seal(nonce, &place(line, header), body))
+        self.count()?;
+        let (place, place_len) = stream.place(header);
+        Some(
+            self.key
+                .seal(stream.next_nonce(), &place[..place_len], body),
+        )
     }
 
-    /// Opens `body` in place, if the other end sealed it for this place.
+    /// Opens `body` in place, if the other end sealed it as the next record of this stream.
     pub(crate) fn open(
         &mut self,
-        line: LineId,
+        stream: &mut Stream,
         header: &Header,
         body: &mut [u8],
         tag: [u8; TAG_LEN],
     ) -> Result<(), CloseCode> {
-        let nonce = self.next_nonce().ok_or(CloseCode::SealBroken)?;
+        self.count().ok_or(CloseCode::SealBroken)?;
+        let (place, place_len) = stream.place(header);
         self.key
-            .open(nonce, &place(line, header), body, tag)
+            .open(stream.next_nonce(), &place[..place_len], body, tag)
             .map_err(|Forged| CloseCode::SealBroken)
     }
 
@@ -98,38 +114,73 @@ impl RecordKey {
         self.records >= RECORDS_MAX
     }
 
-    fn next_nonce(&mut self) -> Option<[u8; NONCE_LEN]> {
+    fn count(&mut self) -> Option<()> {
         if self.is_exhausted() {
             return None;
         }
-        let nonce = nonce(self.records.to_be_bytes());
         self.records += 1;
-        Some(nonce)
+        Some(())
     }
 }
 
-/// The nonce of the record or datagram with this number, big-endian.
+/// A stream of a line, as its records are sealed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stream {
+    half: HalfId,
+    /// The index of the line.
+    index: u64,
+    /// Which of the unidirectional streams of its end it is. QUIC uses none twice.
+    ordinal: u32,
+    records: u64,
+}
+
+impl Stream {
+    /// The stream of a line, from its first record on.
+    pub(crate) const fn new(half: HalfId, index: u64, ordinal: u32) -> Self {
+        Self {
+            half,
+            index,
+            ordinal,
+            records: 0,
+        }
+    }
+
+    fn next_nonce(&mut self) -> [u8; NONCE_LEN] {
+        let mut nonce = nonce(self.records.to_be_bytes());
+        nonce[..4].copy_from_slice(&self.ordinal.to_be_bytes());
+        self.records += 1;
+        nonce
+    }
+
+    /// Associated data: where the record belongs. The number counts its bytes.
+    fn place(&self, header: &Header) -> ([u8; PLACE_LEN_MAX], usize) {
+        let mut place = [0; PLACE_LEN_MAX];
+        place[..16].copy_from_slice(&self.half.0);
+        place[16..24].copy_from_slice(&self.index.to_be_bytes());
+        place[24..].copy_from_slice(&header.encode());
+        (place, 24 + header.length())
+    }
+}
+
+/// The half's id, the line's index, and the longest header.
+const PLACE_LEN_MAX: usize = 16 + 8 + HEADER_LEN_MAX;
+
+/// The nonce with this number at its end, big-endian.
 pub(super) fn nonce(number: [u8; 8]) -> [u8; NONCE_LEN] {
     let mut nonce = [0; NONCE_LEN];
     nonce[NONCE_LEN - number.len()..].copy_from_slice(&number);
     nonce
 }
 
-/// Associated data: where the record belongs.
-fn place(line: LineId, header: &Header) -> [u8; 16 + HEADER_LEN] {
-    let mut place = [0; 16 + HEADER_LEN];
-    place[..16].copy_from_slice(&line.0);
-    place[16..].copy_from_slice(&header.encode());
-    place
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::record::Kind;
     use proptest::prelude::*;
     use std::{collections::BTreeSet, convert::Infallible};
 
-    const LINE: LineId = LineId([7; 16]);
+    const HALF: HalfId = HalfId([7; 16]);
+    const STREAM: Stream = Stream::new(HALF, 0, 1);
 
     fn key(byte: u8) -> RecordKey {
         let Ok(key) = RecordKey::derive(|bytes| {
@@ -140,24 +191,22 @@ mod tests {
     }
 
     fn header(body: &[u8]) -> Header {
-        Header {
-            len: body.len() as u32,
-            count: 1,
-            first: 5,
-        }
+        Header::plain(body.len() as u32, 1, 5)
     }
 
     #[test]
     fn failure_03_the_receiver_opens_what_the_sender_sealed() {
         let (mut sender, mut receiver) = (key(1), key(1));
+        let (mut sent, mut received) = (STREAM, STREAM);
         for round in 0..100u8 {
             let plain = vec![round; 1 + usize::from(round)];
             let mut body = plain.clone();
             let tag = sender
-                .seal(LINE, &header(&plain), &mut body)
+                .seal(&mut sent, &header(&plain), &mut body)
                 .expect("young key");
             assert_ne!(body, plain);
-            assert_eq!(receiver.open(LINE, &header(&plain), &mut body, tag), Ok(()));
+            let opened = receiver.open(&mut received, &header(&plain), &mut body, tag);
+            assert_eq!(opened, Ok(()));
             assert_eq!(body, plain);
         }
     }
@@ -165,61 +214,55 @@ mod tests {
     #[test]
     fn a_record_opens_only_in_its_place() {
         let plain = b"hello".to_vec();
-        let sealed = || {
+        let opened = |by: u8, mut stream: Stream, header: Header| {
             let mut body = plain.clone();
             let tag = key(1)
-                .seal(LINE, &header(&plain), &mut body)
+                .seal(&mut { STREAM }, &super::tests::header(&plain), &mut body)
                 .expect("young key");
-            (body, tag)
+            key(by).open(&mut stream, &header, &mut body, tag)
         };
-        let refused =
-            |opened: Result<(), CloseCode>| assert_eq!(opened, Err(CloseCode::SealBroken));
-
-        let (mut body, tag) = sealed();
-        refused(key(2).open(LINE, &header(&plain), &mut body, tag));
-        let (mut body, tag) = sealed();
-        refused(key(1).open(LineId([8; 16]), &header(&plain), &mut body, tag));
-        let (mut body, tag) = sealed();
-        refused(key(1).open(
-            LINE,
-            &Header {
-                first: 6,
-                ..header(&plain)
-            },
-            &mut body,
-            tag,
-        ));
-        let (mut body, tag) = sealed();
-        refused(key(1).open(
-            LINE,
-            &Header {
-                count: 2,
-                ..header(&plain)
-            },
-            &mut body,
-            tag,
-        ));
-
-        let mut later = key(1);
-        let (mut body, tag) = sealed();
-        assert_eq!(later.open(LINE, &header(&plain), &mut body, tag), Ok(()));
-        let (mut body, tag) = sealed();
-        refused(later.open(LINE, &header(&plain), &mut body, tag));
+        let header = header(&plain);
+        assert_eq!(opened(1, STREAM, header), Ok(()));
+        let mut later = STREAM;
+        later.records = 1;
+        let headed = Kind::Headed { age_ms: 0 };
+        for (by, stream, header) in [
+            (2, STREAM, header),
+            (1, Stream::new(HalfId([8; 16]), 0, 1), header),
+            (1, Stream::new(HALF, 1, 1), header),
+            (1, Stream::new(HALF, 0, 2), header),
+            (1, later, header),
+            (1, STREAM, Header { first: 6, ..header }),
+            (1, STREAM, Header { count: 2, ..header }),
+            (
+                1,
+                STREAM,
+                Header {
+                    kind: headed,
+                    ..header
+                },
+            ),
+        ] {
+            let refused = Err(CloseCode::SealBroken);
+            assert_eq!(opened(by, stream, header), refused, "{stream:?} {header:?}");
+        }
     }
 
     #[test]
     fn no_nonce_is_used_twice_and_the_last_one_ends_the_key() {
-        let mut young = key(1);
-        let nonces: BTreeSet<[u8; NONCE_LEN]> = (0..10_000)
-            .map(|_| young.next_nonce().expect("young key"))
-            .collect();
-        assert_eq!(nonces.len(), 10_000);
+        let mut nonces = BTreeSet::new();
+        for ordinal in 0..4 {
+            let mut stream = Stream::new(HALF, 0, ordinal);
+            nonces.extend((0..10_000).map(|_| stream.next_nonce()));
+        }
+        assert_eq!(nonces.len(), 40_000);
 
         let mut old = key(1);
         old.records = RECORDS_MAX - 1;
-        assert!(old.seal(LINE, &header(b"x"), &mut [0]).is_some());
+        let mut stream = STREAM;
+        assert!(old.seal(&mut stream, &header(b"x"), &mut [0]).is_some());
         assert!(old.is_exhausted());
-        assert!(old.seal(LINE, &header(b"x"), &mut [0]).is_none());
+        assert!(old.seal(&mut stream, &header(b"x"), &mut [0]).is_none());
     }
 
     #[test]
@@ -241,13 +284,15 @@ mod tests {
         #[test]
         fn any_flipped_bit_is_noticed(plain in prop::collection::vec(any::<u8>(), 1..200), flip in any::<prop::sample::Index>()) {
             let mut body = plain.clone();
-            let mut tag = key(1).seal(LINE, &header(&plain), &mut body).expect("young key");
+            let mut stream = STREAM;
+            let mut tag = key(1).seal(&mut stream, &header(&plain), &mut body).expect("young key");
             let bit = flip.index((body.len() + TAG_LEN) * 8);
             match body.get_mut(bit / 8) {
                 Some(byte) => *byte ^= 1 << (bit % 8),
                 None => tag[bit / 8 - plain.len()] ^= 1 << (bit % 8),
             }
-            prop_assert_eq!(key(1).open(LINE, &header(&plain), &mut body, tag), Err(CloseCode::SealBroken));
+            let mut stream = STREAM;
+            prop_assert_eq!(key(1).open(&mut stream, &header(&plain), &mut body, tag), Err(CloseCode::SealBroken));
         }
     }
 }

@@ -36,6 +36,13 @@ pub(crate) fn get(bytes: &[u8]) -> Option<(u64, usize)> {
     Some((value, length))
 }
 
+/// Takes a varint from the front of `bytes`. `None`, and no change, if they end before it does.
+pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
+    let (value, length) = get(bytes)?;
+    *bytes = &bytes[length..];
+    Some(value)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

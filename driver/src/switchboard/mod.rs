@@ -440,6 +440,7 @@ impl Switchboard {
             .messages_accepted
             .saturating_sub(counters.messages_delivered)
             .saturating_sub(counters.messages_undelivered)
+            .saturating_sub(counters.messages_withdrawn)
     }
 
     /// Warns of what was lost by dropping the last handle.

@@ -100,6 +100,15 @@ impl Switchboard {
                 driver.number_next(now, id, number.into());
                 driver.confirm_next(now, id, token);
             }
+            Order::ExpireNext(until) => {
+                let mut driver = self.core.driver();
+                driver.number_next(now, id, number.into());
+                driver.expire_next(now, id, until);
+            }
+            Order::Cancel(number, responder) => {
+                let outcome = self.core.cancel(now, id, number);
+                responder.answer(outcome.map_err(|error| self.shared.rejected(error)));
+            }
             Order::CancelFlush(token) => {
                 self.flushes.remove(&token);
                 // A peer that was forgotten has no flushes.

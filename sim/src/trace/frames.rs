@@ -180,7 +180,7 @@ fn stream(bytes: &mut &[u8], kind: u64) -> Option<String> {
     let fin = ["", " FIN"][kind as usize & 1];
     let content = match id {
         2 | 3 => control(data),
-        6 | 7 => records(data),
+        6 | 7 => line(offset, data),
         _ => None,
     };
     let content = content.map_or_else(String::new, |content| format!(" {content}"));
@@ -197,44 +197,72 @@ fn control(mut data: &[u8]) -> Option<String> {
         let body = take(&mut data, length)?;
         frames.push(match kind {
             0x01 => hello(body)?,
-            0x02 => our_acknowledgement(body)?,
-            _ => return None,
+            0x02 => lines(body)?,
+            0x03 => our_acknowledgement(body)?,
+            _ => format!("unknown frame {kind:#x}"),
         });
     }
     (!frames.is_empty()).then(|| frames.join(", "))
 }
 
-/// The length of a hello, and where its numbers are.
-const HELLO_LEN: usize = 117;
-const DIAL: usize = 18;
-const FIRST: usize = 67;
-const NEXT: usize = 75;
-const RECEIVED: usize = 100;
-const TAKEN: usize = 108;
+/// The key of the dial number in a hello.
+const DIAL: u64 = 2;
 
-fn hello(body: &[u8]) -> Option<String> {
-    let field = |at: usize| body.get(..HELLO_LEN).map(|body| (&body[at..]).get_u64());
-    let (first, next) = (field(FIRST)?, field(NEXT)?);
-    let (received, taken) = (field(RECEIVED)?, field(TAKEN)?);
-    let dial = match field(DIAL)? {
-        0 => String::new(),
-        dial => format!(" of dial {dial}"),
-    };
-    Some(format!(
-        "hello{dial}: holds {first}..{next}, received {received}, taken {taken}"
-    ))
+fn hello(mut body: &[u8]) -> Option<String> {
+    let mut text = "hello".to_owned();
+    while !body.is_empty() {
+        let key = integer(&mut body)?;
+        let value = integer(&mut body)?;
+        match key {
+            DIAL => text += &format!(" of dial {value}"),
+            _ if key % 2 == 1 => drop(take(&mut body, usize::try_from(value).ok()?)?),
+            _ => {}
+        }
+    }
+    Some(text)
+}
+
+fn lines(mut body: &[u8]) -> Option<String> {
+    let [held, _next, _open, _index, first, _flags, _passage, seen] = numbers(&mut body)?;
+    let mut text = format!("LINES: holds {held} B from {first} on");
+    if seen > 0 {
+        let [_unseen, _live, _index, received, taken] = numbers(&mut body)?;
+        text += &format!(", received {received}, taken {taken}");
+    }
+    Some(text)
 }
 
 fn our_acknowledgement(mut body: &[u8]) -> Option<String> {
-    let (received, taken) = (integer(&mut body)?, integer(&mut body)?);
-    let held = integer(&mut body)?;
+    let [held, _passage, _index, received, taken] = numbers(&mut body)?;
     Some(format!(
         "acknowledgement: received {received}, taken {taken}, held {held} B"
     ))
 }
 
-/// The length of a record's header: length, count, first.
+fn numbers<const N: usize>(body: &mut &[u8]) -> Option<[u64; N]> {
+    let mut numbers = [0; N];
+    for number in &mut numbers {
+        *number = integer(body)?;
+    }
+    Some(numbers)
+}
+
+/// The records in a piece of a line's stream, behind its header.
+fn line(offset: u64, mut data: &[u8]) -> Option<String> {
+    if offset == 0 {
+        take(&mut data, LINE_HEADER_LEN)?;
+    }
+    records(data)
+}
+
+/// The length of the header of line 0's stream: type and index.
+const LINE_HEADER_LEN: usize = 2;
+
+/// The length of a record's header: length, kind, count, first.
 const RECORD_HEADER_LEN: usize = 16;
+/// What the header of a headed record has beside, and its kind.
+const AGE_LEN: usize = 4;
+const HEADED: u32 = 1;
 /// What a seal adds.
 const SEAL_LEN: usize = 16;
 /// Beyond this it is no record but the middle of one: the largest body that a configuration allows.
@@ -259,11 +287,14 @@ fn row(mut data: &[u8], seal: usize) -> Option<(String, usize)> {
     loop {
         let mut header = data.get(..RECORD_HEADER_LEN)?;
         let (length, count, first) = (header.get_u32(), header.get_u32(), header.get_u64());
-        if length > RECORD_BODY_MAX || count == 0 || count > length || first >= 1 << 62 {
+        let (kind, count) = (count >> 24, count & 0xff_ffff);
+        let is_likely = length <= RECORD_BODY_MAX && kind <= HEADED;
+        if !is_likely || count == 0 || count > length || first >= 1 << 62 {
             return None;
         }
         records.push(format!("{first}..{}", first + u64::from(count)));
-        let total = RECORD_HEADER_LEN + length as usize + seal;
+        let age = if kind == HEADED { AGE_LEN } else { 0 };
+        let total = RECORD_HEADER_LEN + age + length as usize + seal;
         if total >= data.len() {
             let messages = format!("messages {}", records.join(", "));
             return Some((messages, total - data.len()));
@@ -299,10 +330,20 @@ mod tests {
     /// The examples of `docs/wire.md`.
     #[test]
     fn our_own_streams_are_told_too() {
-        let acknowledgement = [0x02, 8, 0x40, 0xc8, 0x40, 0x96, 0x80, 1, 0x11, 0x70];
+        let acknowledgement = [
+            0x03, 0x11, 0x80, 1, 0x11, 0x70, 0x80, 0x20, 0, 0x48, 0, 0x40, 0xc8, 0x40, 0x96, 0x80,
+            0x10, 0, 0,
+        ];
         assert_eq!(
             control(&acknowledgement).as_deref(),
             Some("acknowledgement: received 200, taken 150, held 70000 B")
+        );
+        let hello = [0x01, 6, 2, 7, 27, 2, 9, 9];
+        assert_eq!(control(&hello).as_deref(), Some("hello of dial 7"));
+        let lines = [0x02, 13, 9, 1, 1, 0, 5, 0, 8, 1, 0, 1, 0, 4, 3];
+        assert_eq!(
+            control(&lines).as_deref(),
+            Some("LINES: holds 9 B from 5 on, received 4, taken 3")
         );
         let record = [
             &[0, 0, 0, 7, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 5, 5][..],
@@ -315,6 +356,9 @@ mod tests {
         let sealed = [&record[..], &[1; 16]].concat();
         assert_eq!(records(&sealed).as_deref(), Some("messages 5..7"));
         assert_eq!(records(&record[5..]), None, "the middle of one");
+        let begun = [&[1, 0][..], &record].concat();
+        assert_eq!(line(0, &begun).as_deref(), Some("messages 5..7"));
+        assert_eq!(line(9, &record).as_deref(), Some("messages 5..7"));
     }
 
     #[test]

@@ -11,13 +11,19 @@ const BOTH: [Crypto; 2] = [Crypto::Checksum, Crypto::Tls];
 const MESSAGES: usize = 10_000;
 const SEEDS: Range<u64> = 0..40;
 
-/// Datagrams are as many and as long, so the same ones are lost.
+/// Datagrams are as many and as long, so the same ones are lost: but where an end has drawn a stream of a reserved
+/// type, since draws are by peer.
 #[test]
 fn a_transfer_over_a_lossy_link_ends_at_the_same_instant() {
+    let mut alike = 0;
     for seed in SEEDS {
         let [checksum, tls] = BOTH.map(|crypto| transfer(crypto, seed, 0.02, 1));
-        assert_eq!(checksum, tls, "seed {seed}");
+        if checksum.streams_dropped + tls.streams_dropped == 0 {
+            assert_eq!(checksum.spent, tls.spent, "seed {seed}");
+            alike += 1;
+        }
     }
+    assert!(alike > 20, "{alike}");
 }
 
 /// Handshakes of TLS that are resumed are shorter than those without tickets, so that a run may part
@@ -26,7 +32,7 @@ fn a_transfer_over_a_lossy_link_ends_at_the_same_instant() {
 #[test]
 fn transfers_over_resumed_connections_take_the_same_time_on_average() {
     let [checksum, tls] = BOTH.map(|crypto| {
-        let times = SEEDS.map(|seed| transfer(crypto, seed, 0.05, 5));
+        let times = SEEDS.map(|seed| transfer(crypto, seed, 0.05, 5).spent);
         times.sum::<Duration>().as_secs_f64()
     });
     let ratio = tls / checksum;
@@ -34,8 +40,14 @@ fn transfers_over_resumed_connections_take_the_same_time_on_average() {
     assert_ne!(tls, checksum, "no handshake was resumed");
 }
 
-/// How long it takes until all messages have arrived over this many connections, one after another.
-fn transfer(crypto: Crypto, seed: u64, loss: f64, connections: usize) -> Duration {
+struct Transfer {
+    /// The time until all messages have arrived.
+    spent: Duration,
+    streams_dropped: u64,
+}
+
+/// Sends all messages over this many connections, one after another.
+fn transfer(crypto: Crypto, seed: u64, loss: f64, connections: usize) -> Transfer {
     let mut net = Net::new(seed).crypto(crypto).latency(ms(20));
     let [from, to] = [0; 2].map(|_| net.node(Config::default()));
     net.introduce_all();
@@ -48,7 +60,11 @@ fn transfer(crypto: Crypto, seed: u64, loss: f64, connections: usize) -> Duratio
         net.disconnect(from, to);
         net.advance(secs(5));
     }
-    spent
+    let dropped = |node| net.metrics(node).map_or(0, |m| m.counters.streams_dropped);
+    Transfer {
+        spent,
+        streams_dropped: dropped(from) + dropped(to),
+    }
 }
 
 /// Sends as the other end takes, until it has taken all.

@@ -16,7 +16,7 @@ fn both_ends_read_which_protocol_is_spoken() {
     for host in [&mut pair.client, &mut pair.server] {
         let data = host.connection().crypto_session().handshake_data();
         let data = data.expect("it is negotiated").downcast::<HandshakeData>();
-        let protocol = b"quicpool/1".to_vec();
+        let protocol = b"quicpool/1-d1".to_vec();
         assert_eq!(
             data.ok().map(|data| *data),
             Some(HandshakeData { protocol })

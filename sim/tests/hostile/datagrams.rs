@@ -14,6 +14,21 @@ use crate::{
     scene::Scene,
 };
 
+/// The flow of the application, before its bytes.
+const FLOW: u8 = 0;
+
+#[test]
+fn one_of_an_unknown_flow_is_dropped() {
+    let mut scene = Scene::new(Sealing::Off);
+    let mut peer = RawPeer::greeted(9, &mut scene.net, scene.victim);
+    let flows: [&'static [u8]; 5] = [b"", b"\x01x", b"\x40", b"\x40\x01x", b"\x00good"];
+    send(&mut scene, &mut peer, &flows.map(Bytes::from_static));
+    let counted = unreliable(&scene);
+    assert_eq!((counted.received, counted.unknown_flow), (1, 4));
+    assert_eq!(scene.net.datagrams(scene.victim)[0].payload, b"good"[..]);
+    assert_lives(&mut scene, &mut peer);
+}
+
 #[test]
 fn what_is_sealed_as_documented_is_taken() {
     let (mut scene, mut peer) = greeted();
@@ -72,10 +87,7 @@ fn one_that_comes_before_hello_is_dropped() {
     let early = seal(&mut peer, 0, b"too early");
     send(&mut scene, &mut peer, &[early]);
     assert_eq!(unreliable(&scene).early, 1);
-    peer.greet(&RawHello {
-        sealed: true,
-        ..RawHello::default()
-    });
+    peer.greet(&RawHello::sealed());
     let later = seal(&mut peer, 1, b"in time");
     send(&mut scene, &mut peer, &[later]);
     let counted = unreliable(&scene);
@@ -89,7 +101,11 @@ fn a_flood_of_empty_ones_takes_no_more_than_its_queue() {
     let mut peer = RawPeer::greeted(9, &mut scene.net, scene.victim);
     scene.net.pause_reader(scene.victim);
     for _ in 0..50 {
-        send(&mut scene, &mut peer, &vec![Bytes::new(); 500]);
+        send(
+            &mut scene,
+            &mut peer,
+            &vec![Bytes::from_static(&[FLOW]); 500],
+        );
     }
     let max = Config::default().datagram_queue_bytes_max;
     let held = scene.net.occupancy(scene.victim).expect("it is up");
@@ -125,10 +141,7 @@ fn whoever_sends_one_where_there_are_none_breaks_quic() {
 fn greeted() -> (Scene, RawPeer) {
     let mut scene = Scene::new(Sealing::On);
     let mut peer = RawPeer::connected(9, &mut scene.net, scene.victim);
-    peer.greet(&RawHello {
-        sealed: true,
-        ..RawHello::default()
-    });
+    peer.greet(&RawHello::sealed());
     peer.run(&mut scene.net, ms(100));
     (scene, peer)
 }
@@ -139,7 +152,8 @@ fn seal(peer: &mut RawPeer, counter: u64, payload: &[u8]) -> Bytes {
     let aad = &counter.to_be_bytes();
     let mut nonce = [0; 12];
     nonce[4..].copy_from_slice(aad);
-    let payload = Payload { msg: payload, aad };
+    let msg = &[&[FLOW], payload].concat();
+    let payload = Payload { msg, aad };
     let sealed = ChaCha20Poly1305::new((&key).into()).encrypt(&Nonce::from(nonce), payload);
     [&aad[..], &sealed.expect("it is short")].concat().into()
 }

@@ -4,30 +4,39 @@ use quicpool_core::Sealing;
 use quicpool_sim::{ms, secs};
 
 use crate::{
-    raw::{ACK, HELLO, RawHello, RawPeer, YOURS_LEN, frame, record},
+    raw::{
+        ACK, Check, HELLO, Heard, LINES, RawHello, RawPeer, Yours, ack, frame, frames, numbers,
+        record, varint,
+    },
     scene::{Scene, refused_once_connected, refused_once_greeted, refused_without_violation},
 };
 
-/// Bytes of the last thing that a hello says.
-const WHETHER_IT_CAN_DIAL_LEN: usize = 1;
-
 #[test]
-fn an_unknown_frame_is_refused() {
-    refused_once_greeted(0x10, |peer| peer.write_control(&frame(0x03, b"?")));
-}
-
-#[test]
-fn a_frame_of_a_reserved_type_is_skipped() {
+fn frames_of_unknown_types_are_skipped_and_counted() {
     let mut scene = Scene::new(Sealing::Off);
-    let mut peer = RawPeer::greeted(9, &mut scene.net, scene.victim);
+    let mut peer = RawPeer::connected(9, &mut scene.net, scene.victim);
+    let skipped = |scene: &Scene| {
+        let counters = scene.net.metrics(scene.victim).expect("it is up").counters;
+        assert_eq!(counters.violations, 0);
+        counters.frames_skipped
+    };
+    let of_friend = skipped(&scene);
+    assert_eq!(of_friend, 1, "grease");
+    peer.write_control(&frame(0x04, b"of a later version"));
+    peer.greet(&RawHello::default());
     peer.write_control(&frame(0x21, b"grease"));
+    peer.write_control(&frame(0x3f, &[7; 4_096]));
     peer.run(&mut scene.net, secs(1));
     assert_eq!(peer.lost, None);
+    assert_eq!(skipped(&scene) - of_friend, 3);
 }
 
 #[test]
 fn a_frame_beyond_the_limit_is_refused_before_it_has_come() {
-    refused_once_greeted(0x12, |peer| peer.write_control(&[ACK, 0x44, 0x01]));
+    for kind in [ACK, 0x21] {
+        let header = [&[kind][..], &varint(4_097)].concat();
+        refused_once_greeted(0x12, move |peer| peer.write_control(&header));
+    }
     // A length of 2^62 - 1.
     refused_once_greeted(0x12, |peer| {
         peer.write_control(&[&[ACK][..], &[0xff; 8]].concat())
@@ -40,16 +49,62 @@ fn a_second_hello_is_refused() {
 }
 
 #[test]
-fn an_acknowledgement_before_hello_is_refused() {
+fn another_order_than_hello_and_lines_is_refused() {
+    let lines = || frame(LINES, &numbers(&[0, 1, 1, 0, 0, 0, 0, 0, 0, 0]));
+    refused_once_connected(0x13, Sealing::Off, |peer| peer.write_control(&ack(0, 0)));
+    refused_once_connected(0x13, Sealing::Off, move |peer| peer.write_control(&lines()));
     refused_once_connected(0x13, Sealing::Off, |peer| {
-        peer.write_control(&frame(ACK, &[0, 0, 0]));
+        let greeting = peer.hello(&RawHello::default());
+        let (_, hello) = frames(&greeting)[0];
+        peer.write_control(&[frame(HELLO, hello), ack(0, 0)].concat());
     });
 }
 
 #[test]
 fn an_acknowledgement_of_what_was_never_sent_is_refused() {
-    refused_once_greeted(0x19, |peer| peer.write_control(&frame(ACK, &[5, 0, 0])));
-    refused_once_greeted(0x19, |peer| peer.write_control(&frame(ACK, &[0, 5, 0])));
+    refused_once_greeted(0x19, |peer| peer.write_control(&ack(5, 0)));
+    refused_once_greeted(0x19, |peer| peer.write_control(&ack(0, 5)));
+}
+
+#[test]
+fn a_line_that_may_not_be_is_refused() {
+    let acks: [&[u64]; 2] = [&[0, 0, 1, 0, 0, 0], &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0]];
+    for body in acks {
+        refused_once_greeted(0x1a, |peer| {
+            peer.write_control(&frame(ACK, &numbers(body)));
+        });
+    }
+    let lines: [&[u64]; 4] = [
+        // No line 0, another line, line 0 over, and one of ours that we do not have.
+        &[0, 1, 0, 9, 0, 0, 0],
+        &[0, 2, 2, 0, 0, 0, 1, 0, 0, 9, 0, 0, 0],
+        &[0, 1, 1, 0, 0, 1, 9, 0, 0, 0],
+        &[0, 1, 1, 0, 0, 0, 9, 2, 0, 1, 1, 0, 0, 9, 0],
+    ];
+    for body in lines {
+        refused_once_greeted(0x1a, |peer| {
+            peer.write_control(&frame(LINES, &numbers(body)));
+        });
+    }
+}
+
+#[test]
+fn lines_that_come_again_are_an_acknowledgement() {
+    let mut scene = Scene::new(Sealing::Off);
+    let mut peer = RawPeer::greeted(9, &mut scene.net, scene.victim);
+    let id = peer.id;
+    let sent = scene
+        .net
+        .with(scene.victim, |m, now| m.send(now, id, b"taken"));
+    assert!(sent.is_ok());
+    peer.run(&mut scene.net, ms(100));
+    let lines = [0, 1, 1, 0, 0, 0, 1 << 30, 1, 0, 1, 0, 1, 1, 1 << 30, 0];
+    peer.write_control(&frame(LINES, &numbers(&lines)));
+    peer.run(&mut scene.net, ms(100));
+    assert_eq!(peer.lost, None);
+    let metrics = scene.net.machine(scene.victim).map(|m| m.peer_metrics(id));
+    let delivered = metrics.flatten().map(|metrics| metrics.messages_delivered);
+    assert_eq!(delivered, Some(1));
 }
 
 #[test]
@@ -57,28 +112,40 @@ fn a_malformed_hello_is_refused() {
     refused_once_connected(0x11, Sealing::Off, |peer| {
         peer.write_control(&frame(HELLO, &[0, 1, 2, 3]));
     });
-    refused_once_connected(0x11, Sealing::Off, |peer| {
-        // Its range of numbers ends before it begins.
-        peer.greet(&RawHello {
-            first: 5,
-            next: 4,
-            ..RawHello::default()
+    for key in [1, 6, 7, 10, 14, 16, 18] {
+        refused_once_connected(0x11, Sealing::Off, move |peer| {
+            peer.greet(&RawHello {
+                without: vec![key],
+                ..RawHello::default()
+            });
         });
-    });
+    }
 }
 
 #[test]
-fn another_wire_version_is_refused_and_no_violation() {
-    refused_without_violation(0x06, Sealing::Off, |peer| {
+fn failure_34_an_echoed_check_value_proves_nothing() {
+    refused_without_violation(0x07, Sealing::On, |peer| {
         peer.greet(&RawHello {
-            version: 2,
+            check: Check::Echo,
             ..RawHello::default()
         });
     });
+    // The same peer with the value of its own direction is let in.
+    let mut scene = Scene::new(Sealing::On);
+    let mut peer = RawPeer::connected(9, &mut scene.net, scene.victim);
+    peer.greet(&RawHello::sealed());
+    peer.run(&mut scene.net, secs(1));
+    assert_eq!(peer.lost, None);
+    let id = peer.id;
+    let links = scene
+        .net
+        .machine(scene.victim)
+        .and_then(|m| m.connections(id));
+    assert_eq!(links.map(Iterator::count), Some(1), "it is confirmed");
 }
 
 #[test]
-fn whoever_does_not_seal_is_refused_where_all_is_sealed() {
+fn a_peer_that_does_not_seal_is_refused_where_all_is_sealed() {
     refused_without_violation(0x07, Sealing::On, |peer| peer.greet(&RawHello::default()));
 }
 
@@ -89,44 +156,32 @@ fn a_hello_that_is_refused_changes_nothing() {
     peer.write_data(&record(2, 1, 0, &[1, b'x']));
     peer.run(&mut scene.net, secs(1));
 
-    // It names another line, and acknowledges what was never sent.
-    let known = says(&mut scene, &mut peer, &RawHello::default());
-    let mut yours = known;
-    yours[1..17].copy_from_slice(&line_of_hello(&mut scene, &mut peer));
-    yours[24] = 5;
+    // It names another half, and acknowledges what was never sent.
+    let known = greets(&mut scene, &mut peer, &RawHello::default());
+    let ours = known.yours.expect("it has our half");
     let lie = RawHello {
-        line: [8; 16],
-        yours,
+        half: [8; 16],
+        yours: Some(Yours {
+            half: known.half,
+            received: 5,
+            ..ours
+        }),
         ..RawHello::default()
     };
-    let _ = says(&mut scene, &mut peer, &lie);
+    let _ = greets(&mut scene, &mut peer, &lie);
     assert_eq!(peer.close_code, Some(0x19));
 
-    let still = says(&mut scene, &mut peer, &RawHello::default());
-    assert_eq!(still, known, "it knows the line, and what has come of it");
-    assert_eq!(known[0], 1);
+    let still = greets(&mut scene, &mut peer, &RawHello::default());
+    assert_eq!(still.yours, known.yours, "and what has come of it");
 }
 
-/// Connects anew and says this; what the victim's hello says of our line.
-fn says(scene: &mut Scene, peer: &mut RawPeer, hello: &RawHello) -> [u8; YOURS_LEN] {
-    let frame = exchange(scene, peer, hello);
-    let ours = frame.len() - WHETHER_IT_CAN_DIAL_LEN - YOURS_LEN;
-    *frame[ours..].first_chunk().expect("it has our line")
-}
-
-/// The id of the victim's own line.
-fn line_of_hello(scene: &mut Scene, peer: &mut RawPeer) -> [u8; 16] {
-    let frame = exchange(scene, peer, &RawHello::default());
-    let mine = frame.len() - WHETHER_IT_CAN_DIAL_LEN - YOURS_LEN - 32;
-    *frame[mine..].first_chunk().expect("it has a line")
-}
-
-fn exchange(scene: &mut Scene, peer: &mut RawPeer, hello: &RawHello) -> Vec<u8> {
+/// Connects anew and greets. Returns the greeting of the victim.
+fn greets(scene: &mut Scene, peer: &mut RawPeer, hello: &RawHello) -> Heard {
     peer.forget_connection();
     peer.dial(&mut scene.net, scene.victim);
     peer.run(&mut scene.net, ms(100));
-    let frame = peer.read_control();
+    let heard = Heard::of(&peer.read_control());
     peer.greet(hello);
     peer.run(&mut scene.net, ms(100));
-    frame
+    heard
 }

@@ -5,7 +5,7 @@ use quicpool_core::{Config, Sealing};
 use quicpool_sim::{Net, ms, secs};
 
 use crate::{
-    raw::{ACK, RawPeer, frame, record},
+    raw::{RawPeer, ack, record},
     scene::Scene,
 };
 
@@ -64,7 +64,7 @@ proptest! {
         stream.truncate(1 + cut.index(stream.len()));
         peer.write_data(&stream);
         if acks {
-            peer.write_control(&frame(ACK, &[0, 0, 1]));
+            peer.write_control(&ack(0, 0));
         }
         peer.run(&mut scene.net, ms(50));
         let received = scene.net.received(scene.victim);

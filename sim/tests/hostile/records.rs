@@ -4,17 +4,14 @@ use quicpool_core::{Config, Sealing};
 use quicpool_sim::{Net, ms};
 
 use crate::{
-    raw::{RawHello, RawPeer, record},
-    scene::{refused_once_connected, refused_once_greeted},
+    raw::{Heard, RawHello, RawPeer, headed, record},
+    scene::{Scene, refused_once_connected, refused_once_greeted},
 };
 
 #[test]
 fn an_unsealed_record_is_refused_where_all_is_sealed() {
     refused_once_connected(0x17, Sealing::On, |peer| {
-        peer.greet(&RawHello {
-            sealed: true,
-            ..RawHello::default()
-        });
+        peer.greet(&RawHello::sealed());
         // A plain body, and something in the place of the tag.
         peer.write_data(&record(2, 1, 0, &[&[1, b'x'][..], &[0; 16]].concat()));
     });
@@ -30,10 +27,65 @@ fn a_record_longer_than_allowed_is_refused_before_it_has_come() {
 
 #[test]
 fn a_count_bomb_is_refused_before_its_body_has_come() {
-    refused_once_greeted(0x15, |peer| peer.write_data(&record(4, u32::MAX, 0, b"")));
+    refused_once_greeted(0x15, |peer| peer.write_data(&record(4, 0xff_ffff, 0, b"")));
     refused_once_greeted(0x15, |peer| peer.write_data(&record(4, 5, 0, b"")));
     refused_once_greeted(0x15, |peer| peer.write_data(&record(4, 0, 0, b"")));
     refused_once_greeted(0x15, |peer| peer.write_data(&record(1, 1, u64::MAX, b"\0")));
+}
+
+#[test]
+fn an_unknown_kind_of_record_is_refused_before_its_body_has_come() {
+    for kind in [2, 3, 0xff] {
+        let mut header = record(4, 1, 0, b"");
+        header[4] = kind;
+        refused_once_greeted(0x15, move |peer| peer.write_data(&header));
+    }
+}
+
+#[test]
+fn an_entry_that_is_no_message_and_no_void_is_refused() {
+    // A request, a reply, a later kind, a void with content, parameters that end early.
+    let bodies: [&[u8]; 5] = [
+        &[1, 1, 0],
+        &[1, 2, 0],
+        &[1, 4, 0],
+        &[1, 3, 1, b'x'],
+        &[2, 3, 2, 0],
+    ];
+    for body in bodies {
+        let record = headed(1, 0, body);
+        refused_once_greeted(0x15, move |peer| peer.write_data(&record));
+    }
+}
+
+#[test]
+fn voids_are_skipped_and_taken_with_the_message_before_them() {
+    let mut scene = Scene::new(Sealing::Off);
+    let mut peer = RawPeer::greeted(9, &mut scene.net, scene.victim);
+    scene.net.pause_reader(scene.victim);
+    peer.read_control();
+    // A void, two messages with one between them, two at the end.
+    let mixed: &[&[u8]] = &[
+        &[1, 3, 0],
+        &[0, 1, b'a'],
+        &[1, 3, 0],
+        &[0, 1, b'b'],
+        &[1, 3, 0],
+        &[3, 3, 2, 9, 0],
+    ];
+    peer.write_data(&headed(6, 10, &mixed.concat()));
+    peer.write_data(&record(2, 1, 16, &[1, b'c']));
+    peer.run(&mut scene.net, ms(100));
+    assert_eq!(peer.lost, None);
+    let told = acknowledged(&peer.read_control());
+    assert_eq!(told, (17, 11), "the void at the front is taken at once");
+    scene.net.resume_reader(scene.victim);
+    peer.run(&mut scene.net, ms(100));
+    assert_eq!(acknowledged(&peer.read_control()), (17, 17));
+    let messages = scene.net.received(scene.victim);
+    let payloads: Vec<_> = messages.iter().map(|m| m.payload.to_vec()).collect();
+    assert_eq!(payloads, [b"a", b"b", b"c"]);
+    scene.assert_undisturbed();
 }
 
 #[test]
@@ -85,6 +137,12 @@ fn records_that_are_announced_and_do_not_come_take_no_memory() {
 }
 
 // Helpers
+
+/// What the last acknowledgement has of line 0: received and taken.
+fn acknowledged(control: &[u8]) -> (u64, u64) {
+    let last = Heard::acknowledgements(control);
+    *last.last().expect("there is one")
+}
 
 /// Bytes of writable memory that the process has asked for, touched or not.
 fn writable_memory() -> usize {

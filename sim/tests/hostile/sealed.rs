@@ -9,7 +9,7 @@ use chacha20poly1305::{
 use quicpool_core::Config;
 use quicpool_sim::{Net, ms};
 
-use crate::raw::{RawHello, RawPeer};
+use crate::raw::{Heard, RawHello, RawPeer};
 
 /// Header and tag of a record, in bytes.
 const HEADER_LEN: usize = 16;
@@ -41,10 +41,10 @@ fn no_pair_of_key_and_nonce_recurs_over_reconnects_and_resends() {
             "connection {connection} has a key of its own"
         );
 
-        let line = line_of(&mut peer);
+        let half = Heard::of(&peer.read_control()).half;
         let mut messages = Vec::new();
         for (nonce, record) in records.iter().enumerate() {
-            messages.extend(open(&key, nonce as u64, &line, record));
+            messages.extend(open(&key, nonce as u64, &half, record));
             assert!(
                 ciphertexts.insert(record[HEADER_LEN..].to_vec()),
                 "sealed anew"
@@ -70,10 +70,7 @@ fn receive(net: &mut Net, peer: &mut RawPeer) -> Vec<Vec<u8>> {
             break;
         }
     }
-    peer.greet(&RawHello {
-        sealed: true,
-        ..RawHello::default()
-    });
+    peer.greet(&RawHello::sealed());
     peer.run(net, ms(100));
 
     let mut rest = &peer.read_data()[..];
@@ -86,21 +83,15 @@ fn receive(net: &mut Net, peer: &mut RawPeer) -> Vec<Vec<u8>> {
     records
 }
 
-/// The line that the other end's hello names.
-fn line_of(peer: &mut RawPeer) -> [u8; 16] {
-    let control = peer.read_control();
-    // Behind the frame's head of 3 bytes: version, incarnation, dial, sealing, timeout, limits.
-    let at = 3 + 2 + 16 + 8 + 9 + 8 + 8;
-    control[at..at + 16].try_into().expect("16 bytes")
-}
-
-/// Opens a record that was sealed with this key and nonce, and no other.
-pub(crate) fn open(key: &[u8; 32], nonce: u64, line: &[u8; 16], record: &[u8]) -> Vec<u64> {
+/// Opens the record of line 0 that was sealed with this key as the one with this number, and no other.
+pub(crate) fn open(key: &[u8; 32], number: u64, half: &[u8; 16], record: &[u8]) -> Vec<u64> {
     let cipher = ChaCha20Poly1305::new(key.into());
     let mut bytes = [0; 12];
-    bytes[4..].copy_from_slice(&nonce.to_be_bytes());
+    // The second stream of its end.
+    bytes[3] = 1;
+    bytes[4..].copy_from_slice(&number.to_be_bytes());
     let (header, msg) = record.split_at(HEADER_LEN);
-    let aad = &[line, header].concat();
+    let aad = &[&half[..], &[0; 8], header].concat();
     let body = cipher.decrypt(&Nonce::from(bytes), Payload { msg, aad });
     let body = body.expect("sealed with the key of this connection and the count of its records");
     numbers(&body)

@@ -7,7 +7,7 @@ use quicpool_core::{Config, Sealing};
 use quicpool_sim::{Checksum, ms, secs};
 
 use crate::{
-    raw::{ACK, HELLO, RawHello, RawPeer, YOURS_LEN, frame, record},
+    raw::{Check, Heard, RawHello, RawPeer, Yours, ack, record},
     scene::Scene,
     sealed,
 };
@@ -16,15 +16,15 @@ use crate::{
 
 #[test]
 fn a_forged_hello_ends_its_connection_and_not_the_session() {
-    let cases: [(u64, u64, Forge); 6] = [
-        (0x11, 1, |_, hello| (hello.first, hello.next) = (5, 4)),
-        (0x11, 1, |talk, hello| hello.yours = talk.knows(2, 3)),
-        (0x11, 1, |_, hello| hello.yours[0] = 2),
+    let cases: [(u64, u64, Forge); 5] = [
+        (0x19, 1, |talk, hello| hello.yours = talk.knows(2, 3)),
+        // It has a line of a half that it does not name.
+        (0x1a, 1, |_, hello| hello.without.push(9)),
         // Of the five messages that were sent it has received nine.
         (0x19, 1, |talk, hello| hello.yours = talk.knows(9, 0)),
-        (0x06, 0, |_, hello| hello.version = 2),
+        (0x11, 1, |_, hello| hello.without.push(7)),
         // It has the right identity, and not the keys of this connection.
-        (0x07, 0, |_, hello| hello.sealed = true),
+        (0x07, 0, |_, hello| hello.check = Check::Right),
     ];
     for (code, violations, forge) in cases {
         let mut talk = Talk::new(Sealing::Off);
@@ -131,9 +131,9 @@ fn an_old_incarnation_is_refused_while_a_later_one_lives() {
 
 #[test]
 fn an_acknowledgement_of_what_was_never_sent_ends_its_connection_and_not_the_session() {
-    for numbers in [[6, 0, 0], [6, 6, 0], [63, 1, 0]] {
+    for numbers in [[6, 0], [6, 6], [63, 1]] {
         let mut talk = Talk::new(Sealing::Off);
-        talk.peer.write_control(&frame(ACK, &numbers));
+        talk.peer.write_control(&ack(numbers[0], numbers[1]));
         talk.is_refused(0x19, 1);
         talk.goes_on(2);
     }
@@ -142,7 +142,7 @@ fn an_acknowledgement_of_what_was_never_sent_ends_its_connection_and_not_the_ses
 #[test]
 fn numbers_that_contradict_each_other_end_their_connection_and_not_the_session() {
     let mut talk = Talk::new(Sealing::Off);
-    talk.peer.write_control(&frame(ACK, &[1, 2, 0]));
+    talk.peer.write_control(&ack(1, 2));
     talk.is_refused(0x19, 1);
     talk.goes_on(2);
 }
@@ -185,10 +185,10 @@ fn an_unsealed_record_ends_its_connection_and_not_the_session() {
     talk.goes_on(2);
 }
 
-// Lines
+// Halves
 
 #[test]
-fn the_line_of_another_peer_is_nobody_elses() {
+fn the_half_of_another_peer_is_of_no_use() {
     let mut scene = Scene::new(Sealing::Off);
     let (victim, friend) = (scene.victim, scene.friend);
     let mut peer = RawPeer::connected(9, &mut scene.net, victim);
@@ -196,19 +196,20 @@ fn the_line_of_another_peer_is_nobody_elses() {
     // A message from us to the friend, which has not come to it when the peer says that it has it.
     scene.net.cut(victim, friend);
     scene.net.send(victim, friend, b"not for you");
-    // It says that its line is that of the victim's connection to itself, and acknowledges as if it
-    // were the friend: lines are found by who says so, and by nothing in what is said.
-    let mut yours = [0; YOURS_LEN];
-    (yours[0], yours[24], yours[32]) = (1, 1, 1);
-    yours[1..17].fill(0x77);
+    // It names the half of the victim for its own, and acknowledges as if it were the friend: halves are found by
+    // the PeerId of their sender alone.
     peer.greet(&RawHello {
-        line: to_peer.line,
-        yours,
+        half: to_peer.half,
+        yours: Some(Yours {
+            half: [0x77; 16],
+            received: 1,
+            taken: 1,
+        }),
         ..RawHello::default()
     });
     peer.write_data(&record(2, 1, 0, &[1, b'x']));
     peer.run(&mut scene.net, ms(100));
-    assert_eq!(peer.lost, None, "whatever it calls its line");
+    assert_eq!(peer.lost, None, "whatever it calls its half");
     let of_friend = scene.net.peer_metrics(victim, friend).expect("it is known");
     assert_eq!(of_friend.messages_delivered, 0);
     assert!(of_friend.outbox_bytes > 0, "the message is held");
@@ -232,8 +233,8 @@ struct Talk {
     scene: Scene,
     peer: RawPeer,
     sealing: Sealing,
-    /// The victim's own line.
-    line: [u8; 16],
+    /// The victim's own half.
+    half: [u8; 16],
 }
 
 impl Talk {
@@ -245,11 +246,11 @@ impl Talk {
             scene,
             peer,
             sealing,
-            line: heard.line,
+            half: heard.half,
         };
-        let hello = RawHello {
-            sealed: sealing == Sealing::On,
-            ..RawHello::default()
+        let hello = match sealing {
+            Sealing::On => RawHello::sealed(),
+            Sealing::Off => RawHello::default(),
         };
         talk.peer.greet(&hello);
         if sealing == Sealing::Off {
@@ -289,27 +290,31 @@ impl Talk {
         self.run();
     }
 
-    /// What a hello ends with that has received this many of the victim's messages.
-    fn knows(&self, received: u8, taken: u8) -> [u8; YOURS_LEN] {
-        let mut yours = [0; YOURS_LEN];
-        yours[0] = 1;
-        yours[1..17].copy_from_slice(&self.line);
-        (yours[24], yours[32]) = (received, taken);
-        yours
+    /// The part of a greeting about the victim's half.
+    fn knows(&self, received: u64, taken: u64) -> Option<Yours> {
+        let half = self.half;
+        Some(Yours {
+            half,
+            received,
+            taken,
+        })
     }
 
-    /// An honest hello.
-    fn hello(&self, received: u8) -> RawHello {
+    /// An honest greeting.
+    fn hello(&self, received: u64) -> RawHello {
         RawHello {
-            sealed: self.sealing == Sealing::On,
-            next: 3,
+            check: match self.sealing {
+                Sealing::On => Check::Right,
+                Sealing::Off => Check::None,
+            },
+            held: 6,
             yours: self.knows(received, 0),
             ..RawHello::default()
         }
     }
 
-    fn acknowledge(&mut self, received: u8, taken: u8) {
-        self.peer.write_control(&frame(ACK, &[received, taken, 0]));
+    fn acknowledge(&mut self, received: u64, taken: u64) {
+        self.peer.write_control(&ack(received, taken));
         self.run();
     }
 
@@ -368,7 +373,7 @@ impl Talk {
         while let Some((len, _)) = rest.split_first_chunk() {
             let len = 16 + u32::from_be_bytes(*len) as usize + tag;
             numbers.extend(match self.sealing {
-                Sealing::On => sealed::open(&key, records, &self.line, &rest[..len]),
+                Sealing::On => sealed::open(&key, records, &self.half, &rest[..len]),
                 Sealing::Off => sealed::numbers(&rest[16..len]),
             });
             rest = &rest[len..];
@@ -380,27 +385,20 @@ impl Talk {
     /// On the next connection both lines go on where they were: the peer has received this many
     /// messages, and everything else comes once.
     #[track_caller]
-    fn goes_on(&mut self, received: u8) {
+    fn goes_on(&mut self, received: u64) {
         self.dial();
         let heard = Heard::of(&self.peer.read_control());
-        assert_eq!(heard.line, self.line, "it is the same session");
+        assert_eq!(heard.half, self.half, "it is the same session");
         let hello = self.hello(received);
         self.peer.greet(&hello);
         if self.sealing == Sealing::Off {
-            assert_eq!(heard.yours[0], 1, "it knows our line");
-            assert_eq!(
-                (heard.yours[24], heard.yours[32]),
-                (3, 3),
-                "and how far it is"
-            );
+            let yours = heard.yours.expect("it knows our half");
+            assert_eq!((yours.received, yours.taken), (3, 3));
             self.peer.write_data(&record(2, 1, 3, &[1, b'd']));
         }
         self.run();
         assert_eq!(self.peer.lost, None);
-        assert_eq!(
-            self.messages(),
-            (u64::from(received)..5).collect::<Vec<_>>()
-        );
+        assert_eq!(self.messages(), (received..5).collect::<Vec<_>>());
         if self.sealing == Sealing::Off {
             assert_eq!(
                 self.taken(),
@@ -412,22 +410,5 @@ impl Talk {
         assert_eq!(self.metrics().0, 5, "each was delivered once");
         self.scene.assert_undisturbed();
         self.scene.assert_forgets(&mut self.peer);
-    }
-}
-
-/// What the victim's hello says.
-struct Heard {
-    line: [u8; 16],
-    yours: [u8; YOURS_LEN],
-}
-
-impl Heard {
-    fn of(control: &[u8]) -> Self {
-        assert_eq!(control[..3], [HELLO, 0x40, 117], "hello comes first");
-        let (line, yours) = (3 + 51, 3 + 83);
-        Self {
-            line: *control[line..].first_chunk().expect("16 bytes"),
-            yours: *control[yours..].first_chunk().expect("33 bytes"),
-        }
     }
 }

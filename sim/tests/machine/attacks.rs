@@ -114,20 +114,23 @@ fn a_peer_whose_own_inbox_was_full_is_read_on_once_others_hold_less() {
     let others = net.nodes(8, &small());
     net.introduce_all();
     net.pause_reader(hub);
-    send_many_of(&mut net, first, hub, 300, MESSAGE);
-    net.advance(secs(2));
-    send_many_of(&mut net, second, hub, 80, MESSAGE);
-    net.advance(secs(2));
+    for (sender, count) in [(first, 300), (second, 80)] {
+        send_many_of(&mut net, sender, hub, count, MESSAGE);
+        net.advance(secs(2));
+    }
     for other in &others {
         send_many_of(&mut net, *other, hub, 1, 4 * MESSAGE);
     }
     net.advance(secs(2));
     take(&mut net, hub, first, 20);
     let before = inbox(&net, hub, first);
+    net.advance(secs(2));
+    assert_eq!(inbox(&net, hub, first), before, "all together are full");
     for other in &others {
         take(&mut net, hub, *other, 1);
     }
     take(&mut net, hub, second, 80);
+    net.advance(secs(2));
     assert!(inbox(&net, hub, first) > before, "{before}");
 }
 

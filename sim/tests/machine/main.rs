@@ -29,4 +29,5 @@ mod support;
 mod told;
 mod twins;
 mod visits;
+mod voids;
 mod ways_to_end;

@@ -24,7 +24,7 @@ use crate::{
     },
     slots::Priority,
     transport::{Stage, Transport},
-    wire::{code::CloseCode, frame::Hello},
+    wire::{code::CloseCode, greeting::Greeting},
 };
 
 impl Pair for Context<'_> {
@@ -37,15 +37,15 @@ impl Pair for Context<'_> {
         State {
             links: &mut peer.links,
             processes: &mut peer.processes,
-            their_line: &mut peer.session.their_line,
+            their_half: &mut peer.session.their_half,
         }
     }
 
     fn phase(&self, link: LinkId) -> Phase {
         match self.transport.link(link).map(|link| &link.stage) {
-            Some(Stage::Handshaking | Stage::Greeted) => Phase::Unconfirmed,
+            Some(Stage::Handshaking | Stage::Greeted(_)) => Phase::Unconfirmed,
             Some(Stage::Waiting(_)) => Phase::Waiting,
-            Some(Stage::Confirmed(hello)) => Phase::Confirmed(hello.mine.id),
+            Some(Stage::Confirmed(greeting)) => Phase::Confirmed(greeting.mine.id),
             Some(Stage::Closed) | None => Phase::Closed,
         }
     }
@@ -59,8 +59,8 @@ impl Pair for Context<'_> {
         ours.unwrap_or(self.shared.incarnation)
     }
 
-    fn is_passed_over(&self, hello: &Hello) -> bool {
-        self.peer.session.inbox.is_passed_over(&hello.mine)
+    fn is_passed_over(&self, greeting: &Greeting) -> bool {
+        self.peer.session.inbox.is_passed_over(&greeting.mine)
     }
 
     fn close_with_ack(&self, code: CloseCode, reason: Reason) -> Close {
@@ -75,18 +75,18 @@ impl Pair for Context<'_> {
         self.transport.mark_ready(link);
     }
 
-    fn hold(&mut self, link: LinkId, hello: &Hello) {
-        self.transport.owned(link).stage = Stage::Waiting(Box::new(*hello));
+    fn hold(&mut self, link: LinkId, greeting: &Greeting) {
+        self.transport.owned(link).stage = Stage::Waiting(Box::new(*greeting));
         self.transport.probe(link);
         probe_present(self.peer, self.transport);
     }
 
-    fn resume(&mut self, hello: &Hello, memory: Memory) -> Result<Continuity, CloseCode> {
-        resume(self, hello, memory)
+    fn resume(&mut self, greeting: &Greeting, memory: Memory) -> Result<Continuity, CloseCode> {
+        resume(self, greeting, memory)
     }
 
-    fn confirm(&mut self, link: LinkId, hello: Hello) -> Candidate {
-        confirm(self, link, hello)
+    fn confirm(&mut self, link: LinkId, greeting: Greeting) -> Candidate {
+        confirm(self, link, greeting)
     }
 
     fn choose(&mut self, candidate: Candidate) -> Option<LinkId> {
@@ -132,19 +132,27 @@ impl Pair for Context<'_> {
     }
 }
 
-/// Resumes both streams at the numbers in the hello.
-fn resume(cx: &mut Context<'_>, hello: &Hello, memory: Memory) -> Result<Continuity, CloseCode> {
+/// Resumes both streams at the numbers in the greeting.
+fn resume(
+    cx: &mut Context<'_>,
+    greeting: &Greeting,
+    memory: Memory,
+) -> Result<Continuity, CloseCode> {
     let session = &mut cx.peer.session;
-    // Before anything changes: a hello that is refused leaves the session as it is.
-    session.outbox.check(hello.yours)?;
-    session.inbox.greeted(&hello.mine);
+    // Before anything changes: a greeting that is refused leaves the session as it is.
+    session.outbox.check(greeting.yours)?;
+    session.inbox.greeted(&greeting.mine);
     let first = session.outbox.outstanding().start;
-    let continuity = session.outbox.greeted(cx.now, hello.yours, memory)?;
+    let continuity = session.outbox.greeted(cx.now, greeting.yours, memory)?;
     let taken = session.outbox.outstanding().start - first;
-    session.accepts = Some(hello.accepts);
-    session.their_held = hello.mine.next - hello.mine.first;
-    session.timeout = cx.shared.config.session_timeout.min(hello.session_timeout);
-    session.reachability = match hello.can_dial {
+    session.accepts = Some(greeting.accepts);
+    session.their_held = greeting.mine.held;
+    session.timeout = cx
+        .shared
+        .config
+        .session_timeout
+        .min(greeting.session_timeout);
+    session.reachability = match greeting.can_dial {
         true => Reachability::CanDialUs,
         false => Reachability::CannotDialUs,
     };
@@ -153,7 +161,7 @@ fn resume(cx: &mut Context<'_>, hello: &Hello, memory: Memory) -> Result<Continu
 }
 
 /// Counts a connection as confirmed: messages may be sent on it, unless another one stays.
-fn confirm(cx: &mut Context<'_>, id: LinkId, hello: Hello) -> Candidate {
+fn confirm(cx: &mut Context<'_>, id: LinkId, greeting: Greeting) -> Candidate {
     let Context { peer, shared, .. } = cx;
     shared.timers.set(Timer::Handshake(id), None);
     let link = cx.transport.owned(id);
@@ -162,10 +170,10 @@ fn confirm(cx: &mut Context<'_>, id: LinkId, hello: Hello) -> Candidate {
         dialler: link.dialler,
         dial: match link.dialler {
             Dialler::Us => link.dial,
-            Dialler::Them => hello.dial,
+            Dialler::Them => greeting.dial,
         },
     };
-    link.stage = Stage::Confirmed(Box::new(hello));
+    link.confirm(greeting);
     if !peer.is_live() {
         peer.passed_before = peer.passed();
         let again = peer.counts.connections > 0;

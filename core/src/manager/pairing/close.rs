@@ -11,7 +11,7 @@ use crate::{
         context::Context, datagrams, peer::Peer, session::acknowledging, shared::Shared,
         timers::Timer,
     },
-    peer::{LinkId, chooser::Dialler},
+    peer::{LinkId, chooser::Dialler, credit::Limits},
     transport::{Stage, Transport},
     wire::code::{self, CloseCode},
 };
@@ -39,7 +39,7 @@ impl Close {
     pub(in crate::manager) fn with_ack(peer: &Peer, code: CloseCode, reason: Reason) -> Self {
         Self {
             code,
-            bytes: code::ack_reason(&acknowledging::acknowledgement(peer)),
+            bytes: code::ack_reason(&acknowledging::ack(&peer.session, Limits::default())),
             reason,
         }
     }
@@ -90,7 +90,7 @@ pub(in crate::manager) fn leave_handshake(
     let link = transport.owned(id);
     let has_place = matches!(link.stage, Stage::Handshaking) && link.dialler == Dialler::Them;
     if has_place {
-        link.stage = Stage::Greeted;
+        link.stage = Stage::Greeted(None);
         shared.handshakes -= 1;
     }
     has_place

@@ -9,7 +9,7 @@ use crate::{
         context::Context,
         datagrams, dialling, liveness,
         peer::{Peer, Redial},
-        session::acknowledging,
+        session::{acknowledging, credit},
         shared::Shared,
     },
     peer::{LinkId, backoff::Kind, lifecycle::Cause, links::Loss},
@@ -39,6 +39,7 @@ pub(in crate::manager) fn lost(cx: &mut Context<'_>, id: LinkId, end: End, reaso
         (Loss::Spare, _) => {}
         (Loss::Last, _) => disconnected(cx, end, reason),
     }
+    credit::count(cx.peer, cx.transport, cx.shared);
     cx.shared.changed(cx.peer);
 }
 
@@ -67,7 +68,7 @@ pub(in crate::manager) fn live_changed(
     shared: &mut Shared,
 ) {
     peer.session.outbox.start();
-    // What was written to another connection after our hello on this one may be lost.
+    // What was written to another connection after our greeting on this one may be lost.
     peer.session.inbox.report_again();
     peer.session.held_reported = peer.session.held_reported.max(1);
     liveness::watch(now, peer, transport, shared);

@@ -5,14 +5,14 @@
 //! - `monitoring`: how well a peer can be reached on them.
 //! - `lost`: what the loss of a connection means for its peer.
 //! - `processes`: several processes with one identity.
-//! - `hello`: the other end's hello.
+//! - `greeting`: both ends' greetings.
 //! - `reconnect`: peers that cannot dial us.
 
 mod acting;
 #[cfg(test)]
 mod check;
 pub(super) mod close;
-pub(super) mod hello;
+pub(super) mod greeting;
 pub(super) mod lost;
 pub(super) mod monitoring;
 pub(super) mod processes;

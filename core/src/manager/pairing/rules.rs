@@ -1,4 +1,4 @@
-//! Decides what a hello, a close and a proof of life mean for the connections and the session of a peer.
+//! Decides what a greeting, a close and a proof of life mean for the connections and the session of a peer.
 //!
 //! The rules act through [`Pair`]. The machine has one implementation, in `acting`; `check` has another, and
 //! explores with it every order in which two ends can meet the code that ships.
@@ -15,10 +15,7 @@ use crate::{
         outbox::{Continuity, Memory},
         processes::{Claim, Processes},
     },
-    wire::{
-        code::CloseCode,
-        frame::{Hello, LineId},
-    },
+    wire::{code::CloseCode, greeting::Greeting, hello::HalfId},
 };
 
 /// One end of a pair: a peer as this end knows it, and what can be done about it.
@@ -29,12 +26,12 @@ pub(in crate::manager) trait Pair {
     fn state(&mut self) -> State<'_>;
     /// How far a connection has come.
     fn phase(&self, link: LinkId) -> Phase;
-    /// The incarnation of this end in the hello that was written to a connection.
+    /// The incarnation of this end in the greeting that was written to a connection.
     fn said(&self, link: LinkId) -> Option<Incarnation>;
     /// Which incarnation this end is to the peer.
     fn ours(&self) -> Incarnation;
     /// Whether the peer's stream began before one that it has given up.
-    fn is_passed_over(&self, hello: &Hello) -> bool;
+    fn is_passed_over(&self, greeting: &Greeting) -> bool;
 
     /// Prepares a close whose code comes with an acknowledgement.
     fn close_with_ack(&self, code: CloseCode, reason: Reason) -> Close;
@@ -43,12 +40,12 @@ pub(in crate::manager) trait Pair {
     /// Has the packets of a connection leave before those of others.
     fn hurry(&mut self, link: LinkId);
 
-    /// Has a connection wait with its hello until one of two processes has proved to be alive.
-    fn hold(&mut self, link: LinkId, hello: &Hello);
-    /// Resumes both streams at the numbers in a hello. One that is refused changes nothing.
-    fn resume(&mut self, hello: &Hello, memory: Memory) -> Result<Continuity, CloseCode>;
+    /// Has a connection wait with its greeting until one of two processes has proved to be alive.
+    fn hold(&mut self, link: LinkId, greeting: &Greeting);
+    /// Resumes both streams at the numbers in a greeting. One that is refused changes nothing.
+    fn resume(&mut self, greeting: &Greeting, memory: Memory) -> Result<Continuity, CloseCode>;
     /// Begins to confirm a connection.
-    fn confirm(&mut self, link: LinkId, hello: Hello) -> Candidate;
+    fn confirm(&mut self, link: LinkId, greeting: Greeting) -> Candidate;
     /// Chooses between confirmed connections. Returns the one to close, if any.
     fn choose(&mut self, candidate: Candidate) -> Option<LinkId>;
     /// Completes the confirmation of a connection.
@@ -72,40 +69,40 @@ pub(in crate::manager) trait Pair {
 pub(in crate::manager) struct State<'a> {
     pub(in crate::manager) links: &'a mut Links,
     pub(in crate::manager) processes: &'a mut Processes,
-    /// The peer's stream, as its last hello named it.
-    pub(in crate::manager) their_line: &'a mut Option<LineId>,
+    /// The peer's stream, as its last greeting named it.
+    pub(in crate::manager) their_half: &'a mut Option<HalfId>,
 }
 
 /// How far a connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::manager) enum Phase {
-    /// The peer's hello has not arrived.
+    /// The peer's greeting has not arrived.
     Unconfirmed,
     /// Its process waits for the place of another one.
     Waiting,
     /// It is confirmed, and carries this stream of the peer.
-    Confirmed(LineId),
+    Confirmed(HalfId),
     /// It is closed.
     Closed,
 }
 
-// A hello
+// A greeting
 
-/// Handles a hello: checks the process, resumes the session, resolves duplicate connections.
+/// Handles a greeting: checks the process, resumes the session, resolves duplicate connections.
 pub(in crate::manager) fn greeted(
     pair: &mut impl Pair,
     link: LinkId,
-    hello: Hello,
+    greeting: Greeting,
 ) -> Result<(), CloseCode> {
     let now = pair.now();
     let State {
         links, processes, ..
     } = pair.state();
-    match processes.judge(hello.incarnation, links.presence()) {
+    match processes.judge(greeting.incarnation, links.presence()) {
         Claim::Same | Claim::Next => {}
         Claim::Waits => {
-            processes.wait(now, link, hello.incarnation);
-            pair.hold(link, &hello);
+            processes.wait(now, link, greeting.incarnation);
+            pair.hold(link, &greeting);
             return Ok(());
         }
         Claim::Forgotten => {
@@ -113,52 +110,52 @@ pub(in crate::manager) fn greeted(
             return Ok(());
         }
     }
-    if pair.is_passed_over(&hello) {
+    if pair.is_passed_over(&greeting) {
         forgotten(pair);
         return Ok(());
     }
-    if let Some(continuity) = resume(pair, &hello)? {
+    if let Some(continuity) = resume(pair, &greeting)? {
         pair.restart(continuity);
         let replaced = Close::new(CloseCode::Replaced, Reason::Replaced);
         close_confirmed(pair, &replaced);
     }
-    confirm(pair, link, hello);
+    confirm(pair, link, greeting);
     Ok(())
 }
 
-/// Resumes the session at the numbers in the hello. Returns what is left of our stream if the peer has
+/// Resumes the session at the numbers in the greeting. Returns what is left of our stream if the peer has
 /// restarted.
-fn resume(pair: &mut impl Pair, hello: &Hello) -> Result<Option<Continuity>, CloseCode> {
+fn resume(pair: &mut impl Pair, greeting: &Greeting) -> Result<Option<Continuity>, CloseCode> {
     let State {
         processes,
-        their_line,
+        their_half,
         ..
     } = pair.state();
     let before = processes.present();
-    let same_process = before == Some(hello.incarnation);
-    let memory = match same_process && *their_line == Some(hello.mine.id) {
+    let same_process = before == Some(greeting.incarnation);
+    let memory = match same_process && *their_half == Some(greeting.mine.id) {
         true => Memory::Kept,
         false => Memory::Unknown,
     };
-    let continuity = pair.resume(hello, memory)?;
+    let continuity = pair.resume(greeting, memory)?;
     let State {
         processes,
-        their_line,
+        their_half,
         ..
     } = pair.state();
-    processes.adopt(hello.incarnation);
-    *their_line = Some(hello.mine.id);
+    processes.adopt(greeting.incarnation);
+    *their_half = Some(greeting.mine.id);
     let restarted = before.is_some() && !same_process;
     Ok((restarted || continuity == Continuity::Lost).then_some(continuity))
 }
 
 /// Confirms a connection, and closes the one that loses against another.
-fn confirm(pair: &mut impl Pair, link: LinkId, hello: Hello) {
-    let candidate = pair.confirm(link, hello);
+fn confirm(pair: &mut impl Pair, link: LinkId, greeting: Greeting) {
+    let candidate = pair.confirm(link, greeting);
     let loser = pair.choose(candidate);
     pair.confirmed(link);
     if let Some(loser) = loser {
-        // Our hello on the one that stays leaves first: the other end is never without.
+        // Our greeting on the one that stays leaves first: the other end is never without.
         pair.hurry(link);
         let replaced = pair.close_with_ack(CloseCode::Replaced, Reason::Replaced);
         pair.close(loser, replaced);
@@ -243,10 +240,10 @@ fn is_current(pair: &mut impl Pair, link: LinkId, code: CloseCode) -> bool {
 fn is_stale(pair: &mut impl Pair, link: LinkId) -> bool {
     let phase = pair.phase(link);
     let State {
-        links, their_line, ..
+        links, their_half, ..
     } = pair.state();
     match phase {
-        Phase::Confirmed(line) => Some(line) != *their_line,
+        Phase::Confirmed(line) => Some(line) != *their_half,
         Phase::Waiting => true,
         // An end that ends its session closes the connection that is confirmed, too.
         Phase::Unconfirmed => links.is_live(),

@@ -2,15 +2,20 @@
 
 use std::time::{Duration, Instant};
 
+use super::credit;
 use crate::{
     Event,
-    manager::{peer::Peer, shared::Shared, timers::Timer},
-    peer::outbox::Acknowledged,
+    manager::{
+        peer::{Peer, Session},
+        shared::Shared,
+        timers::Timer,
+    },
+    peer::{LinkId, credit::Limits, outbox::Acknowledged},
     transport::Transport,
     wire::{
         code::CloseCode,
-        frame::{Ack, Frame},
-        varint,
+        frame::Frame,
+        lines::{Ack, LineAck, Lines},
     },
 };
 
@@ -48,25 +53,105 @@ pub(in crate::manager) fn acknowledge(
     shared: &mut Shared,
 ) {
     shared.timers.set(Timer::Acknowledge(peer.key), None);
-    let Some(id) = peer.links.live() else {
-        return;
+    if let Some(id) = peer.links.live() {
+        acknowledge_on(id, peer, transport, shared);
+    }
+}
+
+/// Writes an acknowledgement, with the limits of its connection. The first one on a connection that has become
+/// the one to send on is LINES: what was stated on the one before may be lost.
+pub(in crate::manager) fn acknowledge_on(
+    id: LinkId,
+    peer: &mut Peer,
+    transport: &mut Transport,
+    shared: &mut Shared,
+) {
+    credit::raise(id, peer, transport, shared);
+    let session = &mut peer.session;
+    let link = transport.owned(id);
+    let limits = link.tell_limits();
+    let is_live = peer.links.live() == Some(id);
+    let frame = match is_live && session.inbox.is_to_repeat() {
+        true => Frame::Lines(lines(session, limits)),
+        false => Frame::Ack(ack(session, limits)),
     };
-    let ack = acknowledgement(peer);
-    peer.session.inbox.reported();
-    peer.session.held_reported = ack.held;
-    transport.owned(id).write_frame(&Frame::Ack(ack));
+    link.write_frame(&frame);
+    if is_live {
+        session.inbox.reported();
+        session.held_reported = session.outbox.bytes() as u64;
+    }
     transport.mark_ready(id);
 }
 
-/// How far we are with a peer's stream.
-pub(in crate::manager) fn acknowledgement(peer: &Peer) -> Ack {
-    let held = peer.session.outbox.bytes() as u64;
-    let ack = peer.session.inbox.acknowledgement(held);
-    ack.unwrap_or(Ack {
-        received: 0,
-        taken: 0,
-        held: held.min(varint::MAX),
+/// Raises the limits on a connection to what the inbox can hold, and writes them if the other end waits for them.
+pub(in crate::manager) fn grant(
+    id: LinkId,
+    peer: &mut Peer,
+    transport: &mut Transport,
+    shared: &mut Shared,
+) {
+    if credit::raise(id, peer, transport, shared) {
+        acknowledge_on(id, peer, transport, shared);
+    }
+}
+
+/// Raises the limits on all connections.
+pub(in crate::manager) fn grant_all(
+    peer: &mut Peer,
+    transport: &mut Transport,
+    shared: &mut Shared,
+) {
+    for id in peer.links.confirmed().collect::<Vec<_>>() {
+        grant(id, peer, transport, shared);
+    }
+}
+
+/// How far we are with a peer's half, for a connection with these limits.
+pub(in crate::manager) fn ack(session: &Session, limits: Limits) -> Ack {
+    Ack {
+        held: session.outbox.bytes() as u64,
+        passage: limits.passage,
+        line: line_ack(session, limits).unwrap_or(LineAck {
+            credit: limits.credit,
+            ..LineAck::default()
+        }),
+    }
+}
+
+/// How far both ends are, for a connection with these limits.
+pub(in crate::manager) fn lines(session: &Session, limits: Limits) -> Lines {
+    Lines {
+        held: session.outbox.bytes() as u64,
+        first: session.outbox.outstanding().start,
+        passage: limits.passage,
+        yours: line_ack(session, limits),
+    }
+}
+
+fn line_ack(session: &Session, limits: Limits) -> Option<LineAck> {
+    session.inbox.known().map(|known| LineAck {
+        received: known.received,
+        taken: known.taken,
+        credit: limits.credit,
     })
+}
+
+/// Reads LINES that follow the greeting: an acknowledgement.
+pub(in crate::manager) fn lines_repeated(
+    now: Instant,
+    id: LinkId,
+    peer: &mut Peer,
+    transport: &mut Transport,
+    shared: &mut Shared,
+    lines: &Lines,
+) -> Result<(), CloseCode> {
+    transport.owned(id).take_limits(credit::limits_of(lines));
+    let ack = Ack {
+        held: lines.held,
+        passage: lines.passage,
+        line: lines.yours.unwrap_or_default(),
+    };
+    acknowledged(now, peer, transport, shared, ack)
 }
 
 /// Reads an acknowledgement of the peer.
@@ -78,14 +163,15 @@ pub(in crate::manager) fn acknowledged(
     ack: Ack,
 ) -> Result<(), CloseCode> {
     let outbox = &mut peer.session.outbox;
-    let Acknowledged { taken, latency } = outbox.acknowledge(now, ack.received, ack.taken)?;
+    let Acknowledged { taken, latency } =
+        outbox.acknowledge(now, ack.line.received, ack.line.taken)?;
     peer.session.their_held = ack.held;
     shared.report.delivered(now, peer, taken);
     if let Some(latency) = latency {
         shared.report.measured(peer, latency);
     }
     if let Some(id) = peer.links.live() {
-        transport.owned(id).received(ack.received);
+        transport.owned(id).received(ack.line.received);
         // What waited for this to leave may go on.
         transport.mark_ready(id);
     }

@@ -36,7 +36,7 @@ pub(in crate::manager) fn fill(
     let accepts = peer.session.accepts;
     let body_bytes_max = accepts.map_or(0, |accepts| accepts.body_bytes as usize);
     let outbox = &mut peer.session.outbox;
-    let line = outbox.line().id;
+    let half = outbox.half();
     let before = shared.report.counters.batches_sent;
     while link.wants_data(in_flight_max) {
         let gathers = shared.config.flush == Flush::Adaptive && link.is_dry();
@@ -46,7 +46,7 @@ pub(in crate::manager) fn fill(
         let Some(outgoing) = outbox.next_batch(body_bytes_max) else {
             break;
         };
-        link.write_record(line, &outgoing);
+        link.write_record(half, &outgoing);
         shared.report.counters.batches_sent += 1;
         shared.report.counters.messages_resent += outgoing.again;
         let delay = now.saturating_duration_since(outgoing.queued_at);

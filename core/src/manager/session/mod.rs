@@ -11,7 +11,9 @@
 pub(super) mod accepting;
 pub(super) mod acknowledging;
 pub(super) mod batches;
+pub(super) mod credit;
 pub(super) mod expiry;
+pub(super) mod lifetimes;
 pub(super) mod reading;
 
 use std::ops::Range;
@@ -47,18 +49,37 @@ pub(super) fn give_up(peer: &mut Peer, shared: &mut Shared, why: Undeliverable) 
     let given_up = peer.session.outbox.give_up(line);
     peer.processes.end_session();
     forget_theirs(peer);
+    peer.session.lifetimes.clear();
     peer.session.held_reported = 0;
     peer.session.expiry = Expiry::NotDue;
     peer.session.reachability = Reachability::Unknown;
     lost(peer, shared, given_up, why);
 }
 
+/// Makes voids of messages that are longer than the peer accepts, which shows only in its hello, and reports
+/// them. Those before and behind them go on.
+pub(super) fn void_too_large(peer: &mut Peer, shared: &mut Shared) {
+    let max = peer.message_bytes_max(&shared.config);
+    for (number, size) in peer.session.outbox.void_longer_than(max) {
+        let why = Undeliverable::TooLarge { size, max };
+        lost(peer, shared, vec![number..number + 1], why);
+    }
+}
+
 /// Reports messages whose fate is unknown, to each flush that waits for them or else to the next one,
 /// and to `close` if that waits.
-fn lost(peer: &mut Peer, shared: &mut Shared, messages: Range<u64>, why: Undeliverable) {
-    if messages.is_empty() {
-        return;
+pub(super) fn lost(
+    peer: &mut Peer,
+    shared: &mut Shared,
+    messages: Vec<Range<u64>>,
+    why: Undeliverable,
+) {
+    for messages in messages {
+        lost_range(peer, shared, messages, why);
     }
+}
+
+fn lost_range(peer: &mut Peer, shared: &mut Shared, messages: Range<u64>, why: Undeliverable) {
     let Lost { failed, rest } = peer.made_flushes().lost(&messages, why);
     shared.report.undelivered(peer.id, messages, why);
     shared.report.failed(peer.id, failed);
@@ -70,7 +91,7 @@ fn lost(peer: &mut Peer, shared: &mut Shared, messages: Range<u64>, why: Undeliv
 /// Starts our stream anew where the peer has lost what it knew of it, and reports that.
 pub(super) fn restart(peer: &mut Peer, shared: &mut Shared, continuity: Continuity) {
     let (undelivered, resent) = match continuity {
-        Continuity::Continues => (0..0, 0),
+        Continuity::Continues => (Vec::new(), 0),
         Continuity::Lost => {
             let restarted = peer.session.outbox.restart(shared.config.on_peer_restart);
             (restarted.undelivered, restarted.resent)
@@ -79,7 +100,10 @@ pub(super) fn restart(peer: &mut Peer, shared: &mut Shared, continuity: Continui
     shared.report.event(Event::PeerRestarted {
         peer: peer.id,
         resent,
-        undelivered: undelivered.end - undelivered.start,
+        undelivered: undelivered
+            .iter()
+            .map(|range| range.end - range.start)
+            .sum(),
     });
     lost(peer, shared, undelivered, Undeliverable::PeerRestarted);
 }
@@ -87,6 +111,6 @@ pub(super) fn restart(peer: &mut Peer, shared: &mut Shared, continuity: Continui
 /// Forgets what is known of the peer's stream.
 pub(super) fn forget_theirs(peer: &mut Peer) {
     peer.session.inbox.end();
-    peer.session.their_line = None;
+    peer.session.their_half = None;
     peer.session.their_held = 0;
 }

@@ -34,7 +34,6 @@ pub(in crate::manager) fn mark_taken(
     if count == 0 {
         return;
     }
-    let could_read = shared.budget.may_read(peer);
     let inbox = &mut peer.session.inbox;
     inbox.mark_taken(count);
     // What was not handed out before for want of room.
@@ -43,11 +42,6 @@ pub(in crate::manager) fn mark_taken(
     }
     shared.report.taken(now, peer, count as u64);
     shared.changed(peer);
-    if !shared.budget.may_read(peer) {
-        // Other inboxes may be the cause.
-        shared.budget.hold_back(peer);
-    } else if !could_read {
-        transport.mark_all_dirty(peer.links.confirmed());
-    }
+    acknowledging::grant_all(peer, transport, shared);
     acknowledging::schedule(now, peer, transport, shared);
 }

@@ -396,6 +396,11 @@ impl Audit {
             .iter()
             .map(|other| other.sample.peers.get(place).map_or(0, |p| p.outbox_bytes))
             .collect();
+        let unread_of: Vec<usize> = self
+            .processes
+            .iter()
+            .map(|other| other.sample.peers.get(place).map_or(0, |p| p.inbox_bytes))
+            .collect();
         let faults_before: Vec<Option<u64>> = self
             .processes
             .iter()
@@ -454,6 +459,10 @@ impl Audit {
                 pair.backoff.hold_up();
                 pair.punctual.excuse();
                 pair.visits.end();
+            }
+            if unread_of[peer] > 0 {
+                // It may have no credit: what is unread may be of an earlier session.
+                pair.punctual.excuse();
             }
             let path = || path(scene, self.nodes[peer]);
             pair.punctual

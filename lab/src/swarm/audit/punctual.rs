@@ -1,8 +1,8 @@
 //! Batches leave in time: `batch_delay_max` after their first message was accepted at the latest.
 //!
 //! From outside that can be demanded where nothing else holds a batch back: the first message for
-//! a peer that is connected and has taken everything before finds the congestion window and the
-//! peer's credit free. It must be on the wire in time, unless the sender's process or socket is
+//! a peer that is connected and has taken everything before, that of earlier sessions included, finds the congestion
+//! window and the peer's credit free. It must be on the wire in time, unless the sender's process or socket is
 //! held up, or since the connection was begun an end has moved or anything has befallen a datagram
 //! between both; or unless datagrams that may be lost were sent shortly before, which fill the window
 //! as messages do.

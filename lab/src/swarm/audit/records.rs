@@ -13,6 +13,9 @@ pub(in crate::swarm) const FILLING: u8 = 7;
 const FILLING_LEN: usize = 16;
 /// The length of a record's header, in bytes.
 const HEADER_LEN: usize = 16;
+/// The kind of a headed record, and what its header has beside: its age.
+const HEADED: u8 = 1;
+const AGE_LEN: usize = 4;
 /// The length of the tag behind a sealed record, in bytes.
 const SEAL_LEN: usize = 16;
 /// Bytes of a record's body that are looked at. That many agree by chance once in 2^96 pairs.
@@ -50,6 +53,7 @@ pub(super) struct RecordStart {
     pub(super) first: u64,
     pub(super) count: u32,
     len: usize,
+    kind: u8,
 }
 
 impl RecordStart {
@@ -110,12 +114,12 @@ impl Records {
     ) {
         while !data.is_empty() {
             if stream.rest == 0 {
-                let missing = HEADER_LEN - stream.header.len();
+                let missing = header_len(&stream.header) - stream.header.len();
                 stream.header.extend(take(&mut data, missing));
-                let Ok(header) = <[u8; HEADER_LEN]>::try_from(&stream.header[..]) else {
-                    return;
-                };
-                let start = decode(leaving.to, header);
+                if stream.header.len() < header_len(&stream.header) {
+                    continue;
+                }
+                let start = decode(leaving.to, &stream.header);
                 let seal = if is_sealed(config) { SEAL_LEN } else { 0 };
                 stream.rest = start.len + seal;
                 stream.body.clear();
@@ -128,8 +132,7 @@ impl Records {
             stream.body.extend(body.iter().take(missing));
             if stream.rest == 0 {
                 let header = std::mem::take(&mut stream.header);
-                let header = header.try_into().expect("invariant: it was whole before");
-                let start = decode(leaving.to, header);
+                let start = decode(leaving.to, &header);
                 self.compare(log, config, leaving.from, start, &stream.body);
             }
         }
@@ -194,6 +197,7 @@ impl Records {
     ) {
         let line = &self.lines[from][start.to];
         let plain = line.accepted.get(start.first as usize);
+        let plain = plain.filter(|_| start.kind != HEADED);
         let Some(plain) = plain.filter(|plain| plain.framed.len() >= SIGHT_LEN) else {
             return;
         };
@@ -257,12 +261,22 @@ fn take<'a>(data: &mut &'a [u8], max: usize) -> &'a [u8] {
     taken
 }
 
-fn decode(to: usize, header: [u8; HEADER_LEN]) -> RecordStart {
-    let [a, b, c, d, e, f, g, h, first @ ..] = header;
+/// The length of a header of which some bytes are there: that of a headed record has its age, too.
+fn header_len(header: &[u8]) -> usize {
+    match header.get(4) {
+        Some(&HEADED) => HEADER_LEN + AGE_LEN,
+        Some(_) | None => HEADER_LEN,
+    }
+}
+
+fn decode(to: usize, header: &[u8]) -> RecordStart {
+    let whole = header.first_chunk::<HEADER_LEN>();
+    let [a, b, c, d, kind, f, g, h, first @ ..] = *whole.expect("invariant: it is whole");
     RecordStart {
         to,
+        kind,
         len: u32::from_be_bytes([a, b, c, d]) as usize,
-        count: u32::from_be_bytes([e, f, g, h]),
+        count: u32::from_be_bytes([0, f, g, h]),
         first: u64::from_be_bytes(first),
     }
 }

@@ -189,7 +189,9 @@ impl Tally {
         let counters = &sample.counters;
         let outboxes = sample.sum(|peer| peer.outbox_bytes as u64);
         let inboxes = sample.sum(|peer| peer.inbox_bytes as u64);
-        let gone = counters.messages_delivered + counters.messages_undelivered;
+        let gone = counters.messages_delivered
+            + counters.messages_undelivered
+            + counters.messages_withdrawn;
         always!(
             log,
             gone <= counters.messages_accepted

@@ -10,8 +10,10 @@ use super::{
 };
 use crate::swarm::marks::{Log, always, never, sometimes};
 
-/// The data streams of both ends: the second that each opens one way (RFC 9000, section 2.1).
+/// The streams of line 0 of both ends: the second that each opens one way (RFC 9000, section 2.1).
 const DATA_STREAMS: [u64; 2] = [6, 7];
+/// The length of the header of such a stream.
+const STREAM_HEADER_LEN: u64 = 2;
 /// The close code of a connection in whose place another stays.
 const REPLACED: u64 = 3;
 
@@ -204,8 +206,10 @@ impl Stream {
             "a data stream leaps from {} to {offset}",
             self.offset
         );
-        self.offset = offset.max(self.offset) + news.len() as u64;
-        news
+        let first = offset.max(self.offset);
+        self.offset = first + news.len() as u64;
+        let header = STREAM_HEADER_LEN.saturating_sub(first) as usize;
+        &news[header.min(news.len())..]
     }
 }
 
@@ -218,11 +222,12 @@ pub(super) mod tests {
     #[test]
     fn data_that_is_sent_again_is_read_once_and_a_leap_is_noticed() {
         let (mut log, mut stream) = (Log::new(), Stream::default());
-        assert_eq!(stream.news(&mut log, 0, b"abc"), b"abc");
-        assert_eq!(stream.news(&mut log, 1, b"bcd"), b"d");
-        assert_eq!(stream.news(&mut log, 0, b"ab"), b"");
+        assert_eq!(stream.news(&mut log, 0, b"\x01"), b"", "the header");
+        assert_eq!(stream.news(&mut log, 1, b"\0abc"), b"abc");
+        assert_eq!(stream.news(&mut log, 3, b"bcd"), b"d");
+        assert_eq!(stream.news(&mut log, 2, b"ab"), b"");
         assert_eq!(log.broken(), []);
-        stream.news(&mut log, 5, b"f");
+        stream.news(&mut log, 7, b"f");
         assert_eq!(log.broken(), [RecordsAddUp]);
     }
 

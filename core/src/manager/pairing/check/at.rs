@@ -18,7 +18,7 @@ use crate::{
         chooser::Candidate,
         outbox::{Continuity, Memory},
     },
-    wire::{code::CloseCode, frame::Hello},
+    wire::{code::CloseCode, greeting::Greeting},
 };
 
 /// An end of a world.
@@ -48,7 +48,7 @@ impl Pair for At<'_> {
         State {
             links: &mut party.links,
             processes: &mut party.processes,
-            their_line: &mut party.their_line,
+            their_half: &mut party.their_half,
         }
     }
 
@@ -77,7 +77,7 @@ impl Pair for At<'_> {
     }
 
     /// What the streams hold is not in the model.
-    fn is_passed_over(&self, _hello: &Hello) -> bool {
+    fn is_passed_over(&self, _hello: &Greeting) -> bool {
         false
     }
 
@@ -97,7 +97,7 @@ impl Pair for At<'_> {
     /// Packets of different connections arrive in any order.
     fn hurry(&mut self, _link: LinkId) {}
 
-    fn hold(&mut self, link: LinkId, _hello: &Hello) {
+    fn hold(&mut self, link: LinkId, _hello: &Greeting) {
         let side = self.world.connection_mut(link).side_mut(self.end);
         side.stage = Stage::Waiting;
         let is_believed = self.rule == Rule::LaterIsBelieved;
@@ -108,15 +108,15 @@ impl Pair for At<'_> {
     }
 
     /// A peer that has begun another line does not know ours.
-    fn resume(&mut self, hello: &Hello, _memory: Memory) -> Result<Continuity, CloseCode> {
-        let before = *self.state().their_line;
-        Ok(match before.is_some_and(|line| line != hello.mine.id) {
+    fn resume(&mut self, greeting: &Greeting, _memory: Memory) -> Result<Continuity, CloseCode> {
+        let before = *self.state().their_half;
+        Ok(match before.is_some_and(|line| line != greeting.mine.id) {
             true => Continuity::Lost,
             false => Continuity::Continues,
         })
     }
 
-    fn confirm(&mut self, link: LinkId, _hello: Hello) -> Candidate {
+    fn confirm(&mut self, link: LinkId, _hello: Greeting) -> Candidate {
         let one = self.world.connection_mut(link);
         one.side_mut(self.end).stage = Stage::Confirmed;
         Candidate {
@@ -145,7 +145,7 @@ impl Pair for At<'_> {
     }
 
     fn forget_theirs(&mut self) {
-        self.world.party_mut(self.end).their_line = None;
+        self.world.party_mut(self.end).their_half = None;
     }
 
     /// A stream that is started anew keeps its name.
@@ -154,7 +154,7 @@ impl Pair for At<'_> {
     fn give_up(&mut self, _why: Undeliverable) {
         let party = self.world.party_mut(self.end);
         party.line = party.line.next();
-        party.their_line = None;
+        party.their_half = None;
         party.processes.end_session();
     }
 

@@ -92,12 +92,12 @@ impl World {
         };
         let Party {
             processes,
-            their_line,
+            their_half,
             ..
         } = self.party(end);
         let known = processes.present().map(process);
         known > Some(process(hello.incarnation))
-            || their_line.is_some_and(|line| line.is_after(hello.line))
+            || their_half.is_some_and(|line| line.is_after(hello.line))
     }
 
     /// Whether an end may be out of slots for a connection that is about to prove who dialled it:

@@ -11,7 +11,8 @@ use crate::{
     peer::{LinkId, chooser::Dialler, links::Links, processes::Processes},
     wire::{
         code::CloseCode,
-        frame::{self, Accepts, Line, LineId, Sealed},
+        greeting::{Greeting, Half},
+        hello::{Accepts, HalfId},
     },
 };
 
@@ -45,9 +46,9 @@ pub(super) struct Party {
     /// What it calls itself.
     pub(super) incarnation: Incarnation,
     /// Which line it sends on: the number of its session.
-    pub(super) line: LineId,
+    pub(super) line: HalfId,
     /// The other end's line, as its last hello said.
-    pub(super) their_line: Option<LineId>,
+    pub(super) their_half: Option<HalfId>,
     pub(super) demand: Demand,
 }
 
@@ -120,10 +121,10 @@ pub(super) struct Underway {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Hello {
     pub(super) incarnation: Incarnation,
-    pub(super) line: LineId,
+    pub(super) line: HalfId,
 }
 
-impl LineId {
+impl HalfId {
     /// The line of the next session; all have the same first bytes.
     pub(super) const fn next(mut self) -> Self {
         self.0[15] += 1;
@@ -135,31 +136,27 @@ impl LineId {
     }
 }
 
-impl Hash for LineId {
+impl Hash for HalfId {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0[15].hash(state);
     }
 }
 
 impl Hello {
-    /// The whole hello. What the streams hold is not in the model.
-    pub(super) const fn on_the_wire(self, dial: u64) -> frame::Hello {
-        frame::Hello {
+    /// The whole greeting. What the streams hold is not in the model.
+    pub(super) const fn on_the_wire(self, dial: u64) -> Greeting {
+        Greeting {
             incarnation: self.incarnation,
             dial,
-            sealed: Sealed {
-                mode: 0,
-                check: [0; 8],
-            },
             session_timeout: Duration::ZERO,
             accepts: Accepts {
                 message_bytes: 0,
                 body_bytes: 0,
             },
-            mine: Line {
+            mine: Half {
                 id: self.line,
                 first: 0,
-                next: 0,
+                held: 0,
             },
             yours: None,
             can_dial: true,
@@ -282,8 +279,8 @@ impl Party {
                 started_ms: 100,
                 random: 0,
             },
-            line: LineId([0; 16]),
-            their_line: None,
+            line: HalfId([0; 16]),
+            their_half: None,
             demand,
         }
     }

@@ -1,0 +1,48 @@
+//! Grants credit: how much the other end may write before the application has taken more.
+
+use crate::{
+    manager::{peer::Peer, shared::Shared},
+    peer::{LinkId, credit::Limits},
+    transport::{Link, Transport},
+    wire::lines::{Ack, Lines},
+};
+
+/// Raises the limits on a connection. Returns whether the other end waits for them.
+pub(in crate::manager) fn raise(
+    id: LinkId,
+    peer: &mut Peer,
+    transport: &mut Transport,
+    shared: &mut Shared,
+) -> bool {
+    count(peer, transport, shared);
+    let room = shared.budget.inbox_room(peer);
+    if room.is_none() {
+        shared.budget.hold_back(peer);
+    }
+    let is_due = transport.owned(id).grant(room);
+    count(peer, transport, shared);
+    is_due
+}
+
+/// Counts what the peer may send at any time.
+pub(in crate::manager) fn count(peer: &mut Peer, transport: &Transport, shared: &mut Shared) {
+    let links = peer.links.confirmed().filter_map(|id| transport.link(id));
+    peer.session.granted = links.map(Link::outstanding_credit).sum();
+    shared.budget.count(peer);
+}
+
+/// The limits in LINES.
+pub(in crate::manager) fn limits_of(lines: &Lines) -> Limits {
+    Limits {
+        credit: lines.yours.map_or(0, |line| line.credit),
+        passage: lines.passage,
+    }
+}
+
+/// The limits in an acknowledgement.
+pub(in crate::manager) const fn limits_of_ack(ack: &Ack) -> Limits {
+    Limits {
+        credit: ack.line.credit,
+        passage: ack.passage,
+    }
+}

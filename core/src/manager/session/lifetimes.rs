@@ -1,0 +1,45 @@
+//! Withdraws messages: those that the caller takes back, and those whose lifetime has ended.
+
+use std::time::Instant;
+
+use crate::{
+    Cancelled, Undeliverable,
+    manager::{peer::Peer, session, shared::Shared, timers::Timer},
+};
+
+/// Takes back a message that was never written. Nothing reports it.
+pub(in crate::manager) fn cancel(peer: &mut Peer, shared: &mut Shared, number: u64) -> Cancelled {
+    if !peer.session.outbox.withdraw(number) {
+        return Cancelled::TooLate;
+    }
+    shared.report.counters.messages_withdrawn += 1;
+    shared.changed(peer);
+    Cancelled::Withdrawn
+}
+
+/// Has a message reported as expired if it is not written by then.
+pub(in crate::manager) fn expires_at(
+    peer: &mut Peer,
+    shared: &mut Shared,
+    number: u64,
+    until: Instant,
+) {
+    peer.session.lifetimes.insert((until, number));
+    shared.timers.set_by(Timer::Lifetime(peer.key), until);
+}
+
+/// Withdraws and reports the messages whose lifetime has ended, unless they were written.
+pub(in crate::manager) fn are_due(now: Instant, peer: &mut Peer, shared: &mut Shared) {
+    while let Some((until, number)) = peer.session.lifetimes.first().copied() {
+        if until > now {
+            shared.timers.set(Timer::Lifetime(peer.key), Some(until));
+            break;
+        }
+        peer.session.lifetimes.pop_first();
+        if peer.session.outbox.withdraw(number) {
+            let expired = vec![number..number + 1];
+            session::lost(peer, shared, expired, Undeliverable::Expired);
+        }
+    }
+    shared.changed(peer);
+}

@@ -1,0 +1,249 @@
+//! Streams of the other end: control, line 0, and those of unknown types, which are dropped.
+
+use quinn_proto::{Connection, Dir, ReadError, ReadableError, Side, StreamId};
+
+use crate::{
+    peer::credit::Grants,
+    wire::{
+        code::CloseCode,
+        frame::{Frame, FrameReader},
+        lines::LINE,
+        record::{Header, RecordReader},
+        stream::{self, HeaderReader},
+    },
+};
+
+/// What is read of the control stream at a time, in bytes.
+const FRAME_READ_MAX: usize = 1_024;
+
+/// What is dropped of a stream of an unknown type at a time, in bytes.
+const DROP_MAX: usize = 16 * 1_024;
+
+/// The streams of the other end, and what was read of them.
+pub(super) struct Income {
+    frames: FrameReader,
+    records: RecordReader,
+    /// The ordinal of line 0's stream.
+    line: Option<u64>,
+    /// Streams beside that and control.
+    others: Vec<Other>,
+    /// Whether QUIC has reported streams that are not in `others` yet.
+    pub(super) has_opened: bool,
+    dropped: u64,
+    pub(super) grants: Grants,
+}
+
+/// A stream whose header is not whole, or whose type is not known.
+struct Other {
+    id: StreamId,
+    /// `None` once it is known to be dropped.
+    header: Option<HeaderReader>,
+}
+
+/// Whether a stream can bring more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Open,
+    Ended,
+}
+
+impl Income {
+    pub(super) const fn new(records: RecordReader, grants: Grants) -> Self {
+        Self {
+            frames: FrameReader::new(),
+            records,
+            line: None,
+            others: Vec::new(),
+            has_opened: false,
+            dropped: 0,
+            grants,
+        }
+    }
+
+    /// Bytes of memory for what is being put together.
+    pub(super) const fn memory(&self) -> usize {
+        self.frames.memory() + self.records.memory() + self.others.capacity() * size_of::<Other>()
+    }
+
+    /// Returns how many frames and streams of unknown types were skipped since the last call.
+    pub(super) const fn take_skipped(&mut self) -> (u64, u64) {
+        let streams = std::mem::replace(&mut self.dropped, 0);
+        (self.frames.take_skipped(), streams)
+    }
+
+    /// The ordinal of line 0's stream among the streams of the other end.
+    pub(super) fn ordinal(&self) -> Option<u32> {
+        self.line.and_then(|ordinal| u32::try_from(ordinal).ok())
+    }
+
+    /// How many bytes the record that has begun, or the header of the next one, lacks.
+    pub(super) fn wanted(&self) -> usize {
+        self.records.wanted()
+    }
+
+    /// The next frame of the control stream.
+    pub(super) fn read_frame(
+        &mut self,
+        connection: &mut Connection,
+    ) -> Result<Option<Frame>, CloseCode> {
+        loop {
+            if let Some(frame) = self.frames.next()? {
+                return Ok(Some(frame));
+            }
+            // A frame at a time: a flood of them is held back by the stream's window.
+            let control = StreamId::new(other(connection.side()), Dir::Uni, 0);
+            let frames = &mut self.frames;
+            let (read, end) = read_some(connection, control, FRAME_READ_MAX, |chunk| {
+                frames.push(chunk);
+                Ok(())
+            })?;
+            if end == End::Ended {
+                return Err(CloseCode::UnexpectedStream);
+            }
+            if read < FRAME_READ_MAX {
+                // There was no more: a second look would find nothing.
+                return self.frames.next();
+            }
+        }
+    }
+
+    /// The next whole record of line 0: its header, and its body with the tag. The other end's greeting was
+    /// accepted. `read` counts what was read.
+    pub(super) fn read_record(
+        &mut self,
+        connection: &mut Connection,
+        read: &mut usize,
+    ) -> Result<Option<(Header, Vec<u8>)>, CloseCode> {
+        self.sort(connection)?;
+        let Some(line) = self.line else {
+            return Ok(None);
+        };
+        let id = StreamId::new(other(connection.side()), Dir::Uni, line);
+        loop {
+            if let Some(record) = self.records.take() {
+                return Ok(Some(record));
+            }
+            let wanted = self.records.wanted();
+            let records = &mut self.records;
+            let (part, end) = read_some(connection, id, wanted, |chunk| {
+                let used = records.push(chunk)?;
+                debug_assert_eq!(used, chunk.len(), "no more was read than was wanted");
+                Ok(())
+            })?;
+            self.grants.read(part)?;
+            *read += part;
+            if end == End::Ended {
+                return Err(CloseCode::UnexpectedStream);
+            }
+            if part < wanted {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Reads headers, and drops what comes on streams of unknown types.
+    fn sort(&mut self, connection: &mut Connection) -> Result<(), CloseCode> {
+        if std::mem::replace(&mut self.has_opened, false) {
+            while let Some(id) = connection.streams().accept(Dir::Uni) {
+                // The first one is control.
+                if id.index() > 0 {
+                    let header = Some(HeaderReader::default());
+                    self.others.push(Other { id, header });
+                }
+            }
+        }
+        let mut at = 0;
+        while let Some(other) = self.others.get_mut(at) {
+            match other.read(connection)? {
+                News::None => {
+                    at += 1;
+                    continue;
+                }
+                News::Over => self.dropped += 1,
+                News::Entries(index) if index == LINE && self.line.is_none() => {
+                    self.line = Some(other.id.index());
+                    self.grants.read(stream::ENTRIES_LEN)?;
+                }
+                News::Entries(_) => return Err(CloseCode::BadLine),
+            }
+            self.others.swap_remove(at);
+        }
+        Ok(())
+    }
+}
+
+/// What was found on a stream that is no line's yet.
+enum News {
+    None,
+    /// It carries the entries of the line with this index.
+    Entries(u64),
+    /// It is of an unknown type, and has ended.
+    Over,
+}
+
+impl Other {
+    fn read(&mut self, connection: &mut Connection) -> Result<News, CloseCode> {
+        while let Some(reader) = &mut self.header {
+            let mut header = None;
+            let (read, end) = read_some(connection, self.id, 1, |byte| {
+                header = reader.push(byte).1;
+                Ok(())
+            })?;
+            match header {
+                Some(stream::Header::Entries(index)) => return Ok(News::Entries(index)),
+                Some(stream::Header::Unknown) => self.header = None,
+                None if end == End::Ended => return Ok(News::Over),
+                None if read == 0 => return Ok(News::None),
+                None => {}
+            }
+        }
+        loop {
+            let (read, end) = read_some(connection, self.id, DROP_MAX, |_| Ok(()))?;
+            match end {
+                End::Ended => return Ok(News::Over),
+                End::Open if read < DROP_MAX => return Ok(News::None),
+                End::Open => {}
+            }
+        }
+    }
+}
+
+/// Reads up to `max` bytes of a stream. Returns how many there were, and whether more can come.
+fn read_some(
+    connection: &mut Connection,
+    id: StreamId,
+    max: usize,
+    mut take: impl FnMut(&[u8]) -> Result<(), CloseCode>,
+) -> Result<(usize, End), CloseCode> {
+    let mut stream = connection.recv_stream(id);
+    let mut chunks = match stream.read(true) {
+        Ok(chunks) => chunks,
+        // Not opened yet: the other end has not written anything on it.
+        Err(ReadableError::ClosedStream) => return Ok((0, End::Open)),
+        Err(ReadableError::IllegalOrderedRead) => {
+            unreachable!("streams are read in order, always")
+        }
+    };
+    let mut read = 0;
+    let mut outcome = Ok(End::Open);
+    while read < max && outcome == Ok(End::Open) {
+        match chunks.next(max - read) {
+            Ok(Some(chunk)) => {
+                read += chunk.bytes.len();
+                outcome = take(&chunk.bytes).map(|()| End::Open);
+            }
+            Ok(None) | Err(ReadError::Reset(_)) => outcome = Ok(End::Ended),
+            Err(ReadError::Blocked) => break,
+        }
+    }
+    // The frames that it asks for go with the next packet: the caller polls for one anyway.
+    let _ = chunks.finalize();
+    outcome.map(|end| (read, end))
+}
+
+const fn other(side: Side) -> Side {
+    match side {
+        Side::Client => Side::Server,
+        Side::Server => Side::Client,
+    }
+}

@@ -1,0 +1,176 @@
+//! Messages that are taken back or expire before they are written: their numbers become voids.
+
+use quicpool_core::{Cancelled, Config, Event, MessageNumber, PeerError, Undeliverable};
+use quicpool_sim::{Net, NodeId, ms, secs};
+
+#[test]
+fn a_message_that_was_never_written_is_taken_back() {
+    let (mut net, a, b) = pair();
+    net.cut(a, b);
+    let numbers: Vec<_> = (0..6u8).map(|n| send(&mut net, a, b, &[n; 100])).collect();
+    let held = net.peer_metrics(a, b).expect("known").outbox_bytes;
+    for withdrawn in [0, 2, 3, 5] {
+        assert_eq!(
+            cancel(&mut net, a, b, numbers[withdrawn]),
+            Ok(Cancelled::Withdrawn)
+        );
+        let again = cancel(&mut net, a, b, numbers[withdrawn]);
+        assert_eq!(again, Ok(Cancelled::TooLate));
+    }
+    let left = net.peer_metrics(a, b).expect("known").outbox_bytes;
+    assert!(
+        left + 4 * 100 <= held,
+        "their room is free: {left} of {held}"
+    );
+    net.heal(a, b);
+    net.advance(secs(10));
+    assert_eq!(received(&mut net, b), [[1; 100], [4; 100]]);
+    assert_eq!(undelivered(&mut net, a), []);
+    let counters = net.metrics(a).expect("it is up").counters;
+    let [delivered, withdrawn] = [counters.messages_delivered, counters.messages_withdrawn];
+    assert_eq!((delivered, withdrawn), (2, 4));
+    assert_eq!(net.peer_metrics(a, b).expect("known").outbox_bytes, 0);
+
+    let delivered = cancel(&mut net, a, b, numbers[1]);
+    assert_eq!(delivered, Ok(Cancelled::TooLate));
+    let not_sent = cancel(&mut net, a, b, 99.into());
+    assert_eq!(not_sent, Ok(Cancelled::TooLate));
+}
+
+#[test]
+fn a_message_that_was_written_goes_on() {
+    let (mut net, a, b) = pair();
+    send(&mut net, a, b, b"first");
+    net.advance(secs(1));
+    net.cut(a, b);
+    let number = send(&mut net, a, b, b"on its way");
+    net.advance(ms(100));
+    assert_eq!(cancel(&mut net, a, b, number), Ok(Cancelled::TooLate));
+    net.heal(a, b);
+    net.advance(secs(30));
+    assert_eq!(received(&mut net, b), [&b"first"[..], b"on its way"]);
+}
+
+#[test]
+fn everything_may_be_taken_back_and_numbers_go_on() {
+    let (mut net, a, b) = pair();
+    net.cut(a, b);
+    let numbers: Vec<_> = (0..500u16)
+        .map(|n| send(&mut net, a, b, &n.to_be_bytes()))
+        .collect();
+    for number in numbers {
+        assert_eq!(cancel(&mut net, a, b, number), Ok(Cancelled::Withdrawn));
+    }
+    net.heal(a, b);
+    let last = send(&mut net, a, b, b"what is left");
+    assert_eq!(last.get(), 500);
+    let peer = net.peer_id(b);
+    net.with(a, |m, now| m.flush(now, peer, 7)).expect("known");
+    net.advance(secs(10));
+    assert_eq!(received(&mut net, b), [b"what is left"]);
+    let flushed = Event::Flushed {
+        peer,
+        token: 7,
+        result: Ok(()),
+    };
+    assert!(
+        net.events(a).contains(&flushed),
+        "to a flush they are no loss"
+    );
+}
+
+#[test]
+fn a_message_expires_unless_it_was_written() {
+    let (mut net, a, b) = pair();
+    let peer = net.peer_id(b);
+    let until = |net: &Net, after| net.instant() + after;
+    // Connected: it leaves at once.
+    send(&mut net, a, b, b"hello");
+    net.advance(secs(1));
+    let soon = until(&net, ms(200));
+    net.with(a, |m, now| m.send_until(now, peer, b"in time", soon))
+        .expect("room");
+    net.advance(secs(1));
+    assert_eq!(received(&mut net, b), [&b"hello"[..], b"in time"]);
+
+    net.with(a, |m, now| m.disconnect(now, peer))
+        .expect("known");
+    net.advance(secs(1));
+    net.events(a);
+    net.cut(a, b);
+    for (payload, after) in [(b"1", 9_000), (b"2", 300), (b"3", 90_000), (b"4", 200)] {
+        let until = until(&net, ms(after));
+        net.with(a, |m, now| m.send_until(now, peer, payload, until))
+            .expect("room");
+    }
+    net.with(a, |m, now| m.flush(now, peer, 7)).expect("known");
+    net.advance(secs(1));
+    assert_eq!(undelivered(&mut net, a), [5..6, 3..4]);
+    net.advance(secs(9));
+    assert_eq!(undelivered(&mut net, a), [2..3]);
+    net.heal(a, b);
+    net.advance(secs(30));
+    assert_eq!(received(&mut net, b), [b"3"]);
+    assert_eq!(undelivered(&mut net, a), []);
+}
+
+#[test]
+fn lifetimes_end_with_their_session() {
+    let (mut net, a, b) = pair();
+    let peer = net.peer_id(b);
+    net.cut(a, b);
+    let until = net.instant() + secs(5);
+    net.with(a, |m, now| m.send_until(now, peer, b"x", until))
+        .expect("room");
+    net.with(a, |m, now| m.disconnect(now, peer))
+        .expect("known");
+    assert_eq!(undelivered(&mut net, a), [0..1]);
+    net.advance(secs(10));
+    assert_eq!(undelivered(&mut net, a), [], "it is reported once");
+}
+
+// Helpers
+
+fn pair() -> (Net, NodeId, NodeId) {
+    let mut net = Net::new(1).latency(ms(10));
+    let (a, b) = (net.node(Config::default()), net.node(Config::default()));
+    net.introduce(a, b);
+    (net, a, b)
+}
+
+fn send(net: &mut Net, a: NodeId, b: NodeId, message: &[u8]) -> MessageNumber {
+    let peer = net.peer_id(b);
+    net.with(a, |m, now| m.send(now, peer, message))
+        .expect("there is room")
+}
+
+fn cancel(
+    net: &mut Net,
+    a: NodeId,
+    b: NodeId,
+    number: MessageNumber,
+) -> Result<Cancelled, PeerError> {
+    let peer = net.peer_id(b);
+    net.with(a, |m, now| m.cancel(now, peer, number))
+}
+
+fn received(net: &mut Net, node: NodeId) -> Vec<Vec<u8>> {
+    let received = net.received(node);
+    received.iter().map(|m| m.payload.to_vec()).collect()
+}
+
+/// Numbers of messages that were reported as undelivered since the last look.
+fn undelivered(net: &mut Net, node: NodeId) -> Vec<std::ops::Range<u64>> {
+    let events = net.events(node);
+    let lost = events.into_iter().filter_map(|event| match event {
+        Event::Undelivered {
+            messages, reason, ..
+        } => {
+            let expected = [Undeliverable::Expired, Undeliverable::Disconnected];
+            assert!(expected.contains(&reason), "{reason:?}");
+            Some(messages)
+        }
+        _ => None,
+    });
+    lost.collect()
+}
