@@ -27,8 +27,9 @@ fn each_kind_of_fault_is_left_out_of_half_of_the_worlds() {
         let range = match name {
             // These belong to no family, or to several.
             "send" | "connect" | "heal" | "calm" => 800..=2_000,
-            // One that is on may still not be drawn in a short world.
-            _ => 450..=1_050,
+            // One that is on may still not be drawn in a short world: the rarest are in 485 of 2,000 on
+            // average, with a standard deviation of 19.
+            _ => 400..=1_050,
         };
         assert!(range.contains(&count), "{name} in {count} worlds");
     }

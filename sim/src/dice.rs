@@ -32,15 +32,20 @@ pub enum Domain {
 }
 
 /// All draws of one seed.
+///
+/// The seed is hashed before it is combined with any name: 128 bits that differ between any two seeds in
+/// both lanes of the [`Hasher`]. Each step of that is a bijection, so no two seeds share a draw of 128 bits,
+/// whatever its name, and two domains of a seed share none of one entity and number.
 #[derive(Debug, Clone, Copy)]
 pub struct Dice {
-    seed: u64,
+    key: u128,
 }
 
 impl Dice {
     /// The draws of a seed.
     pub const fn new(seed: u64) -> Self {
-        Self { seed }
+        let key = Hasher::new(0).word(seed).finish();
+        Self { key }
     }
 
     /// The `n`-th draw that an entity makes in a domain.
@@ -60,7 +65,7 @@ impl Dice {
     }
 
     fn draw(self, domain: Domain, entity: u64, n: u64) -> Hasher {
-        let hash = Hasher::new(self.seed.into()).word(domain as u64);
+        let hash = Hasher::new(self.key).word(domain as u64);
         hash.word(entity).word(n)
     }
 }
@@ -104,7 +109,47 @@ impl Draw {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    const DOMAINS: [Domain; 20] = [
+        Domain::Identity,
+        Domain::MachineSeed,
+        Domain::Incarnation,
+        Domain::Sessions,
+        Domain::Loss,
+        Domain::Duplicate,
+        Domain::Reorder,
+        Domain::ReorderBy,
+        Domain::Corrupt,
+        Domain::CorruptHow,
+        Domain::DuplicateCount,
+        Domain::BurstTurn,
+        Domain::BurstLoss,
+        Domain::Delay,
+        Domain::Tie,
+        Domain::Scenario,
+        Domain::Junk,
+        Domain::Plan,
+        Domain::App,
+        Domain::Test,
+    ];
+
+    #[test]
+    fn neighbours_agree_in_no_draw() {
+        let mut draws = BTreeSet::new();
+        for seed in 0..64 {
+            let dice = Dice::new(seed);
+            for domain in DOMAINS {
+                for (entity, n) in (0..4).flat_map(|entity| (0..4).map(move |n| (entity, n))) {
+                    let is_new = draws.insert(dice.roll(domain, entity, n));
+                    assert!(is_new, "seed {seed}, {domain:?}, entity {entity}, draw {n}");
+                }
+            }
+        }
+        assert_eq!(draws.len(), 64 * 16 * (Domain::Test as usize + 1));
+    }
 
     #[test]
     fn a_draw_depends_on_its_name_alone() {

@@ -19,7 +19,7 @@ const LENGTH: u64 = 0x4c;
 
 impl Hasher {
     /// A hash of nothing under a key.
-    pub fn new(key: u128) -> Self {
+    pub const fn new(key: u128) -> Self {
         Self {
             even: key as u64,
             odd: (key >> 64) as u64,
@@ -27,7 +27,7 @@ impl Hasher {
     }
 
     /// Absorbs a word.
-    pub fn word(mut self, word: u64) -> Self {
+    pub const fn word(mut self, word: u64) -> Self {
         self.absorb(word, WORD);
         self
     }
@@ -46,10 +46,10 @@ impl Hasher {
     }
 
     /// Returns the hash.
-    pub fn finish(self) -> u128 {
+    pub const fn finish(self) -> u128 {
         let low = avalanche(self.even.wrapping_add(self.odd.rotate_left(32)));
         let high = avalanche(self.odd ^ low);
-        u128::from(high) << 64 | u128::from(low)
+        (high as u128) << 64 | low as u128
     }
 
     /// Fills `out` with as much of the hash as it holds.
@@ -73,7 +73,7 @@ impl Hasher {
     }
 
     /// Two lanes that do not wait for each other: twice the speed of one.
-    fn absorb(&mut self, even: u64, odd: u64) {
+    const fn absorb(&mut self, even: u64, odd: u64) {
         self.even = scramble(self.even ^ even, EVEN);
         self.odd = scramble(self.odd ^ odd, ODD);
     }

@@ -48,6 +48,7 @@ pub mod duration;
 mod hash;
 mod link;
 mod net;
+mod repro;
 #[cfg(feature = "tls")]
 mod tls;
 pub mod trace;
@@ -61,6 +62,7 @@ pub mod lab {
         hash::Hasher,
         link::{Deed, Kinds, Note, Parcel},
         net::{machine, watch},
+        repro::{Playable, Repro, ReproError},
     };
 }
 

@@ -1,7 +1,7 @@
-//! A run that failed, in a file that plays it again.
+//! A run that failed, in the file that plays it again.
 
 use std::{
-    env, fs,
+    env,
     io::{self, ErrorKind},
     path::{Path, PathBuf},
     time::Duration,
@@ -10,77 +10,85 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{EnvironmentError, Failure, Options, Plan};
-use crate::duration;
+use crate::{
+    duration,
+    repro::{self, Playable},
+};
 
-/// What these files are called by. Another number is another format.
-const FORMAT: &str = "quicpool-sim app 1";
 /// The mark that cargo leaves in the directory that it builds in.
 const TARGET_MARK: &str = "CACHEDIR.TAG";
 
-/// All that a run follows from, and what became of it.
+/// What a value of the variable has to be.
+const FILE: &str = "the path of a file that a failure has left in target/sim";
+
+/// A run of an application that has failed.
+pub(super) type Repro = repro::Repro<Broken, Run>;
+
+/// The property that did not hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Repro {
-    format: String,
-    check: String,
-    pub(super) seed: u64,
-    nodes: usize,
+pub(super) struct Broken {
     property: String,
     #[serde(with = "duration")]
     at: Duration,
     /// The hash of the run, in hexadecimal digits.
     hash: String,
+}
+
+/// All that a run follows from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Run {
+    check: String,
+    pub(super) seed: u64,
+    nodes: usize,
     pub(super) plan: Plan,
+}
+
+impl Playable for Run {
+    fn check_playable(&self) -> Result<(), String> {
+        match self.seed < u64::MAX {
+            true => self.plan.check(),
+            false => Err(format!("the seed is not below {}", u64::MAX)),
+        }
+    }
 }
 
 impl Repro {
     pub(super) fn of(failure: &Failure) -> Self {
-        Self {
-            format: FORMAT.to_owned(),
+        let run = Run {
             check: failure.name.clone(),
             seed: failure.seed,
             nodes: failure.nodes,
+            plan: failure.plan.clone(),
+        };
+        let broken = Broken {
             property: failure.property.clone(),
             at: failure.at,
             hash: digits(failure.hash),
-            plan: failure.plan.clone(),
-        }
+        };
+        Self::new(run, broken, &failure.what)
     }
 
     /// Reads a file that belongs to this check.
-    pub(super) fn read(
+    pub(super) fn read_of(
         path: &Path,
         name: &str,
         options: &Options,
     ) -> Result<Self, EnvironmentError> {
         let shown = path.display().to_string();
         let bad = |allowed: String| EnvironmentError::repro(&shown, &allowed);
-        let text = fs::read_to_string(path).map_err(|error| bad(format!("{FILE}: {error}")))?;
-        let repro: Self =
-            serde_json::from_str(&text).map_err(|error| bad(format!("{FILE}: {error}")))?;
-        if repro.format != FORMAT {
+        let repro = Self::read(path).map_err(|error| bad(format!("{FILE}: {error}")))?;
+        let Run { check, nodes, .. } = &repro.scenario;
+        if check != name {
             return Err(bad(format!(
-                "a file of the format {FORMAT:?}, and this is {:?}",
-                repro.format
+                "a run of {name:?}, and this is one of {check:?}: test that alone"
             )));
         }
-        if repro.check != name {
-            let of = &repro.check;
+        if *nodes != options.nodes {
+            let expected = options.nodes;
             return Err(bad(format!(
-                "a run of {name:?}, and this is one of {of:?}: test that alone"
-            )));
-        }
-        if repro.seed == u64::MAX {
-            return Err(bad(format!("a seed below {}", u64::MAX)));
-        }
-        repro
-            .plan
-            .check()
-            .map_err(|error| bad(format!("{FILE}: {error}")))?;
-        if repro.nodes != options.nodes {
-            let (nodes, found) = (options.nodes, repro.nodes);
-            return Err(bad(format!(
-                "a run of {nodes} nodes, and this is one of {found}"
+                "a run of {expected} nodes, and this is one of {nodes}"
             )));
         }
         Ok(repro)
@@ -88,31 +96,27 @@ impl Repro {
 
     /// Writes it where cargo builds, and says where that is.
     pub(super) fn save(&self) -> io::Result<PathBuf> {
-        let directory = target_directory()?.join("sim");
-        fs::create_dir_all(&directory)?;
         let tame = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-        let name: String = self.check.chars().map(tame).collect();
-        let path = directory.join(format!("{name}-{}.json", self.seed));
-        let text = serde_json::to_string_pretty(self).map_err(io::Error::other)?;
-        fs::write(&path, text + "\n")?;
+        let Run { check, seed, .. } = &self.scenario;
+        let name: String = check.chars().map(tame).collect();
+        let path = target_directory()?.join("sim");
+        let path = path.join(format!("{name}-{seed}.json"));
+        self.write(&path)?;
         Ok(path)
     }
 
     /// What to say of a run of this file that has failed, too.
     pub(super) fn compare(&self, failure: &Failure) -> String {
-        if self.hash == digits(failure.hash) {
+        let Broken { property, at, hash } = &self.failure;
+        if *hash == digits(failure.hash) {
             return "this is the run that was recorded, to the last byte".to_owned();
         }
         format!(
-            "this is not quite the run that was recorded, which failed in {:?} at {:?}: the code \
-             has changed",
-            self.property, self.at
+            "this is not quite the run that was recorded, which failed in {property:?} at {at:?}: \
+             the code has changed"
         )
     }
 }
-
-/// What a value of the variable has to be.
-const FILE: &str = "the path of a file that a failure has left in target/sim";
 
 fn digits(hash: u128) -> String {
     format!("{hash:032x}")

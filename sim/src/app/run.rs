@@ -52,7 +52,7 @@ fn check_with<A: App>(
     let environment = Environment::read(&var).map_err(Unchecked::Environment)?;
     let repro = environment.repro.as_deref();
     let repro = repro
-        .map(|path| Repro::read(path, name, &options))
+        .map(|path| Repro::read_of(path, name, &options))
         .transpose();
     let repro = repro.map_err(Unchecked::Environment)?;
     if let Some(seeds) = environment.seeds.clone() {
@@ -62,8 +62,8 @@ fn check_with<A: App>(
         options.storm = storm;
     }
     if let Some(repro) = &repro {
-        options.seeds = repro.seed..repro.seed + 1;
-        options.plan = Some(repro.plan.clone());
+        options.seeds = repro.scenario.seed..repro.scenario.seed + 1;
+        options.plan = Some(repro.scenario.plan.clone());
     }
     explore(name, &options, make, body).map_err(|mut failure| {
         failure.note = repro.map(|repro| repro.compare(&failure));
@@ -166,13 +166,19 @@ mod tests {
         complaints.push(complaint(&[("SIM_REPRO", &path)], Options::nodes(3)));
         spoil("\"noisy\"", "\"quiet\"");
         complaints.push(complaint(&[("SIM_REPRO", &other)], Options::nodes(2)));
-        spoil("app 1", "app 0");
+        spoil("\"format\": 1", "\"format\": 0");
         complaints.push(complaint(&[("SIM_REPRO", &other)], Options::nodes(2)));
         spoil("\"seed\"", "\"sead\"");
         complaints.push(complaint(&[("SIM_REPRO", &other)], Options::nodes(2)));
         fs::remove_file(&other).unwrap();
         complaints.push(complaint(&[("SIM_REPRO", &other)], Options::nodes(2)));
-        let expected = ["one of 2", "\"quiet\"", "app 0", "sead", "No such file"];
+        let expected = [
+            "one of 2",
+            "\"quiet\"",
+            "format is 0",
+            "sead",
+            "No such file",
+        ];
         for (complaint, part) in complaints.iter().zip(expected) {
             assert!(complaint.starts_with("SIM_REPRO is "), "{complaint}");
             assert!(complaint.contains(part), "{part} is not in {complaint}");
