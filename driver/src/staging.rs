@@ -309,6 +309,8 @@ impl PeerShared {
             Order::Connect(_)
             | Order::Flush(..)
             | Order::ConfirmNext(..)
+            | Order::ExpireNext(_)
+            | Order::Cancel(..)
             | Order::CancelFlush(_)
             | Order::ReturnLosses(_)
             | Order::Disconnect(_)

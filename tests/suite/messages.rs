@@ -1,8 +1,14 @@
 //! Messages: each arrives once, whole and in order, and whoever sends may wait until it is taken.
 
-use std::time::Duration;
+use std::{
+    net::UdpSocket,
+    time::{Duration, Instant},
+};
 
-use quicpool::{Config, ConfirmError, ConnectionStatus, SendError, Undeliverable};
+use quicpool::{
+    Cancelled, Config, ConfirmError, ConnectionManager, ConnectionStatus, FlushError, Peer,
+    PeerAddr, SendError, Undeliverable,
+};
 
 use crate::support::{black_hole, fill, is_pending, manager, pair, small_queues, soon};
 
@@ -252,4 +258,80 @@ async fn a_message_that_a_connected_peer_does_not_accept_is_refused_and_its_neig
     }
     soon(to_bob.flush()).await.unwrap();
     assert_eq!(to_bob.status(), Some(ConnectionStatus::Connected));
+}
+
+/// Alice, who knows no address of Bob where he is, and Bob, who accepts short messages.
+async fn unreached() -> (UdpSocket, ConnectionManager, ConnectionManager, Peer) {
+    let mut large = Config::default();
+    large.handshake_timeout = Duration::from_millis(300);
+    large.backoff.initial = Duration::from_millis(50);
+    let mut small = Config::default();
+    small.message_bytes_max = 1_000;
+    let (alice, bob) = (manager(large).await, manager(small).await);
+    let (socket, nobody) = black_hole();
+    let nowhere = PeerAddr::new(bob.id(), nobody.addr);
+    let to_bob = alice.peer(nowhere).expect("it is open");
+    (socket, alice, bob, to_bob)
+}
+
+#[tokio::test]
+async fn failure_28_a_message_that_turns_out_to_be_too_long_is_reported_alone() {
+    let (_nowhere, alice, bob, to_bob) = unreached().await;
+    let mut numbers = Vec::new();
+    for len in [10, 1_001, 1_000] {
+        numbers.push(soon(to_bob.send(vec![7; len])).await.unwrap());
+    }
+    alice.add_address(bob.peer_addr()).unwrap();
+    for len in [10, 1_000] {
+        assert_eq!(soon(bob.recv()).await.unwrap().payload.len(), len);
+    }
+    let Err(FlushError::Undelivered(losses)) = soon(to_bob.flush()).await else {
+        panic!("one of them is lost");
+    };
+    let lost = numbers[1].get();
+    assert_eq!(
+        (losses.messages(), &losses.ranges()[0]),
+        (1, &(lost..lost + 1))
+    );
+    assert!(
+        losses
+            .to_string()
+            .contains("1001 bytes exceeds the peer's limit of 1000")
+    );
+    soon(to_bob.flush()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_message_that_was_not_written_is_taken_back() {
+    let (_nowhere, alice, bob, to_bob) = unreached().await;
+    let first = soon(to_bob.send("first")).await.unwrap();
+    let second = soon(to_bob.send("second")).await.unwrap();
+    let cancelled = soon(to_bob.cancel(first)).await.unwrap();
+    assert_eq!(cancelled, Cancelled::Withdrawn);
+    alice.add_address(bob.peer_addr()).unwrap();
+    assert_eq!(soon(bob.recv()).await.unwrap().payload[..], *b"second");
+    soon(to_bob.flush()).await.unwrap();
+    let cancelled = soon(to_bob.cancel(second)).await.unwrap();
+    assert_eq!(cancelled, Cancelled::TooLate);
+}
+
+#[tokio::test]
+async fn a_message_with_a_lifetime_expires_unless_it_was_written() {
+    let (_nowhere, alice, bob, to_bob) = unreached().await;
+    let in_ms = |ms| Instant::now() + Duration::from_millis(ms);
+    let late = soon(to_bob.send_until("late", in_ms(20))).await.unwrap();
+    soon(to_bob.send_until("in time", in_ms(60_000)))
+        .await
+        .unwrap();
+    let Err(FlushError::Undelivered(losses)) = soon(to_bob.flush()).await else {
+        panic!("one of them has expired");
+    };
+    assert_eq!(
+        (losses.messages(), losses.ranges()[0].start),
+        (1, late.get())
+    );
+    assert_eq!(losses.reason(), Undeliverable::Expired);
+    alice.add_address(bob.peer_addr()).unwrap();
+    assert_eq!(soon(bob.recv()).await.unwrap().payload[..], *b"in time");
+    soon(to_bob.flush()).await.unwrap();
 }

@@ -11,7 +11,7 @@ use crate::wire::code::CloseCode;
 const WORTH: u64 = 4;
 
 /// The limits that this end grants.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Grants {
     /// Bytes of the line's stream that were read.
     read: u64,
@@ -47,7 +47,7 @@ pub(crate) struct Room {
 }
 
 /// The limits on what may be written, from the first byte of the connection on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Limits {
     pub(crate) credit: u64,
     pub(crate) passage: u64,

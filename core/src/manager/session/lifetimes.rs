@@ -37,7 +37,7 @@ pub(in crate::manager) fn are_due(now: Instant, peer: &mut Peer, shared: &mut Sh
         }
         peer.session.lifetimes.pop_first();
         if peer.session.outbox.withdraw(number) {
-            let expired = vec![number..number + 1];
+            let expired = number..number + 1;
             session::lost(peer, shared, expired, Undeliverable::Expired);
         }
     }

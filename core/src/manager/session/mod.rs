@@ -53,7 +53,7 @@ pub(super) fn give_up(peer: &mut Peer, shared: &mut Shared, why: Undeliverable) 
     peer.session.held_reported = 0;
     peer.session.expiry = Expiry::NotDue;
     peer.session.reachability = Reachability::Unknown;
-    lost(peer, shared, given_up, why);
+    lost_all(peer, shared, given_up, why);
 }
 
 /// Makes voids of messages that are longer than the peer accepts, which shows only in its hello, and reports
@@ -62,24 +62,20 @@ pub(super) fn void_too_large(peer: &mut Peer, shared: &mut Shared) {
     let max = peer.message_bytes_max(&shared.config);
     for (number, size) in peer.session.outbox.void_longer_than(max) {
         let why = Undeliverable::TooLarge { size, max };
-        lost(peer, shared, vec![number..number + 1], why);
+        lost(peer, shared, number..number + 1, why);
+    }
+}
+
+/// Reports the messages of several ranges.
+fn lost_all(peer: &mut Peer, shared: &mut Shared, messages: Vec<Range<u64>>, why: Undeliverable) {
+    for messages in messages {
+        lost(peer, shared, messages, why);
     }
 }
 
 /// Reports messages whose fate is unknown, to each flush that waits for them or else to the next one,
 /// and to `close` if that waits.
-pub(super) fn lost(
-    peer: &mut Peer,
-    shared: &mut Shared,
-    messages: Vec<Range<u64>>,
-    why: Undeliverable,
-) {
-    for messages in messages {
-        lost_range(peer, shared, messages, why);
-    }
-}
-
-fn lost_range(peer: &mut Peer, shared: &mut Shared, messages: Range<u64>, why: Undeliverable) {
+pub(super) fn lost(peer: &mut Peer, shared: &mut Shared, messages: Range<u64>, why: Undeliverable) {
     let Lost { failed, rest } = peer.made_flushes().lost(&messages, why);
     shared.report.undelivered(peer.id, messages, why);
     shared.report.failed(peer.id, failed);
@@ -105,7 +101,7 @@ pub(super) fn restart(peer: &mut Peer, shared: &mut Shared, continuity: Continui
             .map(|range| range.end - range.start)
             .sum(),
     });
-    lost(peer, shared, undelivered, Undeliverable::PeerRestarted);
+    lost_all(peer, shared, undelivered, Undeliverable::PeerRestarted);
 }
 
 /// Forgets what is known of the peer's stream.
