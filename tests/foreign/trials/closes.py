@@ -1,0 +1,142 @@
+"""Deliberate closes with a final acknowledgement, by both ends."""
+
+from harness import arrived, echo, numbered, refused, stays, trial
+from peer import codec
+from peer.codes import Code
+
+DELIBERATE = (Code.GOODBYE, Code.IDLE, Code.EVICTED, Code.REPLACED)
+
+
+async def taken_but_not_acknowledged(t, count: int = 10):
+    """Makes a peer that has taken messages of a node, which does not know it."""
+    node, peer, link = await t.connected("--mode", "sink", acks=False)
+    node.command_line("send", peer.identity.text, count, 20)
+    await arrived(peer, numbered(count, 20))
+    assert (await node.metrics(peer))["delivered"] == 0
+    return node, peer, link
+
+
+def final(link, taken: int, received: int | None = None) -> bytes:
+    numbers = codec.Numbers(taken if received is None else received, taken, 0)
+    return codec.Ack(0, 0, numbers).encode()
+
+
+def closes_with_ack(code: Code):
+    @trial(f"closes: {code.name} with a final acknowledgement counts")
+    async def run(t):
+        node, peer, link = await taken_but_not_acknowledged(t)
+        link.close_with(code, final(link, 10))
+        line = await node.line("status", **{"from": "Connected"})
+        metrics = await node.metrics(peer)
+        assert (metrics["delivered"], metrics["outbox_bytes"]) == (10, 0), metrics
+        assert not node.matching("undelivered")
+        t.remark(f"{line['to']}, {line['reason']}")
+
+
+for one in DELIBERATE:
+    closes_with_ack(one)
+
+
+@trial("closes: Goodbye for 6 of 10, the rest is undelivered")
+async def goodbye_in_part(t):
+    node, peer, link = await taken_but_not_acknowledged(t)
+    link.close_with(Code.GOODBYE, final(link, 6, 10))
+    line = await node.line("undelivered")
+    assert (line["first"], line["end"], line["reason"]) == (6, 10, "Goodbye"), line
+
+
+@trial("closes: Goodbye with no reason, all is undelivered")
+async def goodbye_without_reason(t):
+    node, peer, link = await taken_but_not_acknowledged(t)
+    link.close_with(Code.GOODBYE, b"")
+    line = await node.line("undelivered")
+    assert (line["first"], line["end"], line["reason"]) == (0, 10, "Goodbye"), line
+
+
+@trial("closes: Idle for 6 of 10, the rest comes with the next connection")
+async def idle_in_part(t):
+    node, peer, link = await taken_but_not_acknowledged(t)
+    link.close_with(Code.IDLE, final(link, 6, 6))
+    await node.line("status", **{"from": "Connected"}, reason="Idle")
+    # As if the rest had not arrived.
+    peer.session(node.id).other.received = peer.session(node.id).other.taken = 6
+    peer.messages.clear()
+    again = await peer.connect(node.address)
+    await arrived(peer, numbered(4, 20, first=6))
+    await stays(again)
+    assert not node.matching("undelivered")
+
+
+@trial("closes: reasons that cannot be read or claim too much are ignored")
+async def bad_reasons(t):
+    node, peer, link = await taken_but_not_acknowledged(t)
+    too_much = codec.Ack(0, 0, codec.Numbers(11, 11, 0)).encode()
+    contradiction = codec.Ack(0, 0, codec.Numbers(5, 6, 0)).encode()
+    other_line = codec.Ack(0, 0, codec.Numbers(10, 10, 0, index=1)).encode()
+    for reason in (b"\xff", b"bye", too_much, contradiction, other_line, final(link, 10)[:-2]):
+        mark = node.mark()
+        link.close_with(Code.IDLE, reason)
+        await node.line("status", since=mark, **{"from": "Connected"}, reason="Idle")
+        metrics = await node.metrics(peer)
+        assert metrics["delivered"] == 0, (reason.hex(), metrics)
+        peer.session(node.id).other.received = peer.session(node.id).other.taken = 0
+        peer.messages.clear()
+        link = await peer.connect(node.address)
+        await arrived(peer, numbered(10, 20))
+    assert not node.matching("undelivered")
+
+
+def acknowledgement(link, node) -> codec.Ack:
+    """Reads the reason of a connection that the node has closed."""
+    return codec.read_ack(link.closed.reason)
+
+
+@trial("closes: the node's Goodbye carries a final acknowledgement")
+async def goodbye_of_the_node(t):
+    node, peer, link = await t.connected("--mode", "sink")
+    for message in numbered(25):
+        peer.send(node.id, message)
+    await node.received(peer, 25)
+    node.command_line("disconnect", peer.identity.text)
+    await refused(link, Code.GOODBYE)
+    ack = acknowledgement(link, node)
+    assert (ack.passage, ack.line) == (0, codec.Numbers(25, 25, 0)), ack
+    again = await peer.connect(node.address)
+    assert again.is_confirmed and codec.KNOWN not in again.hello, "the session has not ended"
+    assert again.hello[codec.HALF] != link.hello[codec.HALF], "the half has kept its id"
+
+
+@trial("closes: a node that ends says Goodbye, with nothing lost")
+async def end_of_the_node(t):
+    node, peer, link = await t.connected("--mode", "sink")
+    node.command_line("send", peer.identity.text, 50, 100)
+    node.command_line("flush", peer.identity.text)
+    await arrived(peer, numbered(50, 100))
+    await node.line("flushed", error=None)
+    node.command_line("close")
+    await refused(link, Code.GOODBYE)
+    assert (await node.line("closed"))["error"] is None
+
+
+@trial("closes: the node's Idle carries a final acknowledgement, and the session stays")
+async def idle_of_the_node(t):
+    node, peer, link = await t.connected("--pool-ttl", 300)
+    await echo(peer, node)
+    await refused(link, Code.IDLE)
+    assert acknowledgement(link, node).line == codec.Numbers(1, 1, 0)
+    again = await peer.connect(node.address)
+    assert again.hello.get(codec.KNOWN) == peer.session(node.id).own.id
+    assert again.lines.live.received == again.lines.live.taken == 1
+    await echo(peer, node, b"again")
+
+
+@trial("closes: unknown codes and errors leave the session as it is")
+async def unknown_codes(t):
+    node, peer, link = await taken_but_not_acknowledged(t)
+    for code in (0x10, 0x1E, 0x3FFF, Code.CALLED_OFF):
+        mark = node.mark()
+        link.close_with(code, b"\xff\x00")
+        await node.line("status", since=mark, **{"from": "Connected"})
+        link = await peer.connect(node.address)
+        assert link.is_confirmed and link.hello[codec.HALF] == peer.session(node.id).other.id
+    assert not node.matching("undelivered")
