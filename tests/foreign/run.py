@@ -21,6 +21,8 @@ sys.path.insert(0, str(HERE))
 import harness  # noqa: E402
 
 NODE = HERE.parents[1] / "target" / "debug" / "examples" / "foreign_node"
+# Characters of a problem that are printed without --verbose.
+PROBLEM_MAX = 300
 MODULES = sorted(path.stem for path in (HERE / "trials").glob("[a-z]*.py"))
 
 
@@ -94,11 +96,15 @@ def print_table(results: list[dict], verbose: bool):
         remarks = "; ".join(result["trial"].remarks)
         print(f"{word:6}  {result['name']:{width}}  {result['seconds']:5.1f} s  {remarks}".rstrip())
         if result["problem"]:
-            print(f"        {result['problem']}")
+            print(f"        {result['problem'] if verbose else shortened(result['problem'])}")
             if verbose:
                 print_story(result["trial"])
     failed = sum(1 for result in results if result["problem"])
     print(f"\n{len(results)} trials, {failed} failed")
+
+
+def shortened(text: str) -> str:
+    return text if len(text) <= PROBLEM_MAX else f"{text[:PROBLEM_MAX]} .."
 
 
 def print_story(trial):

@@ -125,7 +125,7 @@ async def all_of_it(t):
     await stays(link)
 
 
-@trial("credit: one byte more is OVER_CREDIT")
+@trial("credit: bytes beyond credit are OVER_CREDIT")
 async def over_credit(t):
     _, _, link = await beyond(t, 2 * MIB, "--inbox-max", 10_000, "--message-max", MIB)
     await refused(link, Code.OVER_CREDIT)
@@ -133,7 +133,7 @@ async def over_credit(t):
 
 @trial("credit: bytes beyond passage are OVER_CREDIT")
 async def over_passage(t):
-    node, peer, link = await t.connected("--mode", "hold", "--inbox-max", 1 << 30)
+    node, peer, link = await t.connected("--mode", "hold", "--inbox-max", 1 << 26)
     assert link.line_out.credit > link.line_out.passage, (link.line_out.credit, link.line_out.passage)
     link.line_out.passage = 1 << 40
     for _ in range(16):
