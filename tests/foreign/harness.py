@@ -136,11 +136,12 @@ def numbered(count: int, size: int = 8, first: int = 0) -> list[bytes]:
     return [number.to_bytes(8, "big").ljust(size, b".")[: max(size, 8)] for number in numbers]
 
 
-async def refused(link, code: Code, by: str = "them", seconds: float = 6.0):
-    """Waits until a connection is closed, and checks how."""
+async def refused(link, *codes: Code, seconds: float = 6.0):
+    """Waits until the node closes a connection, and checks that it is with one of the codes."""
+    names = " or ".join(name_of(code) for code in codes)
     await link.peer.until(lambda: link.closed, seconds)
-    assert link.closed, f"the connection is still there; {name_of(code)} was to come"
-    assert (link.closed.by, link.closed.code) == (by, code), f"{link.closed}, not {name_of(code)}"
+    assert link.closed, f"the connection is still there; {names} was to come"
+    assert link.closed.by == "them" and link.closed.code in codes, f"{link.closed}, not {names}"
 
 
 async def stays(link, seconds: float = 0.3):

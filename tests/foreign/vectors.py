@@ -169,8 +169,7 @@ class Records(Case):
     def test_sealed(self):
         seal, open_ = (sealing.LineCipher(KEY, OWN_HALF, 6) for _ in range(2))
         first, second, third = (records.encode(one, seal) for one in (PLAIN, PLAIN, HEADED))
-        self.is_printed(first + second)
-        # The document need not print the third, which it names.
+        self.is_printed(first + second + third)
         self.assertEqual(self.read(first + second + third, open_), [PLAIN, PLAIN, HEADED])
 
     def test_sealed_for_another_place(self):

@@ -176,7 +176,7 @@ def read_lines(body: bytes) -> Lines:
         raise Refused(Code.MALFORMED_FRAME, "bytes after LINES")
     if [line[0] for line in opened] != [0] or opened[0][2] & 1 or next_ < 1:
         raise Refused(Code.BAD_LINE, f"open lines {opened} below {next_}")
-    if unseen or [line[0] for line in live] not in ([], [0]) or len(live) > seen:
+    if unseen or seen > 1 or [line[0] for line in live] not in ([], [0]) or len(live) > seen:
         raise Refused(Code.BAD_LINE, f"unseen {unseen}, live {live} below {seen}")
     if live and live[0][4] & 1:
         raise Refused(Code.BAD_LINE, "line 0 has ended")

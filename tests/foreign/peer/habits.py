@@ -40,6 +40,8 @@ class Habits:
     edit_hello: Callable | None = None
     # Replaces the whole greeting: called with the link, returns bytes.
     greeting: Callable | None = None
+    # Whether it takes a connection from or to its own identity.
+    meets_itself: bool = False
     # Called with the link when the other's hello has arrived, before it is judged.
     on_hello: Callable | None = None
     # Values of QUIC's configuration.

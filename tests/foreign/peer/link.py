@@ -99,7 +99,7 @@ class Link(QuicConnectionProtocol):
         self.other_id = self.certified_id()
         if self.other_id is None:
             raise Refused(Code.NOT_ACCEPTED, "no Ed25519 key")
-        if self.other_id == self.peer.identity.peer_id:
+        if self.other_id == self.peer.identity.peer_id and not self.habits.meets_itself:
             raise Refused(Code.NOT_ACCEPTED, "our own identity")
         if self.expected and self.other_id != self.expected:
             raise Refused(Code.WRONG_PEER)
@@ -149,6 +149,8 @@ class Link(QuicConnectionProtocol):
                 if stream.index or self.line_stream is not None:
                     raise Refused(Code.BAD_LINE, f"a stream of line {stream.index}")
                 self._open_line(stream)
+        if stream.is_finished and not stream.is_opened:
+            return
         if stream.kind == LINE:
             self._read_line(stream)
             if stream.is_finished:
@@ -199,6 +201,8 @@ class Link(QuicConnectionProtocol):
             if kind != codec.LINES:
                 raise Refused(Code.UNEXPECTED_HELLO, "no LINES after hello")
             lines = codec.read_lines(body)
+            if lines.seen and codec.KNOWN not in self.hello:
+                raise Refused(Code.BAD_LINE, "lines seen of no half")
             self.lines = lines
             self.session.on_greeting(self)
         elif kind == codec.LINES:

@@ -36,6 +36,12 @@ async def unknown_frames(t):
     await echo(peer, node, b"again")
 
 
+# A hello that can be read.
+SECOND_HELLO = codec.parameters(
+    [(1, bytes(16)), (6, 300_000), (7, bytes(16)), (10, 100), (14, 100), (16, 90), (18, 100)]
+)
+
+
 def refuses_frame(name: str, code: Code, data: bytes):
     @trial(f"frames: {name}, {code.name}")
     async def run(t):
@@ -48,7 +54,7 @@ def refuses_frame(name: str, code: Code, data: bytes):
         await echo(peer, node, b"again")
 
 
-refuses_frame("a second hello", Code.UNEXPECTED_HELLO, codec.frame(codec.HELLO, b""))
+refuses_frame("a second hello", Code.UNEXPECTED_HELLO, codec.frame(codec.HELLO, SECOND_HELLO))
 refuses_frame("a length of 4,097", Code.FRAME_TOO_LONG, varints(0x40, 4_097))
 refuses_frame("an empty ACK", Code.MALFORMED_FRAME, codec.frame(ACK, b""))
 refuses_frame("an ACK that is cut off", Code.MALFORMED_FRAME, codec.frame(ACK, varints(0, 0, 0, 1, 1)))
@@ -86,6 +92,12 @@ async def unknown_streams(t):
         reset(link, open_stream(link, codec.varint(0x02) + bytes(10_000)))
         link.transmit()
         await echo(peer, node, b"round %d" % round_)
+    # Streams that end before their headers are whole.
+    open_stream(link, b"", is_end=True)
+    open_stream(link, b"\x80\x00", is_end=True)
+    open_stream(link, varints(1), is_end=True)
+    reset(link, open_stream(link, varints(1) + b"\x40"))
+    await echo(peer, node)
     open_stream(link, codec.varint(0x1F) + bytes(5 * MIB), is_end=True)
     open_stream(link, codec.varint(0x03))
     await echo(peer, node, bytes(MIB))

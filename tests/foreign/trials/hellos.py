@@ -52,6 +52,16 @@ def with_lines(*values: int):
     return {"greeting": lambda link: encoded(link, lines=codec.varints(*values))}
 
 
+def with_known(*values: int):
+    """Makes habits whose hello names a half, and whose LINES ends with these varints."""
+
+    def build(link):
+        pairs = sorted(hello_pairs(link) + [(codec.KNOWN, b"another half too")])
+        return encoded(link, pairs, codec.varints(0, 1, 1, 0, 0, 0, 1 << 21, *values))
+
+    return {"greeting": build}
+
+
 ACCEPTED = {
     "unknown keys": added((5, b"five"), (8, 8), (11, b""), (20, 0), (63, b"x"), (64, 1), (4_000, 2)),
     "reserved keys": added((27, b"grease"), (58, 1), (27 + 31 * 1_000, b"")),
@@ -69,6 +79,8 @@ ACCEPTED = {
         "before_hello": codec.frame(0x21, bytes(4_096)) + codec.frame(0x07, b"") * 3,
         "after_hello": codec.frame(0x21 + 0x1F * 77, b"x") + codec.frame(0x3FFF, b"later"),
     },
+    "a known half that is not the node's": with_known(0, 0, 0),
+    "a known half that is not the node's, with numbers": with_known(1, 0, 1, 0, 5, 5, 100, 0),
     "LINES with next 5": with_lines(0, 5, 1, 0, 0, 0, 1 << 21, 0, 0, 0),
     "LINES with unknown flags": with_lines(0, 1, 1, 0, 0, 0xFE, 1 << 21, 0, 0, 0),
 }
@@ -115,7 +127,11 @@ BAD_LINES = {
     "line 0 is open twice": with_lines(0, 1, 2, 0, 0, 0, 0, 0, 0, 100, 0, 0, 0),
     "line 0 has ended": with_lines(0, 1, 1, 0, 0, 1, 100, 0, 0, 0),
     "line 0 is live and unseen": with_lines(0, 1, 1, 0, 0, 0, 100, 1, 1, 0, 1, 0, 0, 0, 100, 0),
+    "a line is seen of no half": with_lines(0, 1, 1, 0, 0, 0, 100, 1, 0, 0),
     "an unseen line": with_lines(0, 1, 1, 0, 0, 0, 100, 2, 1, 1, 0),
+    "two lines are seen": with_known(2, 0, 0),
+    "line 0 is live and unseen, with its half": with_known(1, 1, 0, 1, 0, 0, 0, 9, 0),
+    "line 1 is live, with its half": with_known(2, 0, 1, 1, 0, 0, 9, 0),
     "line 1 is live": with_lines(0, 1, 1, 0, 0, 0, 100, 2, 0, 1, 1, 0, 0, 100, 0),
     "line 0 is live twice": with_lines(0, 1, 1, 0, 0, 0, 100, 1, 0, 2, *(0, 0, 0, 9, 0) * 2),
     "line 0 is live and not below seen": with_lines(0, 1, 1, 0, 0, 0, 100, 0, 0, 1, 0, 0, 0, 9, 0),
@@ -150,15 +166,15 @@ async def accepted(t):
     t.remark(f"{len(ACCEPTED)} hellos")
 
 
-def refuses(what: str, cases: dict, code: Code):
-    @trial(f"hellos: {what}, {code.name}", 30)
+def refuses(what: str, cases: dict, *codes: Code):
+    @trial(f"hellos: {what}, {codes[0].name}", 30)
     async def run(t):
         node = await t.node()
         for name, habits in cases.items():
             peer = t.peer(**habits)
             link = await peer.dial(node.address)
             try:
-                await refused(link, code)
+                await refused(link, *codes)
             except AssertionError as error:
                 raise AssertionError(f"{name}: {error}") from None
         # None of them has disturbed the node.
@@ -171,7 +187,7 @@ def refuses(what: str, cases: dict, code: Code):
 refuses("a hello that cannot be read", MALFORMED, Code.MALFORMED_FRAME)
 refuses("another order of frames", OTHER_ORDERS, Code.UNEXPECTED_HELLO)
 refuses("LINES that contradicts itself", BAD_LINES, Code.BAD_LINE)
-refuses("LINES that cannot be read", MALFORMED_LINES, Code.MALFORMED_FRAME)
+refuses("LINES that cannot be read", MALFORMED_LINES, Code.MALFORMED_FRAME, Code.BAD_LINE)
 refuses("frames beyond 4,096 bytes", FRAME_TOO_LONG, Code.FRAME_TOO_LONG)
 
 
@@ -200,10 +216,14 @@ async def silent(t):
     await refused(link, Code.HANDSHAKE_TIMEOUT, seconds=4)
 
 
+def wait(link):
+    link.is_waiting = True
+
+
 @trial("hellos: of five that wait, the oldest is called off")
 async def many_wait(t):
     node = await t.node()
-    peer = t.peer(greeting=lambda link: b"")
+    peer = t.peer(greeting=lambda link: b"", on_hello=wait)
     links = []
     for _ in range(5):
         links.append(await peer.dial(node.address))

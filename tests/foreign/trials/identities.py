@@ -46,12 +46,40 @@ async def later_process(t):
     await refused(old, Code.IDENTITY_IN_USE)
     await stays(new)
     await echo(second, node, b"again")
-    # The one that was given up comes again as it was.
-    third = t.peer(identity, 1_000_000)
-    third.random = first.random
-    link = await third.dial(node.address)
-    await refused(link, Code.FORGOTTEN)
+
+
+def again(t, peer, **habits):
+    """Makes a peer of the same incarnation."""
+    same = t.peer(peer.identity, peer.started_ms, **habits)
+    same.random = peer.random
+    return same
+
+
+@trial("identities: a later process that was given up is FORGOTTEN at once")
+async def later_is_forgotten(t):
+    node, identity = await t.node(), Identity()
+    first, link = await alive(t, node, identity, 2_000_000)
+    link.close_with(Code.IDLE)
+    await node.line("status", reason="Idle")
+    _, new = await alive(t, node, identity, 1_000_000)
+    await refused(await again(t, first).dial(node.address), Code.FORGOTTEN)
     await stays(new)
+
+
+@trial("identities: an earlier process that was given up is FORGOTTEN when it need not wait")
+async def earlier_is_forgotten(t):
+    node, identity = await t.node(), Identity()
+    first, _ = await alive(t, node, identity, 1_000_000)
+    second, new = await alive(t, node, identity, 2_000_000)
+    # While the later one lives, it is the place that is not free.
+    await refused(await again(t, first).dial(node.address), Code.IDENTITY_IN_USE)
+    await stays(new)
+    mark = node.mark()
+    new.close_with(Code.IDLE)
+    await node.line("status", since=mark, reason="Idle")
+    await refused(await again(t, first).dial(node.address), Code.FORGOTTEN)
+    await second.connect(node.address)
+    await echo(second, node, b"still known")
 
 
 @trial("identities: an earlier process is refused while a later one lives")
@@ -148,14 +176,10 @@ async def not_accepted(t):
 @trial("identities: the node's own identity, NOT_ACCEPTED")
 async def own_identity(t):
     seed = bytes(range(32))
-    node, peer = await t.node("--seed", seed.hex()), t.peer()
-    peer.identity = Identity(seed)
+    node = await t.node("--seed", seed.hex())
+    peer = t.peer(Identity(seed), meets_itself=True)
     assert peer.identity.peer_id == node.id
-    # This end does not look.
-    peer.habits.on_hello = None
-    link = await peer.dial(node.address)
-    await peer.until(lambda: link.closed, 5)
-    assert link.closed and link.closed.code == Code.NOT_ACCEPTED, link.closed
+    await refused(await peer.dial(node.address), Code.NOT_ACCEPTED)
 
 
 @trial("identities: no free slot, BUSY with a delay")
