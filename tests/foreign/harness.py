@@ -79,7 +79,7 @@ class Node:
         end = time.monotonic() + seconds
         while (counts := await self.counts(peer))["messages"] < messages:
             assert time.monotonic() < end, f"the node has {counts} of {messages} messages"
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
         assert counts["messages"] == messages and not counts["misordered"], counts
 
     async def metrics(self, peer: Peer) -> dict:

@@ -1,6 +1,6 @@
 """Runs the trials of the foreign peer against a quicpool node, and prints a table.
 
-    python run.py [--node PROGRAM] [--only WORDS] [--jobs COUNT] [--list] [--verbose]
+    python run.py [--node PROGRAM] [--only WORDS] [--jobs COUNT] [--repeat COUNT] [--list] [--verbose]
 
 The exit code is 0 only if every trial has passed.
 """
@@ -31,6 +31,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--node", default=str(NODE), help="program of the node (default: %(default)s)")
     parser.add_argument("--only", default="", help="run the trials that have this text in their names")
     parser.add_argument("--jobs", type=int, default=4, help="trials at one time (default: %(default)s)")
+    parser.add_argument("--repeat", type=int, default=1, help="how often each trial is run")
     parser.add_argument("--list", action="store_true", help="print the names of the trials, and end")
     parser.add_argument("--verbose", action="store_true", help="print what happened in failed trials")
     return parser.parse_args()
@@ -121,7 +122,7 @@ def main() -> int:
     logging.getLogger("quic").setLevel(logging.CRITICAL)
     for module in MODULES:
         importlib.import_module(f"trials.{module}")
-    trials = [one for one in harness.TRIALS if options.only in one[0]]
+    trials = [one for one in harness.TRIALS if options.only in one[0]] * options.repeat
     if options.list:
         print("\n".join(name for name, _, _ in trials))
         return 0

@@ -69,6 +69,12 @@ class Link(QuicConnectionProtocol):
 
     # Events of QUIC
 
+    def datagram_received(self, data, addr):
+        super().datagram_received(data, addr)
+        # aioquic reports a close of the other end only when it has done with the connection.
+        if self._quic.close_type is not None and not self.closed:
+            self._terminated()
+
     def quic_event_received(self, event):
         if self.closed and not isinstance(event, events.ConnectionTerminated):
             return
@@ -91,7 +97,7 @@ class Link(QuicConnectionProtocol):
         elif isinstance(event, events.DatagramFrameReceived):
             self._datagram(event.data)
         elif isinstance(event, events.ConnectionTerminated):
-            self._terminated(event)
+            self._terminated(event.error_code, event.reason_phrase)
 
     def _handshake_done(self, event):
         self.was_resumed = event.session_resumed
@@ -350,10 +356,10 @@ class Link(QuicConnectionProtocol):
         self._quic.get_timer = lambda: None
         self._ended(Closed("cut", None, text="cut"))
 
-    def _terminated(self, event):
+    def _terminated(self, code: int | None = None, text: str = ""):
         quic = self._quic
         if quic.close_type is None:
-            closed = Closed("quic", event.error_code, text=f"{event.error_code:#x} {event.reason_phrase}")
+            closed = Closed("quic", code, text=f"{code:#x} {text}")
         elif quic.close_type == CONNECTION_CLOSE_APPLICATION:
             closed = Closed("them", quic.close_code, quic.close_reason)
         else:

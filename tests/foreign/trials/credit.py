@@ -34,8 +34,8 @@ grants("no credit in hello, then 13 bytes at a time", numbered(10, 100), credit_
        edit_hello=lambda own: [(key, 0 if key == codec.CREDIT else value) for key, value in own])
 grants("passage of 50 bytes at a time", numbered(20, 100), passage_step=50)
 grants("passage 30 and credit 20 at a time", numbered(20, 100), passage_step=30, credit_step=20)
-grants("messages of 1 MiB with 64 KiB at a time", numbered(4, MIB), credit_step=64 * 1024)
-grants("messages of 1 MiB with passage of 20,000 at a time", numbered(2, MIB), passage_step=20_000)
+grants("messages of 1 MiB with 64 KiB at a time", numbered(2, MIB), 25, credit_step=64 * 1024)
+grants("messages of 1 MiB with passage of 20,000 at a time", numbered(2, MIB), 25, passage_step=20_000)
 
 
 @trial("credit: none is ever granted, then some: the node waits and loses nothing")
@@ -81,12 +81,12 @@ async def stopped(t):
     t.remark(f"stopped after {written:,} bytes")
 
 
-@trial("credit: messages of 1 MiB to a node with an inbox of 64 KiB")
+@trial("credit: messages of 1 MiB to a node with an inbox of 64 KiB", 25)
 async def small_inbox(t):
     node, peer, link = await t.connected("--mode", "sink", "--inbox-max", 65_536)
-    for message in numbered(5, MIB):
+    for message in numbered(3, MIB):
         peer.send(node.id, message)
-    await node.received(peer, 5)
+    await node.received(peer, 3, 20)
     await all_taken(peer, node)
     assert not link.closed
     t.remark(f"first credit {link.hello[codec.CREDIT]:,}")
