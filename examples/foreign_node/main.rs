@@ -16,7 +16,7 @@
 
 mod report;
 
-use std::{process, sync::Arc, time::Duration};
+use std::{net::SocketAddr, process, sync::Arc, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use quicpool::{
@@ -38,6 +38,9 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(20);
 struct Cli {
     #[arg(long, value_enum, default_value = "echo")]
     mode: Mode,
+    /// Address to listen on
+    #[arg(long, default_value = "127.0.0.1:0")]
+    bind: SocketAddr,
     /// Secret key of the identity, 64 hexadecimal digits; random by default
     #[arg(long, value_parser = key)]
     seed: Option<[u8; 32]>,
@@ -146,7 +149,7 @@ async fn run(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
         Some(seed) => Identity::from_seed(seed),
         None => Identity::generate(),
     };
-    let bound = ConnectionManager::bind(TokioRuntime, "127.0.0.1:0", identity, cli.config());
+    let bound = ConnectionManager::bind(TokioRuntime, cli.bind, identity, cli.config());
     let manager = Arc::new(bound.await?);
     print(&json!({ "event": "listening", "peer": manager.peer_addr().to_string() }));
     let (_, events) = manager.subscribe();

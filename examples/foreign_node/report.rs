@@ -103,7 +103,14 @@ fn line_of(event: &Event) -> Option<Value> {
         } => json!({ "event": "restarted", "resent": resent, "undelivered": undelivered }),
         Event::Stalled { .. } => json!({ "event": "stalled" }),
         Event::IdentityInUse { .. } => json!({ "event": "identity_in_use" }),
-        _ => return None,
+        Event::HealthChanged { .. }
+        | Event::Readable { .. }
+        | Event::Writable { .. }
+        | Event::Flushed { .. }
+        | Event::DatagramsReadable { .. }
+        | Event::DatagramLimit { .. }
+        | Event::Closed { .. }
+        | _ => return None,
     };
     line["peer"] = json!(event.peer()?.to_string());
     Some(line)

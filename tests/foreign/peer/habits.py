@@ -32,6 +32,8 @@ class Habits:
     headed: bool = False
     datagrams: bool = True
     resumes: bool = True
+    # Whether an acceptor answers with Retry first.
+    retry: bool = False
     # Streams that the other end may open at first.
     streams: int = 16
     # What stands before hello and between hello and LINES, and changes to hello's parameters.

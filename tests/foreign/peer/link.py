@@ -70,6 +70,11 @@ class Link(QuicConnectionProtocol):
     # Events of QUIC
 
     def datagram_received(self, data, addr):
+        # aioquic does not look for stateless resets (RFC 9000 section 10.3).
+        token = self._quic._peer_cid.stateless_reset_token
+        if token and len(data) >= 21 and hmac.compare_digest(data[-16:], token):
+            self.cut(Closed("quic", None, text="stateless reset"))
+            return
         super().datagram_received(data, addr)
         # aioquic reports a close of the other end only when it has done with the connection.
         if self._quic.close_type is not None and not self.closed:
@@ -346,7 +351,7 @@ class Link(QuicConnectionProtocol):
         self._ended(Closed("us", int(code), reason))
         self.transmit()
 
-    def cut(self):
+    def cut(self, closed: Closed | None = None):
         """Drops the connection as if the path had gone: nothing goes out, and nothing comes in."""
         if self._timer:
             self._timer.cancel()
@@ -354,7 +359,7 @@ class Link(QuicConnectionProtocol):
         self._quic.datagrams_to_send = lambda now: []
         self._quic.receive_datagram = lambda *_, **__: None
         self._quic.get_timer = lambda: None
-        self._ended(Closed("cut", None, text="cut"))
+        self._ended(closed or Closed("cut", None, text="cut"))
 
     def _terminated(self, code: int | None = None, text: str = ""):
         quic = self._quic

@@ -56,7 +56,9 @@ class Peer:
             return link
 
         config = configuration(self.identity, False, **self._quic())
-        self.server = await serve(LOOPBACK, port, configuration=config, create_protocol=protocol)
+        self.server = await serve(
+            LOOPBACK, port, configuration=config, create_protocol=protocol, retry=self.habits.retry
+        )
         self.port = self.server._transport.get_extra_info("sockname")[1]
         return f"{self.identity.text}@{LOOPBACK}:{self.port}"
 

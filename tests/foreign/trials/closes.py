@@ -1,5 +1,7 @@
 """Deliberate closes with a final acknowledgement, by both ends."""
 
+import time
+
 from harness import arrived, echo, numbered, refused, stays, trial
 from peer import codec
 from peer.codes import Code
@@ -140,3 +142,83 @@ async def unknown_codes(t):
         link = await peer.connect(node.address)
         assert link.is_confirmed and link.hello[codec.HALF] == peer.session(node.id).other.id
     assert not node.matching("undelivered")
+
+
+async def closed_at_once(t, code: int, reason: bytes = b""):
+    """Makes a node that dials us with a message, and is closed once its hello is here."""
+    answers = iter([code])
+
+    def close(link):
+        if next(answers, None) is not None:
+            link.close_with(code, reason)
+
+    node, peer = await t.node("--mode", "sink"), t.peer(on_hello=close)
+    node.command_line("send", await peer.listen(), 3, 10)
+    assert await peer.until(lambda: peer.links and peer.links[0].closed, 5), "the node does not dial"
+    return node, peer
+
+
+async def dials_again(peer, seconds: float) -> float | None:
+    """Waits for the second dial, and returns how long it took since the first was closed."""
+    closed = time.monotonic()
+    if await peer.until(lambda: len(peer.links) > 1, seconds):
+        return time.monotonic() - closed
+    return None
+
+
+@trial("closes: BUSY with a delay, the node comes back after it")
+async def busy_with_delay(t):
+    node, peer = await closed_at_once(t, Code.BUSY, codec.varint(800))
+    waited = await dials_again(peer, 6)
+    assert waited and waited > 0.7, waited
+    await arrived(peer, numbered(3, 10))
+    t.remark(f"after {waited * 1000:.0f} ms")
+
+
+def comes_back(code: Code, reason: bytes = b""):
+    @trial(f"closes: {code.name} before anything, the node dials again, and nothing is lost")
+    async def run(t):
+        node, peer = await closed_at_once(t, code, reason)
+        waited = await dials_again(peer, 6)
+        assert waited is not None, "the node does not dial again"
+        await arrived(peer, numbered(3, 10))
+        assert not node.matching("undelivered")
+        t.remark(f"after {waited * 1000:.0f} ms")
+
+
+for one in (Code.IDLE, Code.EVICTED, Code.REPLACED, Code.BUSY, Code.CALLED_OFF, Code.NOT_ACCEPTED, Code.FORGOTTEN):
+    comes_back(one)
+
+
+def stays_away(code: Code, lost: str | None):
+    @trial(f"closes: {code.name} before anything, the node does not dial again")
+    async def run(t):
+        node, peer = await closed_at_once(t, code)
+        assert await dials_again(peer, 1.5) is None, "the node dials again"
+        if lost:
+            line = await node.line("undelivered", reason=lost)
+            assert (line["first"], line["end"]) == (0, 3), line
+        else:
+            assert not node.matching("undelivered")
+            await peer.connect(node.address)
+            await arrived(peer, numbered(3, 10))
+
+
+stays_away(Code.GOODBYE, "Goodbye")
+stays_away(Code.IDENTITY_IN_USE, "IdentityInUse")
+stays_away(Code.SEALING_MISMATCH, None)
+stays_away(Code.VERSION_MISMATCH, None)
+
+
+@trial("closes: Idle of an end that holds something brings the node back, and else not")
+async def idle_with_held(t):
+    for held, comes in ((0, False), (100, True)):
+        node, peer = await t.node("--mode", "sink"), t.peer()
+        node.command_line("send", await peer.listen(), 1, 10)
+        await arrived(peer, numbered(1, 10))
+        node.command_line("flush", peer.identity.text)
+        await node.line("flushed", error=None)
+        ack = codec.Ack(held, 0, codec.Numbers(1, 1, 0))
+        peer.links[0].close_with(Code.IDLE, ack.encode())
+        waited = await dials_again(peer, 1.0)
+        assert (waited is not None) == comes, (held, waited)

@@ -1,6 +1,10 @@
 """Peers of the base alone, processes that share an identity, restarts, and peers that are not wanted."""
 
 import asyncio
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from harness import all_taken, arrived, echo, numbered, refused, stays, trial
 from peer import codec
@@ -139,6 +143,47 @@ async def state_lost_and_resent(t):
     await second.connect(node.address)
     await arrived(second, numbered(10, 20))
     assert not node.matching("undelivered") and second.records[0].first == 0
+
+
+@trial("identities: the node restarts, its tickets are worth nothing, and it is another one")
+async def restarted(t):
+    seed = bytes(range(1, 33)).hex()
+    node = await t.node("--seed", seed)
+    peer = t.peer()
+    link = await peer.connect(node.address)
+    await echo(peer, node)
+    await all_taken(peer, node)
+    assert await peer.until(lambda: node.id in peer.tickets, 3)
+    port = node.address.rsplit(":")[-1]
+    await node.stop()
+    node = await t.node("--seed", seed, "--bind", f"127.0.0.1:{port}")
+    # A stateless reset answers what the connection still sends.
+    peer.send(node.id, b"lost")
+    link.transmit()
+    assert await peer.until(lambda: link.closed, 3), "no stateless reset"
+    again = await peer.connect(node.address)
+    assert again.is_confirmed and not again.was_resumed, again.closed
+    assert again.hello[codec.INCARNATION] != link.hello[codec.INCARNATION]
+    # What was written before is reported as lost, and what comes next arrives.
+    await echo(peer, node, b"hello again")
+    assert peer.session(node.id).undelivered == [1]
+    t.remark(str(link.closed))
+
+
+@trial("identities: a certificate of another library, expired and with a bad signature")
+async def other_certificate(t):
+    node, identity = await t.node(), Identity()
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "someone.example")])
+    names = x509.SubjectAlternativeName([x509.DNSName("someone.example")])
+    builder = x509.CertificateBuilder(name, name, identity.key.public_key(), 7)
+    builder = builder.not_valid_before(datetime(2001, 1, 1)).not_valid_after(datetime(2002, 1, 1))
+    signed = builder.add_extension(names, critical=False).sign(identity.key, None)
+    data = bytearray(signed.public_bytes(Encoding.DER))
+    data[-1] ^= 1
+    identity.certificate = x509.load_der_x509_certificate(bytes(data))
+    peer = t.peer(identity)
+    assert (await peer.connect(node.address)).is_confirmed
+    await echo(peer, node)
 
 
 @trial("identities: we have given up what the node still numbers, CALLED_OFF")

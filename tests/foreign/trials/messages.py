@@ -1,6 +1,9 @@
 """Messages in both directions, over one connection and over several."""
 
-from harness import all_taken, arrived, echo, numbered, trial
+import asyncio
+
+from harness import all_taken, arrived, echo, numbered, stays, trial
+from peer.peer import LOOPBACK
 
 
 @trial("messages: we dial, 1,000 each way in order")
@@ -48,14 +51,14 @@ async def cut_and_dial(t):
     t.remark(f"{before} of 400 before the cut")
 
 
-@trial("messages: three cuts with much in flight, it dials again", 25)
+@trial("messages: two cuts with much in flight, it dials again", 25)
 async def cut_and_wait(t):
     node, peer = await t.node("--mode", "sink", "--liveness-timeout", 1000), t.peer()
     address = await peer.listen()
     node.command_line("send", address, 600, 20_000)
     for message in numbered(300, 20_000):
         peer.send(node.id, message)
-    for cut in range(3):
+    for cut in range(2):
         connections, messages = cut + 1, len(peer.messages)
         ready = lambda: len(peer.links) >= connections and len(peer.messages) >= messages + 40
         assert await peer.until(ready, 8), f"cut {cut}: {peer.links}"
@@ -124,6 +127,28 @@ async def sizes(t):
         peer.send(node.id, message)
     await arrived(peer, messages)
     await all_taken(peer, node)
+
+
+@trial("messages: after we have moved to another port")
+async def moved(t):
+    node, peer, link = await t.connected()
+    await echo(peer, node)
+    old = link._transport
+    loop = asyncio.get_running_loop()
+    await loop.create_datagram_endpoint(lambda: link, local_addr=(LOOPBACK, 0))
+    assert link._transport is not old
+    old.close()
+    for number in range(5):
+        await echo(peer, node, b"%d" % number)
+    await stays(link)
+
+
+@trial("messages: through a Retry of ours")
+async def retry(t):
+    node, peer = await t.node("--mode", "sink"), t.peer(retry=True)
+    node.command_line("send", await peer.listen(), 10, 100)
+    await arrived(peer, numbered(10, 100))
+    assert peer.links[0]._quic._retry_source_connection_id, "there was no Retry"
 
 
 @trial("messages: after a key update and with another connection id")
