@@ -5,6 +5,7 @@ import time
 from harness import arrived, echo, numbered, refused, stays, trial
 from peer import codec
 from peer.codes import Code
+from peer.link import greeting
 
 DELIBERATE = (Code.GOODBYE, Code.IDLE, Code.EVICTED, Code.REPLACED)
 
@@ -144,15 +145,18 @@ async def unknown_codes(t):
     assert not node.matching("undelivered")
 
 
-async def closed_at_once(t, code: int, reason: bytes = b""):
-    """Makes a node that dials us with a message, and is closed once its hello is here."""
-    answers = iter([code])
+async def closed_at_once(t, code: int, reason: bytes = b"", build=greeting):
+    """Makes a node that dials us with a message, and whose first connection is closed once its hello is here.
+    `build` makes our greeting on that one."""
 
     def close(link):
-        if next(answers, None) is not None:
+        if link is peer.links[0]:
             link.close_with(code, reason)
 
-    node, peer = await t.node("--mode", "sink"), t.peer(on_hello=close)
+    def build_one(link):
+        return (build if link is peer.links[0] else greeting)(link)
+
+    node, peer = await t.node("--mode", "sink"), t.peer(on_hello=close, greeting=build_one)
     node.command_line("send", await peer.listen(), 3, 10)
     assert await peer.until(lambda: peer.links and peer.links[0].closed, 5), "the node does not dial"
     return node, peer
@@ -176,9 +180,9 @@ async def busy_with_delay(t):
 
 
 def comes_back(code: Code, reason: bytes = b""):
-    @trial(f"closes: {code.name} before anything, the node dials again, and nothing is lost")
+    @trial(f"closes: {code.name} before our greeting, the node dials again, and nothing is lost")
     async def run(t):
-        node, peer = await closed_at_once(t, code, reason)
+        node, peer = await closed_at_once(t, code, reason, lambda link: b"")
         waited = await dials_again(peer, 6)
         assert waited is not None, "the node does not dial again"
         await arrived(peer, numbered(3, 10))
@@ -191,7 +195,7 @@ for one in (Code.IDLE, Code.EVICTED, Code.REPLACED, Code.BUSY, Code.CALLED_OFF, 
 
 
 def stays_away(code: Code, lost: str | None):
-    @trial(f"closes: {code.name} before anything, the node does not dial again")
+    @trial(f"closes: {code.name} after the greeting, the node does not dial again")
     async def run(t):
         node, peer = await closed_at_once(t, code)
         assert await dials_again(peer, 1.5) is None, "the node dials again"

@@ -138,7 +138,9 @@ BAD_LINES = {
 }
 
 MALFORMED_LINES = {
-    "LINES is empty": {"greeting": lambda link: encoded(link)[: -len(lines_body(link).encode()) - 2] + b"\x02\x00"},
+    "LINES is empty": {
+        "greeting": lambda link: codec.frame(codec.HELLO, codec.parameters(hello_pairs(link))) + b"\x02\x00"
+    },
     "LINES is cut off": with_lines(0, 1, 1, 0, 0, 0, 100, 0, 0),
     "bytes after LINES": with_lines(0, 1, 1, 0, 0, 0, 100, 0, 0, 0, 0),
     "LINES counts more than it has": with_lines(0, 1, 200, 0, 0, 0, 100, 0, 0, 0),
