@@ -42,6 +42,8 @@ class Habits:
     edit_hello: Callable | None = None
     # Replaces the whole greeting: called with the link, returns bytes.
     greeting: Callable | None = None
+    # Whether it leaves it to the other end to close one of two connections.
+    keeps_all: bool = False
     # Whether it takes a connection from or to its own identity.
     meets_itself: bool = False
     # Called with the link when the other's hello has arrived, before it is judged.

@@ -45,6 +45,7 @@ class Link(QuicConnectionProtocol):
         self.frames = codec.Frames()
         self.skipped: list[tuple[int, bytes]] = []
         self.acks: list[codec.Ack] = []
+        self.later_lines: list[codec.Lines] = []
         # Frames that wait until the other process with the same identity is known to be gone.
         self.is_waiting = False
         self.backlog: list[tuple[int, bytes]] = []
@@ -243,6 +244,7 @@ class Link(QuicConnectionProtocol):
         self.session.pump()
 
     def _later_lines(self, lines: codec.Lines):
+        self.later_lines.append(lines)
         self._ack(codec.Ack(lines.held, lines.passage, lines.live))
 
     def resume(self):

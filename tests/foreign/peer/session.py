@@ -210,6 +210,8 @@ class Session:
         others = list(self.links)
         self.links.append(link)
         for other in others:
+            if self.habits.keeps_all:
+                continue
             if other.is_dialler == link.is_dialler:
                 loser = other if dial_of(link) >= dial_of(other) else link
                 loser.close_with(Code.REPLACED)
