@@ -156,10 +156,9 @@ async def restarted(t):
     assert await peer.until(lambda: node.id in peer.tickets, 3)
     port = node.address.rsplit(":")[-1]
     await node.stop()
-    node = await t.node("--seed", seed, "--bind", f"127.0.0.1:{port}")
-    # A stateless reset answers what the connection still sends.
     peer.send(node.id, b"lost")
-    link.transmit()
+    node = await t.node("--seed", seed, "--bind", f"127.0.0.1:{port}")
+    # A stateless reset answers the packets that are sent again.
     assert await peer.until(lambda: link.closed, 3), "no stateless reset"
     again = await peer.connect(node.address)
     assert again.is_confirmed and not again.was_resumed, again.closed
