@@ -109,7 +109,7 @@ def shortened(text: str) -> str:
 
 
 def print_story(trial):
-    print(getattr(trial, "trace", ""))
+    print(getattr(trial, "trace", "").rstrip())
     for peer in trial.peers:
         print("\n".join(f"        {line}" for line in peer.logs))
     for node in trial.nodes:

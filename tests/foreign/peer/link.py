@@ -261,6 +261,7 @@ class Link(QuicConnectionProtocol):
         live = self.lines.live
         self.line_out.raise_to(live.credit if live else 0, self.lines.passage)
         self.is_confirmed = True
+        self.peer.log(self, "confirmed")
         self.cursor = self.session.own.start
 
     def read_waiting_streams(self):
