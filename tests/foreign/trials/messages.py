@@ -55,8 +55,8 @@ async def cut_and_dial(t):
 async def cut_and_wait(t):
     node, peer = await t.node("--mode", "sink", "--liveness-timeout", 1000), t.peer()
     address = await peer.listen()
-    node.command_line("send", address, 250, 20_000)
-    for message in numbered(100, 20_000):
+    node.command_line("send", address, 250, 6_000)
+    for message in numbered(100, 6_000):
         peer.send(node.id, message)
     for cut in range(2):
         connections, messages = cut + 1, len(peer.messages)
@@ -65,7 +65,7 @@ async def cut_and_wait(t):
         for link in peer.links:
             if not link.closed:
                 link.cut()
-    await arrived(peer, numbered(250, 20_000), 12)
+    await arrived(peer, numbered(250, 6_000), 12)
     await node.received(peer, 100)
     await all_taken(peer, node)
     assert not node.matching("undelivered")
