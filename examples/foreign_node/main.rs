@@ -16,7 +16,7 @@
 
 mod report;
 
-use std::{net::SocketAddr, process, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, process, sync::Arc, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use quicpool::{
@@ -25,10 +25,9 @@ use quicpool::{
 };
 use report::{Received, print, print_events};
 use serde_json::json;
-use tokio::{
-    io::{AsyncBufReadExt, BufReader, stdin},
-    signal::unix::{SignalKind, signal},
-};
+use tokio::io::{AsyncBufReadExt, BufReader, stdin};
+#[cfg(unix)]
+use tokio::signal::unix::{SignalKind, signal};
 
 /// How long `flush` waits.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(20);
@@ -160,13 +159,21 @@ async fn run(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
     }
     tokio::spawn(receive_datagrams(manager.clone(), cli.mode));
 
-    let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
-        _ = terminate.recv() => {}
+        ended = terminated() => ended?,
         ended = obey(&manager, &received) => ended?,
     }
     let closed = manager.close().await.map_err(|error| error.to_string());
     print(&json!({ "event": "closed", "error": closed.err() }));
+    Ok(())
+}
+
+/// Waits for SIGTERM, where there is such a signal.
+async fn terminated() -> io::Result<()> {
+    #[cfg(unix)]
+    signal(SignalKind::terminate())?.recv().await;
+    #[cfg(not(unix))]
+    std::future::pending::<()>().await;
     Ok(())
 }
 

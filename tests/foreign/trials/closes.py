@@ -109,16 +109,23 @@ async def goodbye_of_the_node(t):
     assert again.hello[codec.HALF] != link.hello[codec.HALF], "the half has kept its id"
 
 
-@trial("closes: a node that ends says Goodbye, with nothing lost")
-async def end_of_the_node(t):
-    node, peer, link = await t.connected("--mode", "sink")
-    node.command_line("send", peer.identity.text, 50, 100)
-    node.command_line("flush", peer.identity.text)
-    await arrived(peer, numbered(50, 100))
-    await node.line("flushed", error=None)
-    node.command_line("close")
-    await refused(link, Code.GOODBYE)
-    assert (await node.line("closed"))["error"] is None
+def ends(how: str, end):
+    @trial(f"closes: a node that ends by {how} says Goodbye, with nothing lost")
+    async def run(t):
+        node, peer, link = await t.connected("--mode", "sink")
+        node.command_line("send", peer.identity.text, 50, 100)
+        node.command_line("flush", peer.identity.text)
+        await arrived(peer, numbered(50, 100))
+        await node.line("flushed", error=None)
+        end(node)
+        await refused(link, Code.GOODBYE)
+        assert (await node.line("closed"))["error"] is None
+        assert await node.process.wait() == 0
+
+
+ends("a command", lambda node: node.command_line("close"))
+ends("SIGTERM", lambda node: node.process.terminate())
+ends("the end of stdin", lambda node: node.process.stdin.close())
 
 
 @trial("closes: the node's Idle carries a final acknowledgement, and the session stays")
