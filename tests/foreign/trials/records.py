@@ -64,10 +64,12 @@ async def keys_of_a_void(t):
 async def void_of_the_node(t):
     node = await t.node("--mode", "sink")
     peer = t.peer(message_max=1_000, body_max=5_000)
-    address = await peer.listen()
     # Accepted before the node knows our limits.
     for size in (500, 1_001, 600, 1_000, 4_999):
-        node.command_line("send", address, 1, size)
+        mark = node.mark()
+        node.command_line("send", peer.identity.text, 1, size)
+        await node.line("sent", since=mark, error=None)
+    await peer.connect(node.address)
     await arrived(peer, [numbered(1, size)[0] for size in (500, 600, 1_000)])
     lost = node.matching("undelivered")
     numbers = [number for line in lost for number in range(line["first"], line["end"])]
