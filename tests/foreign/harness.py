@@ -69,6 +69,10 @@ class Node:
         self.command_line(command, *words)
         return await self.line(command, since=mark)
 
+    async def connected_to(self, peer: Peer):
+        """Waits until the node has confirmed a connection, too; before it does not know a peer that dialled it."""
+        await self.line("status", to="Connected", peer=peer.identity.text)
+
     async def counts(self, peer: Peer) -> dict:
         """Returns what the node has received of a peer."""
         counts = await self.ask("counts")
@@ -124,6 +128,7 @@ class Trial:
         node, peer = await self.node(*arguments), self.peer(**habits)
         link = await peer.connect(node.address)
         assert link.is_confirmed, f"not confirmed: {link.closed}"
+        await node.connected_to(peer)
         return node, peer, link
 
     def remark(self, text: str):

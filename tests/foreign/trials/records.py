@@ -1,9 +1,12 @@
 """Records of every form, from both ends."""
 
+import asyncio
+
 from harness import all_taken, arrived, echo, numbered, refused, trial
 from peer import codec, records
 from peer.codec import varint
 from peer.codes import Code
+from peer.peer import LOOPBACK
 from peer.records import HEADED, PLAIN, VOID, Record
 from peer.sealing import LineCipher
 
@@ -64,10 +67,14 @@ async def keys_of_a_void(t):
 async def void_of_the_node(t):
     node = await t.node("--mode", "sink")
     peer = t.peer(message_max=1_000, body_max=5_000)
-    # Accepted before the node knows our limits.
+    # Accepted before the node knows our limits, for an address where nothing answers.
+    loop = asyncio.get_running_loop()
+    silent, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=(LOOPBACK, 0))
+    t.stack.callback(silent.close)
+    address = f"{peer.identity.text}@{LOOPBACK}:{silent.get_extra_info('sockname')[1]}"
     for size in (500, 1_001, 600, 1_000, 4_999):
         mark = node.mark()
-        node.command_line("send", peer.identity.text, 1, size)
+        node.command_line("send", address, 1, size)
         await node.line("sent", since=mark, error=None)
     await peer.connect(node.address)
     await arrived(peer, [numbered(1, size)[0] for size in (500, 600, 1_000)])

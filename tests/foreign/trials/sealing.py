@@ -104,6 +104,7 @@ async def thief(t):
     node = await t.node("--mode", "sink", *WITH_KEY)
     honest = t.peer(identity, mesh_key=MESH_KEY, acks=False)
     link = await honest.connect(node.address)
+    await node.connected_to(honest)
     node.command_line("send", identity.text, 5, 20)
     await arrived(honest, numbered(5, 20))
     session = honest.session(node.id)
