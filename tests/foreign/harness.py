@@ -175,6 +175,24 @@ async def all_taken(peer: Peer, node: Node, seconds: float = 8.0):
     assert await peer.until(lambda: not own.held, seconds), f"{len(own.held)} messages are still held"
 
 
+class Cases:
+    """Runs the cases of a trial, each by itself, and fails at the end if any did."""
+
+    def __init__(self):
+        self.count, self.problems = 0, []
+
+    async def run(self, name: str, case):
+        self.count += 1
+        try:
+            await case
+        except AssertionError as error:
+            self.problems.append(f"{name}: {error}")
+
+    def finish(self, t: Trial):
+        assert not self.problems, "; ".join(self.problems)
+        t.remark(f"{self.count} cases")
+
+
 TRIALS: list = []
 
 

@@ -55,6 +55,14 @@ async def as_dialler(t):
     assert (again.lines.held, again.lines.first) == (204, 1), again.lines
 
 
+@trial("conversation: a dial number in our hello as an acceptor is ignored")
+async def dial_number_of_an_acceptor(t):
+    node, peer = await t.node("--mode", "sink"), t.peer()
+    peer.habits.edit_hello = lambda own: own[:1] + [(codec.DIAL, 77)] + own[1:]
+    node.command_line("send", await peer.listen(), 5, 100)
+    await arrived(peer, numbered(5, 100))
+
+
 @trial("conversation: with sealing off hello has no check value")
 async def no_check(t):
     _, _, link = await t.connected("--unsealed", sealing=False)

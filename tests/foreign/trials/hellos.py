@@ -1,6 +1,6 @@
 """Hellos and greetings as other implementations may write them, and as none may."""
 
-from harness import echo, refused, trial
+from harness import Cases, echo, refused, trial
 from peer import codec
 from peer.codes import Code
 from peer.link import hello_pairs, lines_body
@@ -156,34 +156,31 @@ FRAME_TOO_LONG = {
 
 @trial("hellos: odd ones that must be accepted", 30)
 async def accepted(t):
-    node = await t.node()
-    for name, habits in ACCEPTED.items():
+    node, cases = await t.node(), Cases()
+
+    async def case(name: str, habits: dict):
         peer = t.peer(**habits)
         link = await peer.connect(node.address)
-        assert link.is_confirmed, f"{name}: {link.closed}"
-        try:
-            await echo(peer, node, name.encode(), 4)
-        except AssertionError as error:
-            raise AssertionError(f"{name}: {error}, {link.closed}") from None
-    t.remark(f"{len(ACCEPTED)} hellos")
+        assert link.is_confirmed, link.closed
+        await echo(peer, node, name.encode(), 4)
+
+    for name, habits in ACCEPTED.items():
+        await cases.run(name, case(name, habits))
+    cases.finish(t)
 
 
-def refuses(what: str, cases: dict, *codes: Code):
+def refuses(what: str, kinds: dict, *codes: Code):
     @trial(f"hellos: {what}, {codes[0].name}", 30)
     async def run(t):
-        node = await t.node()
-        for name, habits in cases.items():
-            peer = t.peer(**habits)
-            link = await peer.dial(node.address)
-            try:
-                await refused(link, *codes)
-            except AssertionError as error:
-                raise AssertionError(f"{name}: {error}") from None
+        node, cases = await t.node(), Cases()
+        for name, habits in kinds.items():
+            link = await t.peer(**habits).dial(node.address)
+            await cases.run(name, refused(link, *codes, seconds=2))
         # None of them has disturbed the node.
         honest = t.peer()
         assert (await honest.connect(node.address)).is_confirmed
         await echo(honest, node)
-        t.remark(f"{len(cases)} cases")
+        cases.finish(t)
 
 
 refuses("a hello that cannot be read", MALFORMED, Code.MALFORMED_FRAME)
@@ -195,19 +192,23 @@ refuses("frames beyond 4,096 bytes", FRAME_TOO_LONG, Code.FRAME_TOO_LONG)
 
 @trial("hellos: the node's violations are the same when it has dialled")
 async def refused_by_the_dialler(t):
-    cases = [
-        (without(codec.HALF), Code.MALFORMED_FRAME),
-        (edited(lambda own: own[::-1]), Code.MALFORMED_FRAME),
-        (OTHER_ORDERS["ACK first"], Code.UNEXPECTED_HELLO),
-        (BAD_LINES["line 0 has ended"], Code.BAD_LINE),
-        (FRAME_TOO_LONG["a frame of 2^62 - 1 bytes"], Code.FRAME_TOO_LONG),
-    ]
-    for habits, code in cases:
+    cases = Cases()
+
+    async def case(habits: dict, code: Code):
         node, peer = await t.node(), t.peer(**habits)
         node.command_line("send", await peer.listen(), 1, 10)
         assert await peer.until(lambda: peer.links), "the node does not dial"
         await refused(peer.links[0], code)
-    t.remark(f"{len(cases)} cases")
+
+    for name, habits, code in (
+        ("no half", without(codec.HALF), Code.MALFORMED_FRAME),
+        ("another order of keys", edited(lambda own: own[::-1]), Code.MALFORMED_FRAME),
+        ("ACK first", OTHER_ORDERS["ACK first"], Code.UNEXPECTED_HELLO),
+        ("line 0 has ended", BAD_LINES["line 0 has ended"], Code.BAD_LINE),
+        ("a long frame", FRAME_TOO_LONG["a frame of 2^62 - 1 bytes"], Code.FRAME_TOO_LONG),
+    ):
+        await cases.run(name, case(habits, code))
+    cases.finish(t)
 
 
 @trial("hellos: none within 5 s, HANDSHAKE_TIMEOUT")
@@ -236,17 +237,15 @@ async def many_wait(t):
 
 @trial("hellos: numbers of LINES that contradict themselves, BAD_ACKNOWLEDGEMENT")
 async def bad_acknowledgement(t):
-    node = await t.node()
-    for name, numbers in {
-        "taken above received": codec.Numbers(0, 1, 100),
-        "received above what was written": codec.Numbers(1, 0, 100),
-    }.items():
-        peer = t.peer()
-        link = await peer.connect(node.address)
+    node, cases = await t.node(), Cases()
+
+    async def case(numbers: codec.Numbers):
+        link = await t.peer().connect(node.address)
         # A later LINES is read as an acknowledgement.
         lines = codec.Lines(0, 0, 1 << 21, 1, numbers)
         link.send_control(codec.frame(codec.LINES, lines.encode()))
-        try:
-            await refused(link, Code.BAD_ACKNOWLEDGEMENT)
-        except AssertionError as error:
-            raise AssertionError(f"{name}: {error}") from None
+        await refused(link, Code.BAD_ACKNOWLEDGEMENT)
+
+    await cases.run("taken above received", case(codec.Numbers(0, 1, 100)))
+    await cases.run("received above what was written", case(codec.Numbers(1, 0, 100)))
+    cases.finish(t)
