@@ -41,8 +41,8 @@ class Case(unittest.TestCase):
         """Fails unless the document has these bytes, in one line or over several."""
         self.assertTrue(data.hex() in PRINTED, f"the document does not have {data.hex()}")
 
-    def is_said(self, text: str):
-        """Fails unless the document has this text."""
+    def has_text(self, text: str):
+        """Fails unless this text is in the document."""
         self.assertTrue(text in DOCUMENT.read_text(), f"the document does not have {text!r}")
 
 
@@ -56,7 +56,7 @@ class Numbers(Case):
         ]:
             self.assertEqual(codec.varint(value).hex(), form)
             self.assertEqual(codec.Reader(bytes.fromhex(form)).varint(), value)
-            self.is_said(f"| {value:,} | `{form}` |")
+            self.has_text(f"| {value:,} | `{form}` |")
 
     def test_longer_forms_are_read(self):
         for size in (2, 4, 8):
@@ -73,7 +73,7 @@ class Identities(Case):
         self.assertEqual(identity.from_text(TEXT.upper()), own.peer_id)
         self.is_printed(own.key_info)
         self.is_printed(own.peer_id)
-        self.is_said(f" {TEXT}\n")
+        self.has_text(f" {TEXT}\n")
 
     def test_bad_texts(self):
         for text in (TEXT[:-1] + "q", TEXT[:-1], "QP1" + TEXT[3:], TEXT.replace("qp1", "qq1")):
@@ -128,7 +128,7 @@ class Frames(Case):
         self.assertEqual(codec.read_lines(lines.encode()), lines)
         unknown = codec.Lines(0, 0, 0)
         self.assertEqual(unknown.encode()[-3:].hex(), "000000")
-        self.is_said("`000000`")
+        self.has_text("`000000`")
         self.assertEqual(codec.read_lines(unknown.encode()), unknown)
 
     def test_ack(self):
@@ -145,7 +145,7 @@ class Frames(Case):
 
     def test_stream_header(self):
         self.assertEqual(LINE_HEADER.hex(), "0100")
-        self.is_said("\n01 00 ")
+        self.has_text("\n01 00 ")
 
     def test_reserved_numbers(self):
         self.assertTrue(codec.is_grease(0x21) and codec.is_grease(0x40) and codec.is_grease(27 + 31, 27))

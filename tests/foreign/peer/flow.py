@@ -45,13 +45,13 @@ class LineIn:
         self.read = 0
         self.credit = habits.credit if habits.credit_step is None else habits.credit_step
         self.passage = habits.passage if habits.passage_step is None else habits.passage_step
-        # What the other end has heard of.
-        self.told_credit, self.told_passage = self.credit, self.passage
+        # What was stated to the other end.
+        self.stated_credit, self.stated_passage = self.credit, self.passage
 
     def count(self, size: int):
         """Counts bytes that have arrived, the header of the stream included."""
         self.read += size
-        if self.read > min(self.told_credit, self.told_passage):
+        if self.read > min(self.stated_credit, self.stated_passage):
             raise Refused(Code.OVER_CREDIT, f"{self.read} bytes")
 
     def grant(self, waiting: int):
@@ -69,17 +69,17 @@ class LineIn:
     @property
     def is_urgent(self) -> bool:
         """Whether the other end waits for credit or passage."""
-        return self.read >= min(self.told_credit, self.told_passage)
+        return self.read >= min(self.stated_credit, self.stated_passage)
 
     @property
     def is_due(self) -> bool:
         """Whether a quarter of what is granted at most is due."""
         quarter = min(self.habits.credit, self.habits.passage) // 4
-        grown = max(self.credit - self.told_credit, self.passage - self.told_passage)
+        grown = max(self.credit - self.stated_credit, self.passage - self.stated_passage)
         return grown >= quarter or (self.is_urgent and grown > 0)
 
-    def tell(self):
-        self.told_credit, self.told_passage = self.credit, self.passage
+    def state(self):
+        self.stated_credit, self.stated_passage = self.credit, self.passage
 
 
 class StreamIn:

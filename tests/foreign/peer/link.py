@@ -309,8 +309,8 @@ class Link(QuicConnectionProtocol):
         self.read_since_ack = 0
         if not self.habits.acks or self.closed or not self.is_confirmed:
             return
-        self.line_in.tell()
-        self.session.told(self)
+        self.line_in.state()
+        self.session.stated(self)
         self.send_control(codec.frame(codec.ACK, self.ack_body().encode()))
 
     # Datagrams

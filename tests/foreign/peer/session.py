@@ -26,7 +26,7 @@ class Session:
         self.undelivered: list[int] = []
         self.inbox_waiting: list[bytes | None] = []
         self.waiting_bytes = 0
-        self.last_told: tuple[int, int] = (0, 0)
+        self.last_stated: tuple[int, int] = (0, 0)
 
     def own_incarnation(self) -> bytes:
         return self.peer.started_ms.to_bytes(8, "big") + self.random
@@ -126,10 +126,10 @@ class Session:
         return 0, 0
 
     def has_moved(self, link) -> bool:
-        return self.numbers(link) != self.last_told
+        return self.numbers(link) != self.last_stated
 
-    def told(self, link):
-        self.last_told = self.numbers(link)
+    def stated(self, link):
+        self.last_stated = self.numbers(link)
 
     # Greetings
 

@@ -110,7 +110,7 @@ async def goodbye_of_the_node(t):
 
 
 def ends(how: str, end):
-    @trial(f"closes: a node that ends by {how} says Goodbye, with nothing lost")
+    @trial(f"closes: a node that ends by {how} closes with Goodbye, with nothing lost")
     async def run(t):
         node, peer, link = await t.connected("--mode", "sink")
         node.command_line("send", peer.identity.text, 50, 100)

@@ -107,7 +107,7 @@ async def credit_by_lines(t):
     node, peer, link = await t.connected("--mode", "sink", credit_step=200, acks=False)
     node.command_line("send", peer.identity.text, 10, 100)
     assert await peer.until(lambda: link.line_in.read == 200, 5)
-    link.line_in.credit = link.line_in.told_credit = 1 << 20
+    link.line_in.credit = link.line_in.stated_credit = 1 << 20
     received, taken = peer.session(node.id).numbers(link)
     lines = codec.Lines(0, 0, 1 << 21, 1, codec.Numbers(received, taken, 1 << 20))
     link.send_control(codec.frame(codec.LINES, lines.encode()))
