@@ -90,7 +90,7 @@ class Peer:
         return {"max_datagram_frame_size": size, **self.habits.quic}
 
     def close(self):
-        """Frees the sockets, without a word."""
+        """Frees the sockets, and closes no connection."""
         for link in self.links:
             if not link.closed:
                 link.cut()

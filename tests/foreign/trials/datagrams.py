@@ -1,4 +1,4 @@
-"""Datagrams: flows, seals, and those that are dropped without a word."""
+"""Datagrams: flows, seals, and those that are dropped."""
 
 import asyncio
 

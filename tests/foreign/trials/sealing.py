@@ -13,7 +13,7 @@ WITH_KEY = ("--mesh-key", MESH_KEY.hex())
 
 
 def echoing(link) -> None:
-    """Sends the greeting late, with the check value that was heard."""
+    """Sends the greeting late, with the check value of the other end."""
     link.keys.my_check = link.hello[codec.CHECK]
     # What this end expects is no question here.
     link.keys.other_check = link.hello[codec.CHECK]
