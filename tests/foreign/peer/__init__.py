@@ -1,0 +1,1 @@
+"""A peer of quicpool's wire, written from docs/wire.md alone, over aioquic."""
