@@ -355,6 +355,7 @@ pub(super) mod tests {
     /// The beginning of a record.
     pub(in crate::swarm::audit) fn start(first: u64, count: u32) -> RecordStart {
         RecordStart {
+            kind: 0,
             to: 1,
             first,
             count,
