@@ -92,19 +92,37 @@ impl Losses {
         self.messages += messages.end - messages.start;
         self.reason = reason;
         self.insert(messages);
+        self.bound();
+    }
+
+    /// Adds other losses. Messages that both name count once, as far as their numbers are exact.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        let are_exact = self.messages == self.covered() && other.messages == other.covered();
+        let sum = self.messages + other.messages;
+        for range in &other.ranges {
+            self.insert(range.clone());
+        }
+        self.messages = match are_exact {
+            true => self.covered(),
+            false => sum.min(self.covered()),
+        };
+        self.reason = other.reason;
+        self.bound();
+    }
+
+    /// Messages in all ranges.
+    fn covered(&self) -> u64 {
+        self.ranges
+            .iter()
+            .map(|range| range.end - range.start)
+            .sum()
+    }
+
+    fn bound(&mut self) {
         if self.ranges.len() > Self::RANGES_MAX {
             let covering = self.ranges[0].start..self.ranges[self.ranges.len() - 1].end;
             self.ranges = vec![covering];
         }
-    }
-
-    /// Adds other losses.
-    pub(crate) fn merge(&mut self, other: &Self) {
-        let before = self.messages;
-        for range in &other.ranges {
-            self.add(range.clone(), other.reason);
-        }
-        self.messages = before + other.messages;
     }
 
     fn insert(&mut self, mut new: Range<u64>) {
@@ -156,6 +174,17 @@ mod tests {
             (std::slice::from_ref(&(0..11)), 11)
         );
         assert_eq!(losses.reason(), Undeliverable::Closed);
+    }
+
+    #[test]
+    fn a_message_that_is_named_twice_counts_once() {
+        let mut losses = Losses::new(1..4, WHY);
+        losses.merge(&Losses::new(1..4, WHY));
+        assert_eq!(losses, Losses::new(1..4, WHY));
+        let mut other = Losses::new(0..2, WHY);
+        other.add(3..6, WHY);
+        losses.merge(&other);
+        assert_eq!(losses, Losses::new(0..6, WHY));
     }
 
     #[test]

@@ -21,27 +21,39 @@ pub(crate) fn bind<R: Runtime>(
     credentials: Arc<dyn Credentials>,
     config: Config,
 ) -> Result<Arc<Shared>, BindError> {
-    config.check()?;
     let runtime = Arc::new(runtime);
-    let socket = bind_first(&*runtime, addr)?;
+    let (shared, event_loop) = assemble(&runtime, addr, credentials, config)?;
+    runtime.spawn(Box::pin(event_loop));
+    let PeerAddr { id, addr } = shared.local;
+    info!(%id, %addr, "bound");
+    Ok(shared)
+}
+
+/// Binds a socket and makes the event loop, which does nothing until it is polled.
+pub(crate) fn assemble<R: Runtime>(
+    runtime: &Arc<R>,
+    addr: impl ToSocketAddrs,
+    credentials: Arc<dyn Credentials>,
+    config: Config,
+) -> Result<(Arc<Shared>, EventLoop<R>), BindError> {
+    config.check()?;
+    let socket = bind_first(&**runtime, addr)?;
     let timer = runtime.timer().map_err(BindError::Runtime)?;
 
     let (id, addr) = (credentials.local_id(), socket.local_addr());
-    let clock = Clock::of(&runtime);
+    let clock = Clock::of(runtime);
     let shared = Arc::new(Shared::new(PeerAddr::new(id, addr), &config, clock));
-    let seed = seed(&*runtime)?;
+    let seed = seed(&**runtime)?;
     let incarnation = Incarnation::new(runtime.wall_clock(), &seed);
     let core = Manager::new(config, credentials, incarnation, *seed, runtime.now())?;
-    let task = EventLoop::new(
-        Arc::clone(&runtime),
+    let event_loop = EventLoop::new(
+        Arc::clone(runtime),
         socket,
         timer,
         core,
         Arc::clone(&shared),
     );
-    runtime.spawn(Box::pin(task));
-    info!(%id, %addr, "bound");
-    Ok(shared)
+    Ok((shared, event_loop))
 }
 
 /// Binds the first of the addresses that can be bound.

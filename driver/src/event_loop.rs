@@ -48,7 +48,7 @@ const BLOCKED_PERIOD: Duration = Duration::from_millis(20);
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The task of a manager.
-pub(crate) struct EventLoop<R: Runtime> {
+pub struct EventLoop<R: Runtime> {
     runtime: Arc<R>,
     /// None once it has ended: the port is free before anyone is told so.
     socket: Option<R::Socket>,
@@ -105,6 +105,11 @@ impl<R: Runtime> EventLoop<R> {
             goodbye_until: None,
             in_turn: false,
         }
+    }
+
+    /// Returns the machine: for auditors of simulations, which poll the loop by themselves.
+    pub const fn machine(&self) -> &Manager {
+        self.board.machine()
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> io::Result<Turn> {

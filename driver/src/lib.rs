@@ -57,6 +57,13 @@ mod socket_errors;
 mod staging;
 mod switchboard;
 
+/// What `quicpool-lab`, in the same repository, needs and no user does: it polls the event loop of a
+/// simulated node by itself, and looks into the machine inside. It changes with it.
+#[doc(hidden)]
+pub mod lab {
+    pub use crate::event_loop::EventLoop;
+}
+
 pub use error::{
     BindError, CloseError, CloseReason, CloseReport, Closed, ConfirmError, ConnectError, Error,
     EventsError, FlushError, Rejected, SendDatagramError, SendError,

@@ -19,6 +19,7 @@ use crate::{
         BindError, CloseError, CloseReason, CloseReport, Closed, ConnectError, FlushError,
         Rejected, SendError,
     },
+    event_loop::EventLoop,
     events::{Events, Hub},
     metrics::SocketMetrics,
     order::Order,
@@ -129,6 +130,23 @@ impl ConnectionManager {
         let shared = bind::bind(runtime, addr, credentials, config)?;
         let handle = Arc::new(Handle { shared });
         Ok(Self { handle })
+    }
+
+    /// Like [`bind_with`](Self::bind_with), and leaves it to the caller to poll the event loop.
+    ///
+    /// # Errors
+    ///
+    /// See [`BindError`].
+    #[doc(hidden)]
+    pub fn bind_unspawned<R: Runtime>(
+        runtime: R,
+        addr: impl ToSocketAddrs,
+        credentials: Arc<dyn Credentials>,
+        config: Config,
+    ) -> Result<(Self, EventLoop<R>), BindError> {
+        let (shared, event_loop) = bind::assemble(&Arc::new(runtime), addr, credentials, config)?;
+        let handle = Arc::new(Handle { shared });
+        Ok((Self { handle }, event_loop))
     }
 
     /// Our own identity, as others name us.

@@ -358,7 +358,7 @@ impl Peer {
     /// ```
     ///
     /// Cancel safe: the messages leave all the same, and a loss that was not returned is left for the
-    /// next flush.
+    /// next flush, also if another one that waited for it has returned it.
     ///
     /// # Errors
     ///

@@ -111,6 +111,10 @@ impl Switchboard {
         }
     }
 
+    pub(crate) const fn machine(&self) -> &Manager {
+        &self.core
+    }
+
     pub(crate) fn set_segments_max(&mut self, segments: usize) {
         self.core.driver().set_segments_max(segments);
     }

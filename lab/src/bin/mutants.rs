@@ -1,4 +1,4 @@
-//! Does the simulator find bugs? Plants known ones in the core, one after the other, and looks.
+//! Does the simulator find bugs? Plants known ones in the core and the driver, one after the other, and looks.
 //!
 //! Each entry of `lab/mutants.json` is a small change to one file. It is made in a copy of the
 //! sources; then `qsim run` has a minute of worlds to find it, and `qsim shrink` makes the world
@@ -26,7 +26,9 @@ const WORLDS: &str = "0..1000000000";
 const OPERATIONS_MAX: usize = 10;
 
 #[derive(Parser)]
-#[command(about = "Plants bugs in the core, and shows that the simulator finds each of them")]
+#[command(
+    about = "Plants bugs in the core and the driver, and shows that the simulator finds each of them"
+)]
 struct Options {
     /// Only mutants whose name contains this
     #[arg(long)]

@@ -62,6 +62,10 @@ impl Scenario {
             self.check_node("hidden", *node)?;
         }
         distinct("hidden", &self.hidden)?;
+        for node in &self.driven {
+            self.check_node("driven", *node)?;
+        }
+        distinct("driven", &self.driven)?;
         self.check_limits()?;
         check_links(self.links)?;
         within("the length of steps", self.steps.len(), STEPS)?;
@@ -132,7 +136,9 @@ fn check_links(links: LinkProfile) -> Result<(), ScenarioError> {
 
 fn check_operation(field: &str, operation: &Operation) -> Result<(), ScenarioError> {
     match operation {
-        Operation::Send { lengths, .. } | Operation::SendDatagrams { lengths, .. } => {
+        Operation::Send { lengths, .. }
+        | Operation::SendConfirmed { lengths, .. }
+        | Operation::SendDatagrams { lengths, .. } => {
             within(
                 &format!("the length of lengths in {field}"),
                 lengths.len(),
@@ -148,12 +154,17 @@ fn check_operation(field: &str, operation: &Operation) -> Result<(), ScenarioErr
         | Operation::Freeze { time: lasts, .. }
         | Operation::BlockSocket { time: lasts, .. } => time(field, *lasts, TIME),
         Operation::StepClock { ahead, .. } => time(field, *ahead, AHEAD),
+        Operation::Close { last_words, .. } => {
+            within(&format!("last_words in {field}"), *last_words, MESSAGES)
+        }
         Operation::ReadUpTo { messages, .. } => {
             within(&format!("messages in {field}"), *messages, MESSAGES)
         }
         Operation::Connect(..)
         | Operation::ConnectBoth(..)
         | Operation::Flush(..)
+        | Operation::LeaveFlush(..)
+        | Operation::Abort(_)
         | Operation::Disconnect(..)
         | Operation::Cut(..)
         | Operation::CutOneWay(..)

@@ -62,6 +62,9 @@ const CALM: u64 = 16;
 /// In one world of so many applications send datagrams as well.
 const WITH_DATAGRAMS: u64 = 3;
 
+/// In one world of so many applications end their managers as well.
+const WITH_ENDINGS: u64 = 3;
+
 /// Draws an operation of a family.
 type Draft = fn(&mut WorldDraw) -> Operation;
 
@@ -77,6 +80,8 @@ enum Part {
     OwnLimits,
     Hidden,
     Datagrams,
+    Driven,
+    Endings,
     Step(u64),
 }
 
@@ -92,6 +97,8 @@ impl Part {
             Self::OwnLimits => 6,
             Self::Hidden => 7,
             Self::Datagrams => 8,
+            Self::Driven => 9,
+            Self::Endings => 10,
             Self::Step(n) => 16 + n,
         }
     }
@@ -113,6 +120,9 @@ impl Scenario {
         if part(Part::Datagrams, nodes).below(WITH_DATAGRAMS) == 0 {
             families.push(WorldDraw::datagrams);
         }
+        if part(Part::Endings, nodes).below(WITH_ENDINGS) == 0 {
+            families.push(WorldDraw::end);
+        }
         let limits = part(Part::Limits, nodes).limits();
         let own_limits = part(Part::OwnLimits, nodes).own_limits();
         let outsiders = part(Part::Outsiders, nodes).outsiders();
@@ -131,6 +141,7 @@ impl Scenario {
             crypto: Crypto::Checksum,
             nodes,
             hidden,
+            driven: part(Part::Driven, nodes).driven(),
             limits,
             own_limits,
             links: part(Part::Links, nodes).links(),
@@ -303,6 +314,12 @@ impl WorldDraw {
         }
     }
 
+    /// About every other node.
+    fn driven(&mut self) -> Vec<usize> {
+        let nodes = 0..self.nodes as usize;
+        nodes.filter(|_| self.happens()).collect()
+    }
+
     // After the storm
 
     /// Nobody in one world of two; in the others some, and at least two are well.
@@ -365,6 +382,17 @@ impl WorldDraw {
         let count = self.between((1, 40));
         let lengths = (0..count).map(|_| self.between((12, most)) as usize);
         Operation::Send {
+            from,
+            to,
+            lengths: lengths.collect(),
+        }
+    }
+
+    fn send_confirmed(&mut self) -> Operation {
+        let (from, to) = self.pair();
+        let count = self.between((1, 5));
+        let lengths = (0..count).map(|_| self.between((12, 400)) as usize);
+        Operation::SendConfirmed {
             from,
             to,
             lengths: lengths.collect(),
@@ -522,6 +550,18 @@ impl WorldDraw {
         Operation::Disconnect(a, b)
     }
 
+    fn end(&mut self) -> Operation {
+        let node = self.node();
+        match self.below(4) {
+            0 => Operation::Abort(node),
+            1 => Operation::Close {
+                node,
+                last_words: self.below(4) as usize,
+            },
+            _ => Operation::Restart(node),
+        }
+    }
+
     fn connect_both(&mut self) -> Operation {
         let (a, b) = self.pair();
         Operation::ConnectBoth(a, b)
@@ -529,6 +569,10 @@ impl WorldDraw {
 
     fn flush(&mut self) -> Operation {
         let (a, b) = self.pair();
-        Operation::Flush(a, b)
+        match self.below(6) {
+            0 => Operation::LeaveFlush(a, b),
+            1 => self.send_confirmed(),
+            _ => Operation::Flush(a, b),
+        }
     }
 }

@@ -5,6 +5,9 @@
 //! [`Scenario::convergence_max`] every message between them has to be taken or reported, whatever
 //! becomes of the others.
 //!
+//! Some nodes are bare machines, and some run in the event loop of the driver with an application that
+//! calls its handle ([`Scenario::driven`]): the way of a message there is its way in production.
+//!
 //! ```
 //! use quicpool_lab::swarm::Scenario;
 //!
@@ -129,6 +132,9 @@ pub enum Property {
     LooksIn,
     /// Once every peer has forgotten the others, every map and queue is empty.
     NothingLeftBehind,
+    /// Each loss fails all flushes that wait for it, or else the next one, and none after; what no flush
+    /// has reported the end of the manager does, in time.
+    LossesReported,
     /// Every message between nodes that are well again is taken or reported within a bounded time.
     Converges,
     /// Whatever is taken is acknowledged to its sender within that time, and every flush is answered,

@@ -20,6 +20,15 @@ pub enum Operation {
         /// Bytes of each message.
         lengths: Vec<usize>,
     },
+    /// A node sends messages to another, and waits for each until it is taken.
+    SendConfirmed {
+        /// The sender.
+        from: usize,
+        /// The receiver.
+        to: usize,
+        /// Bytes of each message.
+        lengths: Vec<usize>,
+    },
     /// A node sends datagrams to another, each of which is sent once or not at all.
     SendDatagrams {
         /// The sender.
@@ -35,8 +44,19 @@ pub enum Operation {
     ConnectBoth(usize, usize),
     /// A node asks to be told when all that it has sent to another is taken.
     Flush(usize, usize),
+    /// A node flushes to another, and then all callers of its flushes leave.
+    LeaveFlush(usize, usize),
     /// A node ends its session with another.
     Disconnect(usize, usize),
+    /// A node flushes to all, says goodbye and ends. Its process may be started again.
+    Close {
+        /// Which.
+        node: usize,
+        /// Messages that it sends right before, to each other node.
+        last_words: usize,
+    },
+    /// A node says goodbye and ends, as if its application had dropped its last handle.
+    Abort(usize),
     /// Nothing passes between two nodes.
     Cut(usize, usize),
     /// Nothing passes from one node to another.
@@ -122,11 +142,15 @@ impl Operation {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Send { .. } => "send",
+            Self::SendConfirmed { .. } => "send_confirmed",
             Self::SendDatagrams { .. } => "send_datagrams",
             Self::Connect(..) => "connect",
             Self::ConnectBoth(..) => "connect_both",
             Self::Flush(..) => "flush",
+            Self::LeaveFlush(..) => "leave_flush",
             Self::Disconnect(..) => "disconnect",
+            Self::Close { .. } => "close",
+            Self::Abort(_) => "abort",
             Self::Cut(..) => "cut",
             Self::CutOneWay(..) => "cut_one_way",
             Self::Heal => "heal",
@@ -155,16 +179,20 @@ impl Operation {
     pub(super) fn nodes_mut(&mut self) -> Vec<&mut usize> {
         match self {
             Self::Send { from, to, .. }
+            | Self::SendConfirmed { from, to, .. }
             | Self::SendDatagrams { from, to, .. }
             | Self::Clog { from, to, .. } => vec![from, to],
             Self::Connect(a, b)
             | Self::ConnectBoth(a, b)
             | Self::Flush(a, b)
+            | Self::LeaveFlush(a, b)
             | Self::Disconnect(a, b)
             | Self::Cut(a, b)
             | Self::CutOneWay(a, b) => vec![a, b],
             Self::Link { on, .. } => on.nodes_mut(),
             Self::Rebind(node)
+            | Self::Close { node, .. }
+            | Self::Abort(node)
             | Self::Move(node)
             | Self::Crash(node)
             | Self::Restart(node)

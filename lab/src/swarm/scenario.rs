@@ -23,6 +23,10 @@ pub struct Scenario {
     /// Nodes of which nobody has an address, as behind NAT: they come to the others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hidden: Vec<usize>,
+    /// Nodes that run in the event loop of the driver, with an application that calls its handle. The
+    /// others are bare machines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub driven: Vec<usize>,
     /// The configuration of every node, but for what nodes have of their own.
     pub limits: Limits,
     /// What is different about some nodes, each of them named once.

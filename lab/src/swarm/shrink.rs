@@ -209,6 +209,15 @@ where
         ControlFlow::Continue(())
     }
 
+    fn drop_driven(&mut self) -> ControlFlow<()> {
+        for place in (0..self.best.driven.len()).rev() {
+            let mut candidate = self.best.clone();
+            candidate.driven.remove(place);
+            self.keeps(candidate)?;
+        }
+        ControlFlow::Continue(())
+    }
+
     fn drop_own_limits(&mut self) -> ControlFlow<()> {
         for place in (0..self.best.own_limits.len()).rev() {
             let mut candidate = self.best.clone();
@@ -236,6 +245,7 @@ where
             |world, limits| world.limits = limits,
         )?;
         self.drop_hidden()?;
+        self.drop_driven()?;
         self.drop_own_limits()?;
         self.simplify(|world| world.links, |world, links| world.links = links)
     }
@@ -311,6 +321,7 @@ fn without_node(world: &Scenario, node: usize) -> Scenario {
     world.outsiders.retain(|outsider| outsider.node != node);
     world.own_limits.retain(|own| own.node != node);
     world.hidden.retain(|hidden| *hidden != node);
+    world.driven.retain(|driven| *driven != node);
     let named = world.steps.iter_mut();
     let named = named.flat_map(|step| step.operation.nodes_mut());
     let ill = world
@@ -318,7 +329,7 @@ fn without_node(world: &Scenario, node: usize) -> Scenario {
         .iter_mut()
         .map(|outsider| &mut outsider.node);
     let own = world.own_limits.iter_mut().map(|own| &mut own.node);
-    let hidden = world.hidden.iter_mut();
+    let hidden = world.hidden.iter_mut().chain(&mut world.driven);
     let all = named.chain(ill).chain(own).chain(hidden);
     for other in all.filter(|other| **other > node) {
         *other -= 1;

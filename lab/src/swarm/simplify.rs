@@ -104,6 +104,7 @@ impl Simplify for Operation {
                 to,
                 ref lengths,
             } => simpler(lengths, |lengths| Self::SendDatagrams { from, to, lengths }),
+            Self::LeaveFlush(a, b) => vec![Self::Flush(a, b)],
             Self::ConnectBoth(a, b) => vec![Self::Connect(a, b), Self::Connect(b, a)],
             Self::Cut(a, b) => vec![Self::CutOneWay(a, b), Self::CutOneWay(b, a)],
             Self::Link { on, fault } => {
@@ -121,6 +122,14 @@ impl Simplify for Operation {
                 candidates.extend(simpler(&ahead, |ahead| Self::StepClock { node, ahead }));
                 candidates
             }
+            Self::Close { node, last_words } => {
+                let fewer = [0].into_iter().chain((last_words as u64).simpler());
+                let fewer = fewer.map(|words| words as usize);
+                let fewer = fewer.filter(|words| *words < last_words);
+                fewer
+                    .map(|last_words| Self::Close { node, last_words })
+                    .collect()
+            }
             Self::ReadUpTo { node, messages } => {
                 let fewer = (messages as u64).simpler().into_iter();
                 let fewer = fewer.map(|messages| messages as usize);
@@ -128,8 +137,14 @@ impl Simplify for Operation {
                 [Self::PauseReader(node)].into_iter().chain(fewer).collect()
             }
             Self::Move(node) => vec![Self::Rebind(node)],
+            Self::SendConfirmed {
+                from,
+                to,
+                ref lengths,
+            } => simpler(lengths, |lengths| Self::SendConfirmed { from, to, lengths }),
             Self::Connect(..)
             | Self::Flush(..)
+            | Self::Abort(_)
             | Self::Disconnect(..)
             | Self::CutOneWay(..)
             | Self::Heal

@@ -21,6 +21,9 @@ impl Display for Scenario {
         for node in &self.hidden {
             writeln!(f, "n{node} is hidden")?;
         }
+        for node in &self.driven {
+            writeln!(f, "n{node} runs in the driver")?;
+        }
         writeln!(f, "{}", self.limits)?;
         for own in &self.own_limits {
             writeln!(f, "{own}")?;
@@ -86,6 +89,13 @@ impl Display for Operation {
                 let (count, bytes) = (lengths.len(), lengths.iter().sum::<usize>());
                 write!(f, "n{from} sends n{to} {count} messages, {bytes} B")
             }
+            Self::SendConfirmed { from, to, lengths } => {
+                let (count, bytes) = (lengths.len(), lengths.iter().sum::<usize>());
+                write!(
+                    f,
+                    "n{from} sends n{to} {count} messages to be confirmed, {bytes} B"
+                )
+            }
             Self::SendDatagrams { from, to, lengths } => {
                 let (count, bytes) = (lengths.len(), lengths.iter().sum::<usize>());
                 write!(f, "n{from} sends n{to} {count} datagrams, {bytes} B")
@@ -93,6 +103,16 @@ impl Display for Operation {
             Self::Connect(a, b) => write!(f, "n{a} connects to n{b}"),
             Self::ConnectBoth(a, b) => write!(f, "n{a} and n{b} connect to each other at once"),
             Self::Flush(a, b) => write!(f, "n{a} flushes to n{b}"),
+            Self::LeaveFlush(a, b) => {
+                write!(f, "n{a} flushes to n{b}, and waits for no flush any longer")
+            }
+            Self::Close { node, last_words } => {
+                write!(
+                    f,
+                    "n{node} sends {last_words} messages to each other, and closes"
+                )
+            }
+            Self::Abort(node) => write!(f, "n{node} drops its last handle"),
             Self::Disconnect(a, b) => write!(f, "n{a} disconnects from n{b}"),
             Self::Cut(a, b) => write!(f, "n{a} and n{b} are cut off from each other"),
             Self::CutOneWay(a, b) => write!(f, "the way from n{a} to n{b} is cut"),

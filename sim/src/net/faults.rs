@@ -175,7 +175,7 @@ impl Net {
     pub fn block_socket(&mut self, node: NodeId, time: Duration) {
         self.count("blocked socket");
         let until = self.clock.now() + time;
-        self.nodes[node.index()].block_socket(until);
+        self.nodes[node.index()].block_socket(&self.clock, until);
         let scope = Scope::Node(node);
         self.show(&Sight::Begins {
             family: "blocked socket",

@@ -1,9 +1,10 @@
 //! What runs in a node: quicpool's machine, unless a benchmark puts something else beside it.
 
-use std::{any::Any, sync::Arc, time::Instant};
+use std::{any::Any, net::SocketAddr, sync::Arc, time::Instant};
 
 use quicpool_core::{
-    Action, Config, Credentials, Datagram, Deadline, Event, Incarnation, Manager, Message, PeerId,
+    Action, Config, Credentials, Datagram, Deadline, Event, Incarnation, Manager, Message,
+    PeerAddr, PeerError, PeerId, SendDatagramError, SendError, Transmit, driver::OpenBatch,
 };
 
 /// What a network asks of a machine. All kinds are treated alike.
@@ -36,6 +37,93 @@ pub trait Machine: Any {
     fn receive_datagrams(&mut self, now: Instant, peer: PeerId, out: &mut Vec<Message>) {
         let _ = (now, peer, out);
     }
+
+    /// Returns quicpool's machine, if this is one or contains one.
+    fn manager(&self) -> Option<&Manager> {
+        None
+    }
+
+    /// Returns what an application may ask of quicpool here.
+    fn verbs(&mut self) -> Option<&mut dyn Verbs> {
+        None
+    }
+
+    /// Returns the event loop, if the machine is inside of one: the network drives that, and calls no
+    /// other method of this trait but [`handle_datagram`](Self::handle_datagram).
+    fn event_loop(&mut self) -> Option<&mut dyn EventLoop> {
+        None
+    }
+
+    /// Returns when the event loop must run next, if there is one and it waits for a time.
+    fn loop_deadline(&self) -> Option<Instant> {
+        None
+    }
+}
+
+/// What an application asks of quicpool. Each method does what that of [`Manager`] with its name does; with
+/// threads between application and machine, a call may return before the machine refuses it.
+pub trait Verbs {
+    /// Adds an address to a peer.
+    fn add_address(&mut self, now: Instant, peer: PeerAddr) -> Result<(), PeerError>;
+    /// Asks for a connection.
+    fn connect(&mut self, now: Instant, peer: PeerId) -> Result<(), PeerError>;
+    /// Sends a message if there is room.
+    fn send(&mut self, now: Instant, peer: PeerId, message: &[u8]) -> Result<(), SendError>;
+    /// Sends a message if there is room, and asks for [`Event::Flushed`] with this token.
+    fn send_confirmed(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        message: &[u8],
+        token: u64,
+    ) -> Result<(), SendError>;
+    /// Asks for [`Event::Writable`] once there is room for a message of this length.
+    fn want_room(&mut self, now: Instant, peer: PeerId, len: usize);
+    /// Sends a datagram.
+    fn send_datagram(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        payload: &[u8],
+    ) -> Result<(), SendDatagramError>;
+    /// Asks for [`Event::Flushed`] with this token.
+    fn flush(&mut self, now: Instant, peer: PeerId, token: u64) -> Result<(), PeerError>;
+    /// Stops waiting for a flush.
+    fn cancel_flush(&mut self, now: Instant, peer: PeerId, token: u64);
+    /// Ends the session.
+    fn disconnect(&mut self, now: Instant, peer: PeerId) -> Result<(), PeerError>;
+    /// Ends the session and forgets the peer.
+    fn forget(&mut self, now: Instant, peer: PeerId) -> Result<(), PeerError>;
+    /// Ends the session and refuses the peer.
+    fn block(&mut self, now: Instant, peer: PeerId) -> Result<(), PeerError>;
+    /// Refuses the peer no longer.
+    fn unblock(&mut self, now: Instant, peer: PeerId) -> Result<(), PeerError>;
+    /// Flushes, says goodbye and ends.
+    fn close(&mut self, now: Instant);
+    /// Says goodbye and ends.
+    fn abort(&mut self, now: Instant);
+}
+
+/// An event loop around a machine, with its socket and the application's tasks.
+pub trait EventLoop {
+    /// Lets the socket take nothing until this time.
+    fn block_socket(&mut self, until: Instant);
+
+    /// Runs all that is awake until it sleeps. The application takes at most so many messages.
+    fn run(&mut self, now: Instant, messages_max: usize, out: &mut Turned);
+}
+
+/// What an event loop has done.
+#[derive(Default)]
+pub struct Turned {
+    /// Events for the application.
+    pub events: Vec<Event>,
+    /// Messages that it has taken.
+    pub messages: Vec<Message>,
+    /// Datagrams that it has taken.
+    pub datagrams: Vec<Message>,
+    /// What was sent, with its bytes.
+    pub transmits: Vec<(Transmit, Vec<u8>)>,
 }
 
 /// What a machine is made from as its process starts.
@@ -47,6 +135,8 @@ pub struct NewMachine {
     pub credentials: Arc<dyn Credentials>,
     /// The name of this process among all of the node.
     pub incarnation: Incarnation,
+    /// The address of its socket.
+    pub addr: SocketAddr,
     /// All its randomness.
     pub seed: [u8; 32],
     /// When it starts.
@@ -68,6 +158,7 @@ pub(super) fn manager(new: NewMachine) -> Box<dyn Machine> {
         incarnation,
         seed,
         now,
+        addr: _,
     } = new;
     let manager = Manager::new(config, credentials, incarnation, seed, now);
     Box::new(manager.expect("the configuration of a node is valid"))
@@ -100,5 +191,84 @@ impl Machine for Manager {
 
     fn receive_datagrams(&mut self, now: Instant, peer: PeerId, out: &mut Vec<Message>) {
         let _ = Self::receive_datagrams(self, now, peer, usize::MAX, out);
+    }
+
+    fn manager(&self) -> Option<&Manager> {
+        Some(self)
+    }
+
+    fn verbs(&mut self) -> Option<&mut dyn Verbs> {
+        Some(self)
+    }
+}
+
+impl Verbs for Manager {
+    fn add_address(&mut self, now: Instant, peer: PeerAddr) -> Result<(), PeerError> {
+        Self::add_address(self, now, peer)
+    }
+
+    fn connect(&mut self, now: Instant, peer: PeerId) -> Result<(), PeerError> {
+        Self::connect(self, now, peer)
+    }
+
+    fn send(&mut self, now: Instant, peer: PeerId, message: &[u8]) -> Result<(), SendError> {
+        Self::send(self, now, peer, message).map(drop)
+    }
+
+    fn send_confirmed(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        message: &[u8],
+        token: u64,
+    ) -> Result<(), SendError> {
+        Self::send_confirmed(self, now, peer, message, token)
+    }
+
+    fn want_room(&mut self, now: Instant, peer: PeerId, len: usize) {
+        // A peer that is not known has no room to wait for.
+        let _ = Self::want_room(self, now, peer, OpenBatch::cost(len));
+    }
+
+    fn send_datagram(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        payload: &[u8],
+    ) -> Result<(), SendDatagramError> {
+        Self::send_datagram(self, now, peer, payload)
+    }
+
+    fn flush(&mut self, now: Instant, peer: PeerId, token: u64) -> Result<(), PeerError> {
+        Self::flush(self, now, peer, token)
+    }
+
+    fn cancel_flush(&mut self, now: Instant, peer: PeerId, token: u64) {
+        // A peer that is not known has no flushes.
+        let _ = Self::cancel_flush(self, now, peer, token);
+    }
+
+    fn disconnect(&mut self, now: Instant, peer: PeerId) -> Result<(), PeerError> {
+        Self::disconnect(self, now, peer)
+    }
+
+    fn forget(&mut self, now: Instant, peer: PeerId) -> Result<(), PeerError> {
+        Self::forget(self, now, peer)
+    }
+
+    fn block(&mut self, now: Instant, peer: PeerId) -> Result<(), PeerError> {
+        Self::block(self, now, peer)
+    }
+
+    fn unblock(&mut self, _: Instant, peer: PeerId) -> Result<(), PeerError> {
+        Self::unblock(self, peer)
+    }
+
+    fn close(&mut self, now: Instant) {
+        Self::close(self, now);
+    }
+
+    fn abort(&mut self, now: Instant) {
+        Self::abort(self, now);
     }
 }

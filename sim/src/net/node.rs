@@ -16,7 +16,7 @@ use quicpool_core::{
 
 use super::{
     credentials::{Making, NewProcess},
-    machine::{self, Machine, MakeMachine, NewMachine},
+    machine::{self, Machine, MakeMachine, NewMachine, Turned, Verbs},
     process::{Pace, Socket},
 };
 use crate::{
@@ -164,6 +164,7 @@ impl Node {
             config: self.config.clone(),
             credentials,
             incarnation,
+            addr: self.peer.addr,
             seed,
             now: clock.instant(),
         });
@@ -197,8 +198,11 @@ impl Node {
         }
     }
 
-    pub(super) fn block_socket(&mut self, until: Duration) {
+    pub(super) fn block_socket(&mut self, clock: &Clock, until: Duration) {
         self.socket = Socket::BlockedUntil(until);
+        if let Some(event_loop) = self.machine.as_mut().and_then(|m| m.event_loop()) {
+            event_loop.block_socket(clock.instant() + until.saturating_sub(clock.now()));
+        }
     }
 
     /// How often the process has been started.
@@ -212,7 +216,11 @@ impl Node {
     }
 
     pub(super) fn machine(&self) -> Option<&Manager> {
-        self.machine_as()
+        self.machine.as_deref()?.manager()
+    }
+
+    pub(super) fn verbs(&mut self) -> Option<&mut dyn Verbs> {
+        self.machine.as_mut()?.verbs()
     }
 
     pub(super) fn machine_mut(&mut self) -> Option<&mut Manager> {
@@ -290,7 +298,11 @@ impl Node {
         if self.pace.is_paused() {
             return None;
         }
-        let deadline = self.machine.as_ref()?.poll_timeout()?;
+        let machine = self.machine.as_ref()?;
+        if let Some(at) = machine.loop_deadline() {
+            return Some(clock.since_start(at));
+        }
+        let deadline = machine.poll_timeout()?;
         match self.socket.blocked_until(clock.now()) {
             // What cannot be sent would have a driver spin; it waits for the socket.
             Some(until) if deadline.reason == DeadlineReason::Undrained => Some(until),
@@ -304,6 +316,10 @@ impl Node {
         let now = clock.instant();
         let mut departures = Vec::new();
         if self.pace.is_paused() {
+            return departures;
+        }
+        if self.has_loop() {
+            self.turn(clock, &mut departures);
             return departures;
         }
         self.pass_deadline(clock);
@@ -322,6 +338,40 @@ impl Node {
             "livelock: n{} has work without end, {deadline:?}",
             self.number
         );
+    }
+
+    fn has_loop(&mut self) -> bool {
+        let machine = self.machine.as_mut();
+        machine.is_some_and(|machine| machine.event_loop().is_some())
+    }
+
+    /// Lets the event loop and the application run until both sleep.
+    fn turn(&mut self, clock: &Clock, departures: &mut Vec<Departure>) {
+        let Some(machine) = &mut self.machine else {
+            return;
+        };
+        for _ in 0..CALLS_AT_ONE_INSTANT_MAX {
+            let Some(event_loop) = machine.event_loop() else {
+                return;
+            };
+            let mut turned = Turned::default();
+            event_loop.run(clock.instant(), self.reader.room(), &mut turned);
+            let taken = turned.messages.len();
+            self.reader.took(taken);
+            self.received.append(&mut turned.messages);
+            self.datagrams.append(&mut turned.datagrams);
+            let events = turned.events.into_iter();
+            self.history
+                .extend(events.map(|event| (clock.now(), event)));
+            for (transmit, bytes) in &turned.transmits {
+                departures.extend(split(transmit, bytes));
+            }
+            let due = machine.loop_deadline();
+            if taken == 0 && due.is_none_or(|at| at > clock.instant()) {
+                return;
+            }
+        }
+        panic!("livelock: n{} has a loop that does not sleep", self.number);
     }
 
     /// A driver that has taken in what there is passes a deadline that has come, and only then lets

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use quicpool_core::{Manager, PeerError, SendDatagramError, SendError};
 
-use super::{Net, NodeId, watch::Asked};
+use super::{Net, NodeId, machine::Verbs, watch::Asked};
 
 /// What a verb of an application returns.
 trait Answer {
@@ -39,8 +39,8 @@ impl Net {
     pub fn introduce_one_way(&mut self, node: NodeId, to: NodeId) {
         let peer = self.nodes[to.index()].peer;
         let verb = "introduce";
-        let result = self.ask(node, Some(to), verb, |machine, now| {
-            machine.add_address(now, peer)
+        let result = self.ask(node, Some(to), verb, |verbs, now| {
+            verbs.add_address(now, peer)
         });
         result.unwrap_or_else(|error| panic!("{node} cannot know {to}: {error}"));
     }
@@ -72,7 +72,7 @@ impl Net {
     #[doc(hidden)]
     pub fn try_connect(&mut self, node: NodeId, to: NodeId) -> Result<(), PeerError> {
         let peer = self.peer_id(to);
-        let result = self.call(node, |machine, now| machine.connect(now, peer));
+        let result = self.ask_quietly(node, |verbs, now| verbs.connect(now, peer));
         self.show_asked(node, Some(to), &Asked::Connect(&result));
         self.settle(node);
         result
@@ -95,12 +95,57 @@ impl Net {
     /// See [`Manager::send`].
     #[doc(hidden)]
     pub fn try_send(&mut self, node: NodeId, to: NodeId, message: &[u8]) -> Result<(), SendError> {
-        let peer = self.peer_id(to);
-        let result = self.call(node, |machine, now| machine.send(now, peer, message));
-        let result = result.map(drop);
-        self.show_asked(node, Some(to), &Asked::Send(message, &result));
+        let result = self.stage(node, to, message);
         self.settle(node);
         result
+    }
+
+    /// Sends a message, on which the node does not act before [`act`](Self::act) or another verb.
+    ///
+    /// # Errors
+    ///
+    /// See [`Manager::send`].
+    #[doc(hidden)]
+    pub fn stage(&mut self, node: NodeId, to: NodeId, message: &[u8]) -> Result<(), SendError> {
+        let peer = self.peer_id(to);
+        let result = self.ask_quietly(node, |verbs, now| verbs.send(now, peer, message));
+        self.show_asked(node, Some(to), &Asked::Send(message, &result));
+        result
+    }
+
+    /// As [`stage`](Self::stage), for a message to be confirmed by [`Event::Flushed`](quicpool_core::Event::Flushed).
+    ///
+    /// # Errors
+    ///
+    /// See [`Manager::send_confirmed`].
+    #[doc(hidden)]
+    pub fn stage_confirmed(
+        &mut self,
+        node: NodeId,
+        to: NodeId,
+        message: &[u8],
+        token: u64,
+    ) -> Result<(), SendError> {
+        let peer = self.peer_id(to);
+        let result = self.ask_quietly(node, |verbs, now| {
+            verbs.send_confirmed(now, peer, message, token)
+        });
+        self.show_asked(node, Some(to), &Asked::Send(message, &result));
+        result
+    }
+
+    /// Lets a node act on what was asked of it.
+    #[doc(hidden)]
+    pub fn act(&mut self, node: NodeId) {
+        self.settle(node);
+    }
+
+    /// Asks for an event once there is room for a message of this length.
+    #[doc(hidden)]
+    pub fn want_room(&mut self, node: NodeId, to: NodeId, len: usize) {
+        let peer = self.peer_id(to);
+        self.ask_quietly(node, |verbs, now| verbs.want_room(now, peer, len));
+        self.settle(node);
     }
 
     /// Sends a datagram.
@@ -127,9 +172,7 @@ impl Net {
         payload: &[u8],
     ) -> Result<(), SendDatagramError> {
         let peer = self.peer_id(to);
-        let result = self.call(node, |machine, now| {
-            machine.send_datagram(now, peer, payload)
-        });
+        let result = self.ask_quietly(node, |verbs, now| verbs.send_datagram(now, peer, payload));
         self.show_asked(node, Some(to), &Asked::SendDatagram(&result));
         self.settle(node);
         result
@@ -144,10 +187,19 @@ impl Net {
     pub fn flush(&mut self, node: NodeId, to: NodeId, token: u64) {
         let peer = self.peer_id(to);
         let verb = "flush";
-        let result = self.ask(node, Some(to), verb, |machine, now| {
-            machine.flush(now, peer, token)
+        let result = self.ask(node, Some(to), verb, |verbs, now| {
+            verbs.flush(now, peer, token)
         });
         result.unwrap_or_else(|error| panic!("{node} cannot flush to {to}: {error}"));
+    }
+
+    /// Stops waiting for a flush.
+    #[doc(hidden)]
+    pub fn cancel_flush(&mut self, node: NodeId, to: NodeId, token: u64) {
+        let peer = self.peer_id(to);
+        self.ask(node, Some(to), "cancel_flush", |verbs, now| {
+            verbs.cancel_flush(now, peer, token);
+        });
     }
 
     /// Ends a session.
@@ -155,8 +207,8 @@ impl Net {
         let peer = self.peer_id(from);
         let verb = "disconnect";
         // The record has the refusal of a peer that is not known.
-        let _ = self.ask(node, Some(from), verb, |machine, now| {
-            machine.disconnect(now, peer)
+        let _ = self.ask(node, Some(from), verb, |verbs, now| {
+            verbs.disconnect(now, peer)
         });
     }
 
@@ -166,9 +218,7 @@ impl Net {
         let peer = self.peer_id(whom);
         let verb = "forget";
         // The record has the refusal of a peer that is not known.
-        let _ = self.ask(node, Some(whom), verb, |machine, now| {
-            machine.forget(now, peer)
-        });
+        let _ = self.ask(node, Some(whom), verb, |verbs, now| verbs.forget(now, peer));
     }
 
     /// Ends a session and refuses the peer from this moment on.
@@ -177,9 +227,7 @@ impl Net {
         let peer = self.peer_id(whom);
         let verb = "block";
         // The record has the refusal of a peer that is not known.
-        let _ = self.ask(node, Some(whom), verb, |machine, now| {
-            machine.block(now, peer)
-        });
+        let _ = self.ask(node, Some(whom), verb, |verbs, now| verbs.block(now, peer));
     }
 
     /// Accepts a blocked peer again.
@@ -188,19 +236,21 @@ impl Net {
         let peer = self.peer_id(whom);
         let verb = "unblock";
         // The record has the refusal of a peer that is not known.
-        let _ = self.ask(node, Some(whom), verb, |machine, _| machine.unblock(peer));
+        let _ = self.ask(node, Some(whom), verb, |verbs, now| {
+            verbs.unblock(now, peer)
+        });
     }
 
     /// Flushes, says goodbye and ends. The process stays up and does no more.
     #[doc(hidden)]
     pub fn close(&mut self, node: NodeId) {
-        self.ask(node, None, "close", |machine, now| machine.close(now));
+        self.ask(node, None, "close", |verbs, now| verbs.close(now));
     }
 
     /// Says goodbye and ends, without flushing.
     #[doc(hidden)]
     pub fn abort(&mut self, node: NodeId) {
-        self.ask(node, None, "abort", |machine, now| machine.abort(now));
+        self.ask(node, None, "abort", |verbs, now| verbs.abort(now));
     }
 
     /// Calls a machine at this instant, and then does what it orders: the way to all verbs that
@@ -221,19 +271,31 @@ impl Net {
         node: NodeId,
         about: Option<NodeId>,
         verb: &'static str,
-        act: impl FnOnce(&mut Manager, Instant) -> R,
+        act: impl FnOnce(&mut dyn Verbs, Instant) -> R,
     ) -> R {
-        let result = self.call(node, act);
+        let result = self.ask_quietly(node, act);
         self.show_asked(node, about, &Asked::Other(verb, result.refusal()));
         self.settle(node);
         result
+    }
+
+    /// Asks for something, and neither shows it nor lets the node act.
+    fn ask_quietly<R>(
+        &mut self,
+        node: NodeId,
+        act: impl FnOnce(&mut dyn Verbs, Instant) -> R,
+    ) -> R {
+        assert!(!self.is_paused(node), "{node} is paused");
+        let now = self.clock.instant();
+        let verbs = self.nodes[node.index()].verbs();
+        act(verbs.unwrap_or_else(|| panic!("{node} is down")), now)
     }
 
     fn call<R>(&mut self, node: NodeId, act: impl FnOnce(&mut Manager, Instant) -> R) -> R {
         assert!(!self.is_paused(node), "{node} is paused");
         let now = self.clock.instant();
         let machine = self.nodes[node.index()].machine_mut();
-        let machine = machine.unwrap_or_else(|| panic!("{node} is down"));
+        let machine = machine.unwrap_or_else(|| panic!("{node} is down, or its machine in a loop"));
         act(machine, now)
     }
 }

@@ -9,6 +9,8 @@
 //! - [`agreement`]: both ends of a pair share one connection.
 //! - [`calm`]: no connection is lost where nothing happens to it.
 //! - [`datagrams`]: each is counted, and queues of them are bounded.
+//! - [`flushes`]: each loss is reported by the flushes that it concerns, and by no other.
+//! - [`handed`]: what an application was given counts as taken in time.
 //! - [`progress`]: senders hear of what is taken.
 //! - [`punctual`]: batches leave in time.
 //! - [`backoff`]: dials after failures keep their distance, and come; [`visits`]: so do those of
@@ -25,14 +27,19 @@ mod calm;
 mod datagrams;
 mod early;
 mod expiry;
+mod flushes;
+mod handed;
 mod health;
 mod lifecycle;
+mod pairs;
 mod progress;
 mod punctual;
 mod quic;
 mod records;
 mod sample;
 mod tally;
+#[cfg(test)]
+mod testing;
 mod visits;
 mod wire;
 
@@ -42,19 +49,15 @@ use quicpool_core::{Config, Datagram, Event, PeerId, Reason, SendError};
 
 pub(super) use self::records::FILLING;
 use self::{
-    agreement::Agreement,
-    backoff::Backoff,
-    calm::{Calm, KeptAlive},
     datagrams::Datagrams,
-    expiry::Expiry,
-    health::HealthTold,
+    flushes::Flushes,
     lifecycle::Lifecycle,
-    progress::{Progress, Seen, Tie},
-    punctual::{Path, Punctual},
+    pairs::{Between, Pair, between},
+    progress::{Seen, Tie},
+    punctual::Path,
     records::{Records, body_max},
     sample::Sample,
     tally::Tally,
-    visits::Visits,
     wire::{Leaving, Wire},
 };
 use super::{
@@ -62,7 +65,7 @@ use super::{
     marks::{Log, sometimes},
 };
 use crate::{
-    NodeId,
+    Driven, NodeId,
     watch::{Asked, Departure, Done, Scene, Watch},
 };
 
@@ -72,6 +75,8 @@ pub(super) struct Audit {
     peers: Vec<PeerId>,
     nodes: Vec<NodeId>,
     processes: Vec<Process>,
+    /// How long after it was handed out a message counts as taken, for each node.
+    taken_delay: Vec<Duration>,
     /// Whether each node was up and has acted whenever it wanted to, so far.
     steady: Vec<bool>,
     /// See [`between`].
@@ -81,6 +86,15 @@ pub(super) struct Audit {
     packets: Packets,
     wire: Wire,
     records: Records,
+}
+
+/// What is special about some nodes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Places<'a> {
+    /// Those of which no other node has an address.
+    pub(super) hidden: &'a [usize],
+    /// Those that run in the event loop of the driver.
+    pub(super) driven: &'a [usize],
 }
 
 /// Whether auditors can look into packets.
@@ -99,6 +113,7 @@ struct Process {
     sample: Sample,
     lifecycle: Lifecycle,
     tally: Tally,
+    flushes: Flushes,
     datagrams: Datagrams,
     /// Connections that the node had begun before this process.
     dials_before: u64,
@@ -118,32 +133,6 @@ impl Process {
     }
 }
 
-/// One process and one of its peers.
-#[derive(Default)]
-struct Pair {
-    backoff: Backoff,
-    expiry: Expiry,
-    health: HealthTold,
-    kept_alive: KeptAlive,
-    punctual: Punctual,
-    visits: Visits,
-}
-
-/// Two nodes, and what is between them.
-#[derive(Default)]
-struct Between {
-    agreement: Agreement,
-    calm: Calm,
-    /// By the sender's end.
-    progress: [Progress; 2],
-}
-
-/// The place of two nodes among all pairs, and which end the first of them is.
-fn between(place: usize, peer: usize) -> (usize, usize) {
-    let (least, most) = (place.min(peer), place.max(peer));
-    (most * (most - 1) / 2 + least, usize::from(place > peer))
-}
-
 /// Whether a datagram has reached a process since it last had nothing more to do.
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
 enum Company {
@@ -154,12 +143,21 @@ enum Company {
 
 impl Audit {
     /// Auditors of these nodes, in the order in which they were added.
-    pub(super) fn new(nodes: &[(NodeId, PeerId)], hidden: &[usize], packets: Packets) -> Self {
+    pub(super) fn new(
+        nodes: &[(NodeId, PeerId)],
+        Places { hidden, driven }: Places<'_>,
+        packets: Packets,
+    ) -> Self {
+        let taken_delay = |place| match driven.contains(&place) {
+            true => Driven::TAKEN_DELAY_MAX,
+            false => Duration::ZERO,
+        };
         Self {
             log: Log::new(),
             peers: nodes.iter().map(|(_, peer)| *peer).collect(),
             nodes: nodes.iter().map(|(node, _)| *node).collect(),
             processes: nodes.iter().map(|_| Process::default()).collect(),
+            taken_delay: (0..nodes.len()).map(taken_delay).collect(),
             steady: vec![true; nodes.len()],
             between: (1..nodes.len())
                 .flat_map(|count| 0..count)
@@ -184,6 +182,33 @@ impl Audit {
         }
     }
 
+    /// The application of a node flushes.
+    pub(super) fn flush(&mut self, node: usize, to: usize, token: u64) {
+        self.processes[node].flushes.begin(self.peers[to], token);
+    }
+
+    /// The application of a node waits for the message that was accepted last.
+    pub(super) fn confirm(&mut self, node: usize, to: usize, token: u64) {
+        self.processes[node].flushes.confirm(self.peers[to], token);
+    }
+
+    /// The caller of a flush waits no longer.
+    pub(super) fn cancel_flush(&mut self, node: usize, to: usize, token: u64) {
+        self.processes[node].flushes.cancel(self.peers[to], token);
+    }
+
+    /// The application of a node is about to end the manager.
+    pub(super) fn end(&mut self, node: usize) {
+        let Process {
+            config,
+            flushes,
+            pairs,
+            ..
+        } = &mut self.processes[node];
+        flushes.end(&self.log, config);
+        pairs.iter_mut().for_each(|pair| pair.visits.end());
+    }
+
     /// It was given datagrams.
     pub(super) fn take_datagrams(&mut self, node: NodeId, datagrams: u64) {
         self.processes[node.index()].datagrams.take(datagrams);
@@ -201,6 +226,7 @@ impl Audit {
                 }
             }
             process.tally.look(&mut self.log);
+            process.flushes.pass(&mut self.log);
         }
     }
 
@@ -287,6 +313,7 @@ impl Audit {
         process.lifecycle.hear(log, event);
         bounds::hear(log, &process.config, &process.lifecycle);
         process.tally.hear(log, event);
+        process.flushes.hear(log, event);
         sometimes!(
             log,
             matches!(event, Event::Writable { .. }),
@@ -309,7 +336,8 @@ impl Audit {
             "a busy peer gave up its slot for another"
         );
         let pair = &mut process.pairs[peer];
-        if self.hidden.contains(&place) {
+        // A manager that ends schedules no reconnect.
+        if self.hidden.contains(&place) && !process.flushes.is_ending() {
             pair.visits.hear(log, event);
         }
         pair.backoff.hear(log, &process.config, event);
@@ -420,8 +448,13 @@ impl Audit {
             ..
         } = process;
         bounds::settle(log, config, sample);
+        process.flushes.settle(log);
         process.datagrams.settle(log, config, sample);
         let was_held_up = std::mem::replace(&mut process.is_held_up, scene.is_held_up);
+        if was_held_up || scene.is_held_up {
+            process.tally.hold_up(log);
+            process.flushes.hold_up(log, config);
+        }
         let company = std::mem::take(&mut process.company);
         let is_alone = company == Company::Alone && !was_held_up && !scene.is_held_up;
         process.tally.settle(
@@ -515,6 +548,7 @@ impl Watch for Audit {
         pair.expiry.use_it(log);
         if let Asked::Send(message, _) = asked {
             process.tally.accept();
+            process.flushes.accept(self.peers[to]);
             let number = self.records.accept(scene.at, from, to, message);
             if !scene.is_held_up && self.packets == Packets::Legible {
                 pair.punctual.accept(log, &process.config, number);
@@ -543,6 +577,9 @@ impl Watch for Audit {
         if scene.machine.is_none() || self.processes[place].life != scene.life {
             self.begin(scene, place);
         }
+        let taken = done.taken.len() as u64;
+        let tally = &mut self.processes[place].tally;
+        tally.hand_out(&self.log, taken, self.taken_delay[place]);
         for (_, event) in done.news {
             self.hear(scene, place, event);
         }
@@ -551,36 +588,5 @@ impl Watch for Audit {
         }
         self.settle(scene, place);
         self.compare(scene, place);
-    }
-}
-
-#[cfg(test)]
-mod testing {
-    use quicpool_core::{
-        ConnectionStatus::{self, Connected, Disconnected, Failed},
-        Event, PeerId, Reason,
-    };
-
-    pub(super) const PEER: [u8; 32] = [1; 32];
-
-    pub(super) fn moved(from: ConnectionStatus, to: ConnectionStatus) -> Event {
-        told(from, to, Reason::Confirmed)
-    }
-
-    pub(super) fn ended(reason: Reason) -> Event {
-        told(Connected, Disconnected, reason)
-    }
-
-    pub(super) fn lost(reason: Reason) -> Event {
-        told(Connected, Failed, reason)
-    }
-
-    fn told(from: ConnectionStatus, to: ConnectionStatus, reason: Reason) -> Event {
-        Event::StatusChanged {
-            peer: PeerId::from_bytes(PEER),
-            from,
-            to,
-            reason,
-        }
     }
 }

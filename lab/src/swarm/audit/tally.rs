@@ -2,11 +2,11 @@
 
 use quicpool_core::{
     ConnectionStatus::{Connected, Connecting, Failed},
-    Event, PeerId, Reason, Undeliverable,
+    Counters, Event, PeerId, Reason, Undeliverable,
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, mem, time::Duration};
 
-use super::{lifecycle::Lifecycle, sample::Sample};
+use super::{handed::Handed, lifecycle::Lifecycle, sample::Sample};
 use crate::swarm::marks::{Log, always, sometimes};
 
 /// What one process has done, as others have seen it.
@@ -15,10 +15,16 @@ pub(super) struct Tally {
     accepted: u64,
     hits: u64,
     misses: u64,
+    /// Peers that were used since the machine had nothing more to do.
+    used: BTreeSet<PeerId>,
+    /// Hits since then. A use of another peer may have taken the slot before.
+    recent_hits: u64,
     lost: u64,
     reconnects: u64,
     undelivered: u64,
+    /// Messages that the application has looked at.
     taken: u64,
+    handed: Handed,
     /// Who was connected at any time.
     met: BTreeSet<PeerId>,
     /// Connections that have ended in this instant for being idle, and for want of a slot.
@@ -39,6 +45,8 @@ impl Tally {
         let is_hit = status == Connected;
         self.hits += u64::from(is_hit);
         self.misses += u64::from(!is_hit);
+        self.used.insert(peer);
+        self.recent_hits += u64::from(is_hit);
         sometimes!(log, is_hit, "a connection was live when it was asked for");
         sometimes!(
             log,
@@ -51,6 +59,16 @@ impl Tally {
     /// An application has taken messages.
     pub(super) fn take(&mut self, messages: u64) {
         self.taken += messages;
+    }
+
+    /// An application was given messages. The machine counts them as taken after `delay` at the latest.
+    pub(super) fn hand_out(&mut self, log: &Log, messages: u64, delay: Duration) {
+        self.handed.hand_out(log.at, messages, delay);
+    }
+
+    /// The process cannot act.
+    pub(super) fn hold_up(&mut self, log: &Log) {
+        self.handed.hold_up(log.at);
     }
 
     pub(super) fn hear(&mut self, log: &mut Log, event: &Event) {
@@ -96,6 +114,7 @@ impl Tally {
         dials: u64,
     ) {
         let counters = &sample.counters;
+        self.settle_uses(counters);
         let before = &self.seen.counters;
         let expired = counters.expirations - before.expirations;
         let evicted = counters.evictions - before.evictions;
@@ -178,10 +197,23 @@ impl Tally {
         );
         self.expired = 0;
         self.evicted = 0;
+        self.handed.mark(log, counters.messages_taken);
         self.balance(log, sample, dials);
         notice_readers(log, &self.seen, sample);
         self.seen.counters = sample.counters;
         self.seen.peers.clone_from(&sample.peers);
+    }
+
+    /// Believes the machine where it cannot be known from outside what a use has found.
+    fn settle_uses(&mut self, counters: &Counters) {
+        let recent_hits = mem::take(&mut self.recent_hits);
+        let used = mem::take(&mut self.used);
+        if used.len() > 1 {
+            let missed = self.hits.saturating_sub(counters.pool_hits);
+            let missed = missed.min(recent_hits);
+            self.hits -= missed;
+            self.misses += missed;
+        }
     }
 
     /// What was accepted is delivered, reported or held; and so on.
@@ -227,16 +259,17 @@ impl Tally {
         );
     }
 
-    /// Every message that was handed out has been looked at.
+    /// Time has passed, and every message that was handed out has been looked at.
     pub(super) fn look(&self, log: &mut Log) {
-        let counted = self.seen.counters.messages_taken;
         always!(
             log,
-            counted == self.taken,
+            self.handed.messages == self.taken,
             CountersAgree,
-            "taken: {counted} counted and {} seen",
+            "taken: {} handed out and {} seen",
+            self.handed.messages,
             self.taken
         );
+        self.handed.pass(log);
     }
 }
 

@@ -1,19 +1,21 @@
 //! What senders are told: that what they have sent is taken, and how their flushes have ended.
 
+use std::{collections::BTreeMap, ops::Range};
+
 use quicpool_core::Losses;
 
 use super::World;
-use crate::swarm::Property;
+use crate::{Driven, swarm::Property};
 
 /// A flush that is not answered.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Flush {
     from: usize,
     /// Of the sender.
     life: u32,
     to: usize,
-    /// How many messages it had sent before.
-    sent: u64,
+    /// The messages that it waits for.
+    covers: Range<u64>,
 }
 
 impl World<'_> {
@@ -26,19 +28,75 @@ impl World<'_> {
             return false;
         }
         let life = self.lives[from];
-        let sent = self.lines.get(&(from, life, to));
-        let sent = sent.map_or(0, |line| line.sent);
+        let line = self.lines.get(&(from, life, to));
+        let covers = 0..line.map_or(0, |line| line.sent);
         let flush = Flush {
             from,
             life,
             to,
-            sent,
+            covers,
         };
         let token = self.flushes_begun;
         self.flushes_begun += 1;
         self.flushes.insert(token, flush);
+        self.audit.borrow_mut().flush(from, to, token);
         self.net.flush(self.nodes[from], self.nodes[to], token);
         true
+    }
+
+    pub(super) fn send_confirmed(&mut self, from: usize, to: usize, lengths: &[usize]) -> bool {
+        if !self.can_act(from) {
+            return false;
+        }
+        let mut any = false;
+        for length in lengths {
+            let message = self.next_message(from, to, *length);
+            let life = self.lives[from];
+            let token = self.flushes_begun;
+            let (node, peer) = (self.nodes[from], self.nodes[to]);
+            if self
+                .net
+                .stage_confirmed(node, peer, &message, token)
+                .is_err()
+            {
+                continue;
+            }
+            any = true;
+            self.messages += 1;
+            self.flushes_begun += 1;
+            let line = self.lines.entry((from, life, to)).or_default();
+            let covers = line.sent..line.sent + 1;
+            line.sent += 1;
+            let flush = Flush {
+                from,
+                life,
+                to,
+                covers,
+            };
+            self.flushes.insert(token, flush);
+            self.audit.borrow_mut().confirm(from, to, token);
+        }
+        self.net.act(self.nodes[from]);
+        any
+    }
+
+    /// The callers of flushes wait no longer.
+    pub(super) fn cancel_flushes(&mut self, from: usize) -> bool {
+        if !self.can_act(from) {
+            return false;
+        }
+        self.observe();
+        let life = self.lives[from];
+        let is_of_it = |flush: &Flush| (flush.from, flush.life) == (from, life);
+        let flushes = std::mem::take(&mut self.flushes).into_iter();
+        let (open, others): (BTreeMap<_, _>, _) = flushes.partition(|(_, flush)| is_of_it(flush));
+        self.flushes = others;
+        for (token, flush) in &open {
+            self.audit.borrow_mut().cancel_flush(from, flush.to, *token);
+            let (from, to) = (self.nodes[from], self.nodes[flush.to]);
+            self.net.cancel_flush(from, to, *token);
+        }
+        !open.is_empty()
     }
 
     /// A flush has ended.
@@ -49,8 +107,9 @@ impl World<'_> {
             return self.violated(Property::Acknowledged, what);
         };
         let line = self.lines.get(&(flush.from, flush.life, flush.to));
-        let missing = line.map_or_else(Vec::new, |line| line.missing());
-        if result.is_ok() && missing.first().is_some_and(|first| *first < flush.sent) {
+        let mut missing = line.map_or_else(Vec::new, |line| line.missing());
+        missing.retain(|number| flush.covers.contains(number));
+        if result.is_ok() && !missing.is_empty() {
             let what =
                 format!("{node} is told that {flush:?} is done, and {missing:?} are missing");
             self.violated(Property::Acknowledged, what);
@@ -74,7 +133,24 @@ impl World<'_> {
             flush.life == self.lives[flush.from] && self.is_of_core(flush.from, flush.to)
         };
         let open = self.flushes.values().filter(is_open);
-        held.chain(open.map(|flush| format!("{flush:?} is not answered")))
+        let open = open.map(|flush| format!("{flush:?} is not answered"));
+        held.chain(open).chain(self.unanswered())
+    }
+
+    /// Calls of applications that wait for the driver, about peers of the core.
+    fn unanswered(&self) -> impl Iterator<Item = String> {
+        let is_up = |place: &&usize| self.can_act(**place) || self.ended.contains(place);
+        let driven = self.driven.iter().filter(is_up);
+        let calls = driven.flat_map(|place| {
+            let node = self.nodes[*place];
+            let calls = self.net.machine_as::<Driven>(node).unanswered();
+            calls.map(move |call| (*place, call))
+        });
+        let of_core = calls.filter(|(place, call)| {
+            let peer = call.peer.and_then(|peer| self.place_of(peer));
+            peer.is_none_or(|peer| self.is_of_core(*place, peer))
+        });
+        of_core.map(|(place, call)| format!("n{place}: {call:?} is not answered"))
     }
 
     /// Pairs of the core whose ends do not share one connection, or none.

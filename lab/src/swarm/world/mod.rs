@@ -18,10 +18,10 @@ use quicpool_core::{Event, Message, PeerId};
 use self::{answers::Flush, datagrams::Sent};
 use super::{
     Effect, Outcome, Phase, Property, Scenario, Violation, Watch,
-    audit::{Audit, Packets},
+    audit::{Audit, Packets, Places},
     ledger::Line,
 };
-use crate::{Crypto, Faults, Net, NodeId, Path, Recorder, Trail, watch::Watch as NetWatch};
+use crate::{Crypto, Driven, Faults, Net, NodeId, Path, Recorder, Trail, watch::Watch as NetWatch};
 
 /// A message begins with the sender's life and its number.
 pub(super) const HEADER_LEN: usize = 12;
@@ -38,11 +38,15 @@ pub(super) struct World<'a> {
     nodes: Vec<NodeId>,
     /// Whom nobody has an address of.
     hidden: BTreeSet<usize>,
+    /// Nodes that run in the event loop of the driver.
+    driven: BTreeSet<usize>,
     /// What links are like when nothing is wrong with them.
     path: Path,
     /// How often each node has been started again.
     lives: Vec<u32>,
     down: BTreeSet<usize>,
+    /// Whose manager has ended, of those that are down: its process is there, and does no more.
+    ended: BTreeSet<usize>,
     /// Who stands still, and until when.
     frozen: BTreeMap<usize, Duration>,
     paused: BTreeSet<usize>,
@@ -74,7 +78,13 @@ impl<'a> World<'a> {
         let net = Net::new(scenario.seed).crypto(scenario.crypto);
         let mut net = net.path(path.clone()).steps_max(STEPS_MAX);
         let nodes: Vec<NodeId> = (0..scenario.nodes)
-            .map(|place| net.node(scenario.limits_of(place).config()))
+            .map(|place| {
+                let config = scenario.limits_of(place).config();
+                match scenario.driven.contains(&place) {
+                    true => net.node_running(config, Driven::make),
+                    false => net.node(config),
+                }
+            })
             .collect();
         let audit = audit(&net, scenario);
         net.watch(audit.clone());
@@ -87,8 +97,10 @@ impl<'a> World<'a> {
             until: until.unwrap_or(Duration::MAX),
             nodes,
             hidden,
+            driven: scenario.driven.iter().copied().collect(),
             path,
             down: BTreeSet::new(),
+            ended: BTreeSet::new(),
             frozen: BTreeMap::new(),
             paused: BTreeSet::new(),
             lines: BTreeMap::new(),
@@ -103,6 +115,8 @@ impl<'a> World<'a> {
             converged_in: None,
         };
         for place in 0..world.nodes.len() {
+            // Auditors see a process once it had nothing more to do.
+            world.net.act(world.nodes[place]);
             world.introduce(place);
         }
         world
@@ -277,6 +291,9 @@ impl<'a> World<'a> {
         if let Event::Flushed { token, result, .. } = event {
             self.flushed(place, *token, result);
         }
+        if let Event::Closed { .. } = event {
+            self.closed(place);
+        }
     }
 
     /// What a process has sent to a peer.
@@ -353,5 +370,9 @@ fn audit(net: &Net, scenario: &Scenario) -> Rc<RefCell<Audit>> {
         true => Packets::Legible,
         false => Packets::Opaque,
     };
-    Rc::new(RefCell::new(Audit::new(&peers, &scenario.hidden, packets)))
+    let places = Places {
+        hidden: &scenario.hidden,
+        driven: &scenario.driven,
+    };
+    Rc::new(RefCell::new(Audit::new(&peers, places, packets)))
 }

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use quicpool_core::driver::OpenBatch;
-
 use super::{Effect, HEADER_LEN, World};
 use crate::{
-    Faults,
-    swarm::{LinkFault, Operation, Step, Where, audit::FILLING},
+    Faults, Net, NodeId,
+    swarm::{LinkFault, Operation, Property, Step, Where, audit::FILLING},
 };
 
 impl World<'_> {
@@ -42,6 +40,11 @@ impl World<'_> {
                 to,
                 ref lengths,
             } => return self.send(from, to, lengths),
+            Operation::SendConfirmed {
+                from,
+                to,
+                ref lengths,
+            } => return self.send_confirmed(from, to, lengths),
             Operation::SendDatagrams {
                 from,
                 to,
@@ -53,7 +56,10 @@ impl World<'_> {
                 return both == [true, true];
             }
             Operation::Flush(a, b) => return self.flush(a, b),
+            Operation::LeaveFlush(a, b) => return self.flush(a, b) && self.cancel_flushes(a),
             Operation::Disconnect(a, b) => return self.disconnect(a, b),
+            Operation::Close { node, last_words } => return self.close(node, last_words),
+            Operation::Abort(a) => return self.abort(a),
             Operation::Cut(a, b) => self.net.cut(nodes[a], nodes[b]),
             Operation::CutOneWay(a, b) => self.net.cut_one_way(nodes[a], nodes[b]),
             Operation::Heal => self.net.heal_all(),
@@ -85,27 +91,41 @@ impl World<'_> {
         if !self.can_act(from) {
             return false;
         }
-        let life = self.lives[from];
         for length in lengths {
-            let line = self.lines.entry((from, life, to)).or_default();
-            let mut message = life.to_be_bytes().to_vec();
-            message.extend_from_slice(&line.sent.to_be_bytes());
-            message.resize(HEADER_LEN.max(*length), FILLING);
-            let sent = self
-                .net
-                .try_send(self.nodes[from], self.nodes[to], &message);
-            if sent.is_ok() {
-                line.sent += 1;
-                self.messages += 1;
-            } else {
-                let bytes = OpenBatch::cost(message.len());
-                let to = self.net.peer_id(self.nodes[to]);
-                self.net.with(self.nodes[from], |machine, now| {
-                    let _ = machine.want_room(now, to, bytes);
-                });
-            }
+            self.send_one(from, to, *length);
+        }
+        if self.driven.contains(&from) {
+            self.net.act(self.nodes[from]);
         }
         true
+    }
+
+    fn send_one(&mut self, from: usize, to: usize, length: usize) {
+        let message = self.next_message(from, to, length);
+        let line = (from, self.lives[from], to);
+        let line = self.lines.entry(line).or_default();
+        let (node, peer) = (self.nodes[from], self.nodes[to]);
+        // Threads that call the handle are faster than the event loop, which finds all of it staged.
+        let sent = match self.driven.contains(&from) {
+            true => self.net.stage(node, peer, &message),
+            false => self.net.try_send(node, peer, &message),
+        };
+        if sent.is_ok() {
+            line.sent += 1;
+            self.messages += 1;
+        } else {
+            self.net.want_room(node, peer, message.len());
+        }
+    }
+
+    /// The next message of a line: it begins with the sender's life and its number.
+    pub(super) fn next_message(&mut self, from: usize, to: usize, length: usize) -> Vec<u8> {
+        let life = self.lives[from];
+        let line = self.lines.entry((from, life, to)).or_default();
+        let mut message = life.to_be_bytes().to_vec();
+        message.extend_from_slice(&line.sent.to_be_bytes());
+        message.resize(HEADER_LEN.max(length), FILLING);
+        message
     }
 
     fn connect(&mut self, a: usize, b: usize) -> bool {
@@ -132,6 +152,67 @@ impl World<'_> {
         true
     }
 
+    // Ends
+
+    /// Closes a manager. What was sent last may be staged still.
+    fn close(&mut self, a: usize, last_words: usize) -> bool {
+        if !self.can_act(a) {
+            return false;
+        }
+        for to in (0..self.nodes.len()).filter(|to| *to != a) {
+            for _ in 0..last_words {
+                self.send_one(a, to, HEADER_LEN);
+            }
+        }
+        self.end(a, Net::close)
+    }
+
+    /// Ends the manager of a node, whose process stays. It is down for all that is done from here on.
+    fn end(&mut self, a: usize, end: impl FnOnce(&mut Net, NodeId)) -> bool {
+        if !self.can_act(a) {
+            return false;
+        }
+        self.observe();
+        self.disturb(|from, to| from == a || to == a);
+        self.audit.borrow_mut().end(a);
+        end(&mut self.net, self.nodes[a]);
+        // Refused, or accounted for as all others.
+        for to in (0..self.nodes.len()).filter(|to| *to != a) {
+            self.send_one(a, to, HEADER_LEN);
+        }
+        self.down.insert(a)
+    }
+
+    fn abort(&mut self, a: usize) -> bool {
+        if !self.can_act(a) {
+            return false;
+        }
+        // The callers of a handle end with it.
+        if self.driven.contains(&a) {
+            self.cancel_flushes(a);
+        }
+        self.end(a, Net::abort)
+    }
+
+    /// A manager has ended: whatever it has accepted was taken or is reported.
+    pub(super) fn closed(&mut self, a: usize) {
+        self.ended.insert(a);
+        let life = self.lives[a];
+        let of_it = self
+            .lines
+            .iter()
+            .filter(|((from, of, _), _)| (*from, *of) == (a, life));
+        let missing = of_it.map(|((_, _, to), line)| (*to, line.missing()));
+        let missing: Vec<_> = missing.filter(|(_, missing)| !missing.is_empty()).collect();
+        if !missing.is_empty() {
+            let what = format!(
+                "{} has ended, and says nothing of {missing:?}",
+                self.nodes[a]
+            );
+            self.violated(Property::LossesReported, what);
+        }
+    }
+
     // Processes
 
     pub(super) fn crash(&mut self, a: usize) -> bool {
@@ -152,6 +233,8 @@ impl World<'_> {
         }
         // What was sent to the dead one meanwhile has an unknown fate, too.
         self.disturb(|from, to| from == a || to == a);
+        self.ended.remove(&a);
+        self.void_datagrams(a, |_| true);
         self.lives[a] += 1;
         self.net.restart(self.nodes[a]);
         self.introduce(a);
