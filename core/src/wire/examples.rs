@@ -43,6 +43,7 @@ const LINES: Lines = Lines {
     held: 70_000,
     first: 5,
     passage: PASSAGE,
+    has_seen: true,
     yours: Some(LINE_ACK),
 };
 
@@ -109,6 +110,7 @@ fn frames_are_as_documented() {
     assert_documented("a hello", &encoded(&Frame::Hello(hello())));
     assert_documented("LINES", &encoded(&Frame::Lines(LINES)));
     let unknown = Lines {
+        has_seen: false,
         yours: None,
         ..LINES
     };

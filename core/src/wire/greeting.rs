@@ -48,7 +48,7 @@ pub(crate) struct Known {
 impl Greeting {
     /// Reads hello and LINES together.
     pub(crate) fn new(hello: &Hello, lines: &Lines) -> Result<Self, CloseCode> {
-        if hello.known.is_none() && lines.yours.is_some() {
+        if hello.known.is_none() && lines.has_seen {
             return Err(CloseCode::BadLine);
         }
         let yours = lines.yours.unwrap_or_default();

@@ -19,6 +19,8 @@ pub(crate) struct Lines {
     pub(crate) first: u64,
     /// The limit on the bytes of the receiver's lines on this connection.
     pub(crate) passage: u64,
+    /// Whether the sender has seen lines of the receiver.
+    pub(crate) has_seen: bool,
     /// The receiver's line, if the sender knows it.
     pub(crate) yours: Option<LineAck>,
 }
@@ -88,6 +90,7 @@ impl Lines {
             held,
             first: first.ok_or(CloseCode::BadLine)?,
             passage,
+            has_seen: seen > 0,
             yours,
         })
     }
@@ -207,6 +210,7 @@ mod tests {
         held: 7,
         first: 5,
         passage: 9_000,
+        has_seen: true,
         yours: Some(LineAck {
             received: 200,
             taken: 150,
@@ -229,6 +233,7 @@ mod tests {
     #[test]
     fn lines_come_out_as_they_went_in() {
         let unknown = Lines {
+            has_seen: false,
             yours: None,
             ..LINES
         };

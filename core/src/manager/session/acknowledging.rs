@@ -120,11 +120,13 @@ pub(in crate::manager) fn ack(session: &Session, limits: Limits) -> Ack {
 
 /// How far both ends are, for a connection with these limits.
 pub(in crate::manager) fn lines(session: &Session, limits: Limits) -> Lines {
+    let yours = line_ack(session, limits);
     Lines {
         held: session.outbox.bytes() as u64,
         first: session.outbox.outstanding().start,
         passage: limits.passage,
-        yours: line_ack(session, limits),
+        has_seen: yours.is_some(),
+        yours,
     }
 }
 
