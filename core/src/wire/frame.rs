@@ -30,7 +30,7 @@ impl Frame {
     }
 
     fn encode_with(&self, grease: Option<&Grease>, out: &mut Vec<u8>) {
-        let mut body = Vec::with_capacity(128);
+        let mut body = Vec::new();
         let kind = match self {
             Self::Hello(hello) => {
                 hello.encode_body(&mut body);
@@ -43,15 +43,21 @@ impl Frame {
                 lines.encode_body(&mut body);
                 LINES
             }
-            Self::Ack(ack) => {
-                ack.encode_body(&mut body);
-                ACK
-            }
+            Self::Ack(ack) => return encode_ack(ack, out),
         };
         varint::put(out, kind);
         varint::put(out, body.len() as u64);
         out.extend_from_slice(&body);
     }
+}
+
+/// Appends an acknowledgement, of which there are many, with one allocation of the length that it has.
+fn encode_ack(ack: &Ack, out: &mut Vec<u8>) {
+    let body_len = ack.body_len() as u64;
+    out.reserve_exact(varint::len(ACK) + varint::len(body_len) + body_len as usize);
+    varint::put(out, ACK);
+    varint::put(out, body_len);
+    ack.encode_body(out);
 }
 
 /// Appends a greeting: hello, LINES, and grease.

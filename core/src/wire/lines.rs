@@ -98,15 +98,21 @@ impl Lines {
 
 impl Ack {
     pub(crate) fn encode_body(&self, out: &mut Vec<u8>) {
-        put_all(
-            out,
-            &[
-                self.held.min(varint::MAX),
-                self.passage.min(varint::MAX),
-                LINE,
-            ],
-        );
-        self.line.encode(out);
+        put_all(out, &self.numbers());
+    }
+
+    /// Bytes of the body.
+    pub(super) fn body_len(&self) -> usize {
+        self.numbers().into_iter().map(varint::len).sum()
+    }
+
+    fn numbers(&self) -> [u64; 6] {
+        let LineAck {
+            received,
+            taken,
+            credit,
+        } = self.line;
+        [self.held, self.passage, LINE, received, taken, credit].map(|n| n.min(varint::MAX))
     }
 
     pub(crate) fn decode_body(body: &[u8]) -> Result<Self, CloseCode> {

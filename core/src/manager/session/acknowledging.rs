@@ -54,19 +54,14 @@ pub(in crate::manager) fn acknowledge(
 ) {
     shared.timers.set(Timer::Acknowledge(peer.key), None);
     if let Some(id) = peer.links.live() {
-        acknowledge_on(id, peer, transport, shared);
+        credit::raise(id, peer, transport, shared);
+        write(id, peer, transport);
     }
 }
 
 /// Writes an acknowledgement, with the limits of its connection. The first one on a connection that has become
 /// the one to send on is LINES: what was stated on the one before may be lost.
-pub(in crate::manager) fn acknowledge_on(
-    id: LinkId,
-    peer: &mut Peer,
-    transport: &mut Transport,
-    shared: &mut Shared,
-) {
-    credit::raise(id, peer, transport, shared);
+fn write(id: LinkId, peer: &mut Peer, transport: &mut Transport) {
     let session = &mut peer.session;
     let link = transport.owned(id);
     let limits = link.tell_limits();
@@ -91,7 +86,7 @@ pub(in crate::manager) fn grant(
     shared: &mut Shared,
 ) {
     if credit::raise(id, peer, transport, shared) {
-        acknowledge_on(id, peer, transport, shared);
+        write(id, peer, transport);
     }
 }
 
@@ -101,7 +96,11 @@ pub(in crate::manager) fn grant_all(
     transport: &mut Transport,
     shared: &mut Shared,
 ) {
-    for id in peer.links.confirmed().collect::<Vec<_>>() {
+    for place in 0.. {
+        let id = peer.links.confirmed().nth(place);
+        let Some(id) = id else {
+            break;
+        };
         grant(id, peer, transport, shared);
     }
 }

@@ -19,16 +19,24 @@ pub(in crate::manager) fn raise(
     if room.is_none() {
         shared.budget.hold_back(peer);
     }
-    let is_due = transport.owned(id).grant(room);
-    count(peer, transport, shared);
+    let link = transport.owned(id);
+    let before = link.outstanding_credit();
+    let is_due = link.grant(room);
+    let more = link.outstanding_credit() - before;
+    if more > 0 {
+        peer.session.granted += more;
+        shared.budget.count(peer);
+    }
     is_due
 }
 
 /// Counts what the peer may send at any time.
 pub(in crate::manager) fn count(peer: &mut Peer, transport: &Transport, shared: &mut Shared) {
     let links = peer.links.confirmed().filter_map(|id| transport.link(id));
-    peer.session.granted = links.map(Link::outstanding_credit).sum();
-    shared.budget.count(peer);
+    let granted = links.map(Link::outstanding_credit).sum();
+    if std::mem::replace(&mut peer.session.granted, granted) != granted {
+        shared.budget.count(peer);
+    }
 }
 
 /// The limits in LINES.
