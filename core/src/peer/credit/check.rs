@@ -27,8 +27,6 @@ struct Setting {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rule {
     Ships,
-    /// A record is granted nothing beyond the room.
-    NoRestOfRecord,
     /// Limits go only with acknowledgements that leave for another reason.
     NeverDue,
     /// Passage is raised when a record is whole.
@@ -189,10 +187,7 @@ impl Setting {
     }
 
     fn grant(&self, state: &mut State) {
-        let wanted = match self.rule == Rule::NoRestOfRecord {
-            true => 0,
-            false => self.wanted(state),
-        };
+        let wanted = self.wanted(state);
         let before = state.grants.granted.passage;
         state.grants.raise(self.room(state), wanted);
         if self.rule == Rule::PassageByRecord && state.begun > 0 {
@@ -312,7 +307,6 @@ fn no_limit_is_exceeded_and_nothing_is_stuck_in_any_order() {
 #[test]
 fn wrong_rules_are_found() {
     for rule in [
-        Rule::NoRestOfRecord,
         Rule::NeverDue,
         Rule::PassageByRecord,
         Rule::CreditIsRelative,
