@@ -197,7 +197,7 @@ impl Budget {
     /// no more. A first credit is reserved for each peer, so that none waits for another's reader.
     pub(super) fn inbox_room(&self, peer: &Peer) -> Option<Room> {
         let Session { inbox, granted, .. } = &peer.session;
-        let others = self.queued.inbox.saturating_sub(*granted);
+        let others = self.queued.inbox.saturating_sub(*granted as usize);
         let free = self.inboxes_max.saturating_sub(others);
         let reserved = self.first_credit.saturating_sub(inbox.held());
         let budget = reserved.max(free);

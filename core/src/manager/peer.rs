@@ -1,7 +1,6 @@
 //! Holds the state of one peer, and the table of all peers.
 
 use std::{
-    collections::BTreeSet,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -74,11 +73,11 @@ pub(super) struct Peer {
     /// It is on the work list.
     pub(super) is_stale: bool,
     /// Random streams drawn for it.
-    pub(super) draws: u64,
+    pub(super) draws: u32,
     pub(super) counts: Counts,
     pub(super) latency: Average,
-    /// How far the peer had come when its deadline for coming further was armed.
-    pub(super) stalled_at: Option<u64>,
+    /// How far the peer had come when its deadline for coming further was armed; above all numbers if none was.
+    pub(super) stalled_at: u64,
     /// Its part in the machine's count of what is queued.
     pub(super) counted: Queued,
 }
@@ -170,9 +169,7 @@ pub(super) struct Session {
     pub(super) outbox: Outbox,
     pub(super) inbox: Inbox,
     /// Credit that the peer has and has not used, on all connections.
-    pub(super) granted: usize,
-    /// Deadlines of messages that are not to be written after them. Hardly any peer has some.
-    pub(super) lifetimes: BTreeSet<(Instant, u64)>,
+    pub(super) granted: u32,
     /// Which process we are to the peer, if not the one that we have been from the start.
     pub(super) ours: Option<Box<Incarnation>>,
     /// The peer's line as its last hello named it.
@@ -260,7 +257,6 @@ impl Peer {
                 outbox,
                 inbox: Inbox::new(config.inbox_bytes_max),
                 granted: 0,
-                lifetimes: BTreeSet::new(),
                 ours: None,
                 their_half: None,
                 accepts: None,
@@ -279,7 +275,7 @@ impl Peer {
             draws: 0,
             counts: Counts::default(),
             latency: Average::default(),
-            stalled_at: None,
+            stalled_at: u64::MAX,
             counted: Queued::default(),
         }
     }
@@ -404,12 +400,11 @@ impl Peer {
         let (outbox, inbox) = (&self.session.outbox, &self.session.inbox);
         let flushes = self.flushes.as_ref();
         let flushes = flushes.map_or(0, |flushes| flushes.memory());
-        let lifetimes = self.session.lifetimes.len() * size_of::<(Instant, u64)>();
-        let beside = self.addresses.memory() + flushes + lifetimes;
+        let beside = self.addresses.memory() + flushes;
         Queued {
             bytes: outbox.bytes() + inbox.bytes(),
             outbox: outbox.held(),
-            inbox: inbox.held() + self.session.granted,
+            inbox: inbox.held() + self.session.granted as usize,
             memory: outbox.memory() + inbox.memory() + beside,
         }
     }

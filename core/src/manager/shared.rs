@@ -59,7 +59,7 @@ impl Shared {
     /// A stream for one purpose of a peer; each one is another.
     pub(super) fn stream(&mut self, peer: &mut Peer, purpose: &str) -> Rng {
         peer.draws += 1;
-        self.draws.stream(purpose, peer.id, peer.draws)
+        self.draws.stream(purpose, peer.id, peer.draws.into())
     }
 
     /// A number below 1 and not below 0, for one purpose of a peer.

@@ -267,7 +267,6 @@ impl Manager {
     ///     messages: number.get()..number.get() + 1,
     ///     reason: Undeliverable::Expired,
     /// };
-    /// # let mut buf = Vec::new();
     /// # let actions = std::iter::from_fn(|| manager.driver().poll_event(until));
     /// # assert!(actions.collect::<Vec<_>>().contains(&expired));
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -4,7 +4,7 @@
 //! for ever: across batches, connections and restarts of the peer.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     ops::Range,
     time::{Duration, Instant},
 };
@@ -59,6 +59,8 @@ struct Queue {
     records_memory: usize,
     /// Numbers that have no message: in their batches they are empty ones.
     voids: Voids,
+    /// When messages are not to be written any more, by time.
+    lifetimes: BTreeSet<(Instant, u64)>,
 }
 
 impl Queue {
@@ -69,6 +71,7 @@ impl Queue {
             bytes: 0,
             records_memory: 0,
             voids: Voids::new(),
+            lifetimes: BTreeSet::new(),
         }
     }
 }
@@ -230,7 +233,8 @@ impl Outbox {
     pub(crate) fn memory(&self) -> usize {
         let queue = self.queue();
         let batches = queue.batches.capacity() * size_of::<Batch>();
-        let voids = queue.voids.memory();
+        let lifetimes = queue.lifetimes.len() * size_of::<(Instant, u64)>();
+        let voids = queue.voids.memory() + lifetimes;
         self.queue.memory() + batches + queue.records_memory + queue.open.memory() + voids
     }
 
@@ -488,6 +492,23 @@ impl Outbox {
         }
         self.void(number);
         true
+    }
+
+    /// Gives a message a lifetime, which may come before the message.
+    pub(crate) fn expires_at(&mut self, until: Instant, number: u64) {
+        self.made().lifetimes.insert((until, number));
+    }
+
+    /// Takes the next message whose lifetime has ended.
+    pub(crate) fn next_expired(&mut self, now: Instant) -> Option<u64> {
+        let lifetimes = &mut self.queue.get_mut()?.lifetimes;
+        lifetimes.first().filter(|(until, _)| *until <= now)?;
+        lifetimes.pop_first().map(|(_, number)| number)
+    }
+
+    /// The end of the next lifetime.
+    pub(crate) fn next_expiry(&self) -> Option<Instant> {
+        self.queue().lifetimes.first().map(|(until, _)| *until)
     }
 
     /// Makes voids of all messages that are longer than `max` and not known to have arrived. Returns their

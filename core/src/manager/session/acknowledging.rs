@@ -184,7 +184,7 @@ pub(in crate::manager) fn acknowledged(
 
 /// Has a peer that takes nothing reported after `stall_timeout`.
 pub(in crate::manager) fn watch_for_stall(now: Instant, peer: &mut Peer, shared: &mut Shared) {
-    peer.stalled_at = Some(peer.session.outbox.outstanding().start);
+    peer.stalled_at = peer.session.outbox.outstanding().start;
     let at = now + shared.config.stall_timeout;
     shared.timers.set(Timer::Stall(peer.key), Some(at));
 }
@@ -194,7 +194,7 @@ pub(in crate::manager) fn stall_is_due(now: Instant, peer: &mut Peer, shared: &m
     if !peer.is_live() || !peer.is_owed() {
         return;
     }
-    if peer.stalled_at == Some(peer.session.outbox.outstanding().start) {
+    if peer.stalled_at == peer.session.outbox.outstanding().start {
         shared.report.event(Event::Stalled { peer: peer.id });
     }
     watch_for_stall(now, peer, shared);

@@ -24,7 +24,7 @@ pub(in crate::manager) fn raise(
     let is_due = link.grant(room);
     let more = link.outstanding_credit() - before;
     if more > 0 {
-        peer.session.granted += more;
+        peer.session.granted = peer.session.granted.saturating_add(to_u32(more));
         shared.budget.count(peer);
     }
     is_due
@@ -33,10 +33,15 @@ pub(in crate::manager) fn raise(
 /// Counts what the peer may send at any time.
 pub(in crate::manager) fn count(peer: &mut Peer, transport: &Transport, shared: &mut Shared) {
     let links = peer.links.confirmed().filter_map(|id| transport.link(id));
-    let granted = links.map(Link::outstanding_credit).sum();
+    let granted = to_u32(links.map(Link::outstanding_credit).sum());
     if std::mem::replace(&mut peer.session.granted, granted) != granted {
         shared.budget.count(peer);
     }
+}
+
+/// Credit is a part of `memory_max`, which is below 4 GiB in any process that counts on it.
+fn to_u32(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 /// The limits in LINES.

@@ -24,22 +24,19 @@ pub(in crate::manager) fn expires_at(
     number: u64,
     until: Instant,
 ) {
-    peer.session.lifetimes.insert((until, number));
+    peer.session.outbox.expires_at(until, number);
     shared.timers.set_by(Timer::Lifetime(peer.key), until);
 }
 
 /// Withdraws and reports the messages whose lifetime has ended, unless they were written.
 pub(in crate::manager) fn are_due(now: Instant, peer: &mut Peer, shared: &mut Shared) {
-    while let Some((until, number)) = peer.session.lifetimes.first().copied() {
-        if until > now {
-            shared.timers.set(Timer::Lifetime(peer.key), Some(until));
-            break;
-        }
-        peer.session.lifetimes.pop_first();
+    while let Some(number) = peer.session.outbox.next_expired(now) {
         if peer.session.outbox.withdraw(number) {
             let expired = number..number + 1;
             session::lost(peer, shared, expired, Undeliverable::Expired);
         }
     }
+    let next = peer.session.outbox.next_expiry();
+    shared.timers.set(Timer::Lifetime(peer.key), next);
     shared.changed(peer);
 }

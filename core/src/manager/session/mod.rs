@@ -49,7 +49,6 @@ pub(super) fn give_up(peer: &mut Peer, shared: &mut Shared, why: Undeliverable) 
     let given_up = peer.session.outbox.give_up(line);
     peer.processes.end_session();
     forget_theirs(peer);
-    peer.session.lifetimes.clear();
     peer.session.held_reported = 0;
     peer.session.expiry = Expiry::NotDue;
     peer.session.reachability = Reachability::Unknown;

@@ -60,7 +60,8 @@ pub(super) fn settle(log: &mut Log, config: &Config, sample: &Sample) {
 fn queues(log: &mut Log, config: &Config, sample: &Sample) {
     let record_max = config.batch_bytes_max.max(config.message_bytes_max) + FRAMING_MAX;
     // Room is asked for before a record is read, not for it.
-    let inbox_max = config.inbox_bytes_max + record_max;
+    // Each of two connections may have credit, until one of them is closed.
+    let inbox_max = 2 * config.inbox_bytes_max + record_max;
     let mut sum = 0;
     for peer in &sample.peers {
         let (outbox, inbox) = (peer.outbox_bytes, peer.inbox_bytes);

@@ -214,6 +214,11 @@ impl Audit {
         self.processes[node.index()].datagrams.take(datagrams);
     }
 
+    /// It cannot act from here on: its process stands still, or its socket takes nothing.
+    pub(super) fn hold_up(&mut self, node: NodeId) {
+        self.processes[node.index()].is_held_up = true;
+    }
+
     /// Time has passed without anything that happened.
     pub(super) fn pass(&mut self, at: Duration) {
         self.log.at = at;
@@ -224,6 +229,9 @@ impl Audit {
                 if process.sample.waiting_dials == 0 {
                     pair.visits.pass(&mut self.log, &process.config);
                 }
+            }
+            if process.is_held_up {
+                process.tally.hold_up(&self.log);
             }
             process.tally.look(&mut self.log);
             process.flushes.pass(&mut self.log);

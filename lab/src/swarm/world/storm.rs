@@ -68,7 +68,10 @@ impl World<'_> {
             Operation::Rebind(a) => self.net.rebind(nodes[a]),
             Operation::Move(a) => self.roam(a),
             Operation::Freeze { node, time } => return self.freeze(node, time),
-            Operation::BlockSocket { node, time } => self.net.block_socket(nodes[node], time),
+            Operation::BlockSocket { node, time } => {
+                self.net.block_socket(nodes[node], time);
+                self.audit.borrow_mut().hold_up(nodes[node]);
+            }
             Operation::Crash(a) => return self.crash(a),
             Operation::Restart(a) => return self.restart(a),
             Operation::StepClock { node, ahead } => self.step_clock(node, ahead),
@@ -274,6 +277,7 @@ impl World<'_> {
             return false;
         }
         self.net.pause(self.nodes[a]);
+        self.audit.borrow_mut().hold_up(self.nodes[a]);
         self.frozen
             .insert(a, self.net.now().saturating_add(time))
             .is_none()
