@@ -158,7 +158,7 @@ mod tests {
         let max = config.outbox_bytes_max;
         assert_eq!(check(max, 5, max + 5, max + 5), []);
         assert_eq!(check(max + 1, 0, max + 1, max + 1), [QueuesWithinLimit]);
-        let inbox = 3 * config.inbox_bytes_max;
+        let inbox = 4 * config.inbox_bytes_max;
         assert_eq!(check(0, inbox, inbox, inbox), [QueuesWithinLimit]);
         assert_eq!(check(5, 5, 9, 9), [QueuesWithinLimit], "not all is counted");
     }

@@ -12,6 +12,8 @@ use crate::swarm::marks::{Log, always, never, sometimes};
 
 /// The streams of line 0 of both ends: the second that each opens one way (RFC 9000, section 2.1).
 const DATA_STREAMS: [u64; 2] = [6, 7];
+/// The least length of a datagram that begins a connection (RFC 9000, section 14.1).
+const BEGINNING_LEN: usize = 1_200;
 /// The length of the header of such a stream.
 const STREAM_HEADER_LEN: u64 = 2;
 /// The close code of a connection in whose place another stays.
@@ -100,8 +102,11 @@ impl Wire {
         let known = self.ids.get(packet.destination).copied();
         let place = match (known, packet.kind) {
             (Some(place), _) => place,
-            (None, Kind::Initial) => self.begin(packet, leaving),
-            (None, Kind::Handshake | Kind::OneRtt | Kind::Retry) => return None,
+            (None, Kind::Initial) if leaving.payload.len() >= BEGINNING_LEN => {
+                self.begin(packet, leaving)
+            }
+            // A refusal of a first packet whose ids were damaged belongs to no connection, either.
+            (None, Kind::Initial | Kind::Handshake | Kind::OneRtt | Kind::Retry) => return None,
         };
         if let Some(source) = packet.source
             && !source.is_empty()
@@ -249,7 +254,9 @@ pub(super) mod tests {
         let initial = |destination: [u8; 8], source: [u8; 8]| {
             let body = [&[9, 0x01][..], &[0; 16]].concat();
             let ids = [&[8][..], &destination, &[8], &source].concat();
-            [&[0xc0, 0, 0, 0, 1], &ids[..], &[0, 18], &body].concat()
+            let mut initial = [&[0xc0, 0, 0, 0, 1], &ids[..], &[0, 18], &body].concat();
+            initial.resize(BEGINNING_LEN, 0);
+            initial
         };
         assert_eq!(leave(0, &initial([1; 8], [2; 8])), (1, 2));
         assert_eq!(leave(1, &initial([2; 8], [3; 8])), (1, 3));
@@ -257,6 +264,8 @@ pub(super) mod tests {
         assert_eq!(leave(0, &one_rtt([3; 8], &new_id)), (1, 4));
         assert_eq!(leave(1, &one_rtt([4; 8], &[0x01])), (1, 4));
         assert_eq!(leave(1, &one_rtt([9; 8], &[0x01])), (1, 4), "a reset");
+        let refusal = &initial([5; 8], [6; 8])[..47];
+        assert_eq!(leave(1, refusal), (1, 4), "of a damaged beginning");
         assert_eq!(wire.dials(0), 1);
         assert_eq!(wire.dials(1), 0);
     }
