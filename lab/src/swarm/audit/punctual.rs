@@ -3,7 +3,8 @@
 //! From outside that can be demanded where nothing else holds a batch back: the first message for
 //! a peer that is connected and has taken everything before, that of earlier sessions included, finds the congestion
 //! window and the peer's credit free. It must be on the wire in time, unless the sender's process or socket is
-//! held up, or since the connection was begun an end has moved or anything has befallen a datagram
+//! held up, or the connection is new, whose first credit the peer's inbox may have had no room for, or since the
+//! connection was begun an end has moved or anything has befallen a datagram
 //! between both; or unless datagrams that may be lost were sent shortly before, which fill the window
 //! as messages do.
 //!
@@ -26,8 +27,8 @@ use crate::{
     swarm::marks::{Log, never, sometimes},
 };
 
-/// How long what was sent once may fill the congestion window: several round trips of the longest
-/// path.
+/// How long what was sent once may fill the congestion window, and how long the first credit of a connection may
+/// take: several round trips of the longest path.
 const CROWDED: Duration = secs(5);
 
 /// What one process owes one peer.
@@ -41,7 +42,7 @@ pub(super) struct Punctual {
     /// The path that this connection needs: as it was before either end began it.
     path: Option<Path>,
     owed: Option<Owed>,
-    /// Until when datagrams may fill the window.
+    /// Until when datagrams may fill the window, or credit may be on its way.
     crowded_until: Duration,
 }
 
@@ -118,6 +119,7 @@ impl Punctual {
         match peer.status {
             Connected if is_other => {
                 self.excuse();
+                self.crowded_until = log.at + CROWDED;
                 let Path { ends, faults } = self.before.unwrap_or_else(path);
                 let faults = faults_before.map_or(faults, |before| before.min(faults));
                 self.path = Some(Path { ends, faults });
@@ -217,6 +219,7 @@ mod tests {
             punctual.settle(&mut log, PeerSample::default(), None, || path(0));
             punctual.settle(&mut log, begun, None, moved);
             punctual.settle(&mut log, connected(), None, moved);
+            log.at += CROWDED;
             punctual.accept(&log, &Config::default(), 7);
             log.at += ms(60);
             punctual.pass(&mut log, moved);
@@ -233,6 +236,7 @@ mod tests {
             let (mut log, mut punctual) = (Log::new(), Punctual::default());
             punctual.settle(&mut log, PeerSample::default(), None, || path(ours));
             punctual.settle(&mut log, connected(), Some(theirs), || path(2));
+            log.at += CROWDED;
             punctual.accept(&log, &Config::default(), 7);
             log.at += ms(60);
             punctual.pass(&mut log, || path(2));
@@ -263,6 +267,7 @@ mod tests {
     fn accepted() -> (Log, Punctual) {
         let (mut log, mut punctual) = (Log::new(), Punctual::default());
         punctual.settle(&mut log, connected(), None, || path(0));
+        log.at += CROWDED;
         punctual.accept(&log, &Config::default(), 7);
         (log, punctual)
     }
