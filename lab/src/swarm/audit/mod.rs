@@ -502,8 +502,8 @@ impl Audit {
                 pair.visits.end();
             }
             if unread_of[peer] > 0 {
-                // It may have no credit: what is unread may be of an earlier session.
-                pair.punctual.excuse();
+                // It may have no credit, also once its process is gone: what is unread may be of an earlier session.
+                pair.punctual.crowd(log);
             }
             let path = || path(scene, self.nodes[peer]);
             pair.punctual
