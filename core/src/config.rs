@@ -49,8 +49,8 @@ pub struct Config {
     /// Bytes of messages that one peer has not yet taken. At least one largest record, at most
     /// half of `memory_max`; default 4 MiB.
     pub outbox_bytes_max: usize,
-    /// Bytes of messages of one peer that this application has not yet taken, beyond which its
-    /// stream is not read. 1 KiB to 1 GiB; default 1 MiB; never under one largest record. Of tiny
+    /// Bytes of messages of one peer that this application has not yet taken, beyond which it gets no
+    /// credit to send more. 1 KiB to 1 GiB; default 1 MiB; never under one largest record. Of tiny
     /// messages the application holds or is offered one for each 64 B at a time.
     pub inbox_bytes_max: usize,
     /// Bytes of datagrams that wait in each direction, for each peer, each counted with 64 B more.

@@ -252,7 +252,8 @@ pub enum Cancelled {
     /// It was never written on any connection: the peer never sees it, and no event reports it. Its number stays
     /// unused.
     Withdrawn,
-    /// It was written, or is not held any more: it goes on, or has been reported.
+    /// It was written, or a caller waits until it is taken ([`Manager::send_confirmed`](crate::Manager::send_confirmed)),
+    /// or it is not held any more: it goes on, or has been reported.
     TooLate,
 }
 

@@ -111,7 +111,7 @@ impl<F: Serialize, S: Serialize> Repro<F, S> {
     ///
     /// # Errors
     ///
-    /// As the file system says.
+    /// The file system's error.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory)?;

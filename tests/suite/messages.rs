@@ -260,7 +260,7 @@ async fn a_message_that_a_connected_peer_does_not_accept_is_refused_and_its_neig
     assert_eq!(to_bob.status(), Some(ConnectionStatus::Connected));
 }
 
-/// Alice, who knows no address of Bob where he is, and Bob, who accepts short messages.
+/// Alice with an address at which Bob is not, and Bob with a small limit of messages.
 async fn unreached() -> (UdpSocket, ConnectionManager, ConnectionManager, Peer) {
     let mut large = Config::default();
     large.handshake_timeout = Duration::from_millis(300);

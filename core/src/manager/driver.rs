@@ -77,6 +77,8 @@ impl Driver<'_> {
             shared,
             ..
         } = cx;
+        let max = known.message_bytes_max(&shared.config);
+        let is_too_long = staged.longest_message() > max;
         known.session.outbox.absorb(staged);
         accepting::accepted(now, known, shared, messages);
         dialling::dial_for_user(now, known, slots, shared);
@@ -97,7 +99,9 @@ impl Driver<'_> {
         };
         match why {
             Some(why) => rules::end_session(cx, why),
-            None if cx.peer.is_live() => session::void_too_large(cx.peer, cx.shared),
+            None if is_too_long && cx.peer.is_live() => {
+                session::void_too_large(cx.peer, cx.shared);
+            }
             None => {}
         }
         if !cx.peer.is_live() {

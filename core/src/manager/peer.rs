@@ -66,7 +66,7 @@ pub(super) struct Peer {
     /// Hardly any peer has some, and there may be many peers.
     pub(super) flushes: Option<Box<Flushes>>,
     pub(super) wanted_room: Option<Box<Wanted>>,
-    /// Its stream is not read until other inboxes hold less.
+    /// It gets no credit until other inboxes hold less.
     pub(super) is_held_back: bool,
     /// `Readable` was reported since the inbox was last empty.
     pub(super) is_readable_reported: bool,
@@ -172,7 +172,7 @@ pub(super) struct Session {
     pub(super) granted: u32,
     /// Which process we are to the peer, if not the one that we have been from the start.
     pub(super) ours: Option<Box<Incarnation>>,
-    /// The peer's line as its last hello named it.
+    /// The peer's half as its last hello named it.
     pub(super) their_half: Option<HalfId>,
     /// What the peer accepts, as its last hello said.
     pub(super) accepts: Option<Accepts>,

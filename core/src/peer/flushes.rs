@@ -51,6 +51,12 @@ impl Flushes {
         self.wait(token, Kind::Confirm, number + 1);
     }
 
+    /// Whether a caller waits for one message alone.
+    pub(crate) fn is_awaited(&self, number: u64) -> bool {
+        let awaits = |waiting: &Waiting| waiting.kind == Kind::Confirm && waiting.end == number + 1;
+        self.waiting.iter().any(awaits)
+    }
+
     fn wait(&mut self, token: u64, kind: Kind, end: u64) {
         debug_assert!(self.waiting.back().is_none_or(|last| last.end <= end));
         self.waiting.push_back(Waiting { token, kind, end });

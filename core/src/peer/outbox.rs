@@ -3,6 +3,8 @@
 //! Messages are numbered from 0 in the order in which they were accepted, and keep their numbers
 //! for ever: across batches, connections and restarts of the peer.
 
+mod withdrawing;
+
 use std::{
     collections::{BTreeSet, VecDeque},
     ops::Range,
@@ -12,7 +14,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    batch::{self, BatchLimits, OpenBatch},
+    batch::{BatchLimits, OpenBatch},
     on_demand::OnDemand,
     voids::Voids,
 };
@@ -59,6 +61,8 @@ struct Queue {
     records_memory: usize,
     /// Numbers that have no message: in their batches they are empty ones.
     voids: Voids,
+    /// The number after the last one that was written to a process of the peer that is gone.
+    written_before: u64,
     /// When messages are not to be written any more, by time.
     lifetimes: BTreeSet<(Instant, u64)>,
 }
@@ -71,6 +75,7 @@ impl Queue {
             bytes: 0,
             records_memory: 0,
             voids: Voids::new(),
+            written_before: 0,
             lifetimes: BTreeSet::new(),
         }
     }
@@ -444,6 +449,9 @@ impl Outbox {
                 }
             }
         };
+        if let Some(queue) = self.queue.get_mut() {
+            queue.written_before = queue.written_before.max(self.written);
+        }
         self.received = self.taken;
         self.cursor = self.taken;
         self.written = self.taken;
@@ -479,82 +487,6 @@ impl Outbox {
             *records_memory += batch.memory;
             return;
         }
-    }
-
-    // Voids
-
-    /// Withdraws a message that was never written: its number becomes a void, and its room is free. Returns
-    /// whether that was so.
-    pub(crate) fn withdraw(&mut self, number: u64) -> bool {
-        let is_unwritten = number >= self.written && number < self.next();
-        if !is_unwritten || self.queue().voids.contains(number) {
-            return false;
-        }
-        self.void(number);
-        true
-    }
-
-    /// Gives a message a lifetime, which may come before the message.
-    pub(crate) fn expires_at(&mut self, until: Instant, number: u64) {
-        self.made().lifetimes.insert((until, number));
-    }
-
-    /// Takes the next message whose lifetime has ended.
-    pub(crate) fn next_expired(&mut self, now: Instant) -> Option<u64> {
-        let lifetimes = &mut self.queue.get_mut()?.lifetimes;
-        lifetimes.first().filter(|(until, _)| *until <= now)?;
-        lifetimes.pop_first().map(|(_, number)| number)
-    }
-
-    /// The end of the next lifetime.
-    pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        self.queue().lifetimes.first().map(|(until, _)| *until)
-    }
-
-    /// Makes voids of all messages that are longer than `max` and not known to have arrived. Returns their
-    /// numbers and lengths.
-    pub(crate) fn void_longer_than(&mut self, max: usize) -> Vec<(u64, usize)> {
-        let queue = self.queue();
-        let mut long = Vec::new();
-        let batches = queue.batches.iter();
-        for batch in batches.filter(|batch| batch.longest > max) {
-            let lengths = batch::lengths(&batch.record[HEADER_LEN..]);
-            let numbered = (batch.header.first..).zip(lengths);
-            long.extend(numbered.filter(|(number, _)| *number >= self.received));
-        }
-        if queue.open.longest_message() > max {
-            long.extend((self.numbered..).zip(queue.open.lengths()));
-        }
-        long.retain(|(_, len)| *len > max);
-        for (number, _) in &long {
-            self.void(*number);
-        }
-        long
-    }
-
-    /// Lets go of the message with a number that is held.
-    fn void(&mut self, number: u64) {
-        let numbered = self.numbered;
-        let queue = self.made();
-        queue.voids.add(number);
-        if number >= numbered {
-            queue.open.blank((number - numbered) as usize);
-            return;
-        }
-        let batches = &mut queue.batches;
-        let at = batches.partition_point(|batch| batch.header.next() <= number);
-        let batch = &mut batches[at];
-        queue.bytes -= batch.header.len as usize;
-        queue.records_memory -= batch.memory;
-        let mut record = batch.record.to_vec();
-        batch::blank(&mut record, (number - batch.header.first) as usize);
-        batch.header.len = (record.len() - HEADER_LEN) as u32;
-        record[..HEADER_LEN].copy_from_slice(&batch.header.encode()[..HEADER_LEN]);
-        batch.longest = batch::lengths(&record[HEADER_LEN..]).max().unwrap_or(0);
-        batch.memory = record.capacity() + SHARED_BYTES;
-        batch.record = record.into();
-        queue.bytes += batch.header.len as usize;
-        queue.records_memory += batch.memory;
     }
 
     /// The session ends: everything held is given up, and the numbers go on in another half. Returns what had

@@ -7,6 +7,7 @@ mod ending;
 mod income;
 mod lane;
 mod link;
+mod liveness;
 mod outgo;
 mod quirks;
 mod settings;
@@ -15,7 +16,7 @@ use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 pub use quinn_proto::EcnCodepoint;
-use quinn_proto::{ConnectionHandle, DatagramEvent, Endpoint, Event, FrameStats, StreamEvent};
+use quinn_proto::{ConnectionHandle, DatagramEvent, Endpoint, Event, StreamEvent};
 
 pub(crate) use arrival::{Arrival, Incoming, LinkEvent};
 pub(crate) use ending::Ending;
@@ -26,14 +27,11 @@ pub(crate) use link::{Checks, Link, Stage};
 
 use crate::{
     Config, Credentials, Datagram, Incarnation, PeerId, Reason, Sealing, Transmit,
-    peer::{
-        LinkId, chooser::Dialler, credit::Ahead, health::Sample, round_robin::DeficitRoundRobin,
-    },
+    peer::{LinkId, chooser::Dialler, credit::Ahead, round_robin::DeficitRoundRobin},
     rng::Rng,
     wire::{code::CloseCode, record},
 };
 use link::{Held, Parameters};
-use quirks::window;
 use settings::Settings;
 
 /// Replies without a connection that wait to be sent, at most.
@@ -252,39 +250,6 @@ impl Transport {
         self.advance(now);
         if let Some(link) = self.link_mut(id) {
             link.connection.handle_timeout(now);
-            self.mark_dirty(id);
-        }
-    }
-
-    // Liveness
-
-    /// Returns what was measured on a connection so far.
-    pub(crate) fn sample(&self, id: LinkId) -> Option<Sample> {
-        let link = self.link(id)?;
-        let stats = link.connection.stats();
-        Some(Sample {
-            rtt: stats.path.rtt,
-            sent: stats.path.sent_packets,
-            lost: stats.path.lost_packets,
-            heard: certain_frames(&stats.frame_rx),
-            arrival: link.arrival,
-            acknowledged: window::acknowledged(&link.connection),
-        })
-    }
-
-    /// Has the other end acknowledge a PING.
-    pub(crate) fn probe(&mut self, id: LinkId) {
-        if let Some(link) = self.link_mut(id) {
-            link.probe();
-            self.mark_ready(id);
-        }
-    }
-
-    /// Ends a connection as its own idle timeout would, without a CONNECTION_CLOSE: the other end does not
-    /// hear it.
-    pub(crate) fn time_out(&mut self, now: Instant, id: LinkId) {
-        if let Some(link) = self.link_mut(id) {
-            quirks::abandon(now, &mut link.connection);
             self.mark_dirty(id);
         }
     }
@@ -587,12 +552,6 @@ impl Slot {
         let current = self.id(id.index());
         self.link.as_deref_mut().filter(|_| id == current)
     }
-}
-
-/// Counts frames that only the other end can have sent, and that a living one cannot but send: it
-/// answers keep-alives, and sends its own.
-const fn certain_frames(stats: &FrameStats) -> u64 {
-    stats.acks + stats.ping + stats.stream + stats.path_challenge + stats.path_response
 }
 
 /// Names the bytes in the caller's buffer in the words of the core.

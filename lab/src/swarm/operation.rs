@@ -48,14 +48,14 @@ pub enum Operation {
     LeaveFlush(usize, usize),
     /// A node ends its session with another.
     Disconnect(usize, usize),
-    /// A node flushes to all, says goodbye and ends. Its process may be started again.
+    /// A node flushes to all, ends its sessions and ends. Its process may be started again.
     Close {
         /// Which.
         node: usize,
         /// Messages that it sends right before, to each other node.
         last_words: usize,
     },
-    /// A node says goodbye and ends, as if its application had dropped its last handle.
+    /// A node ends its sessions and ends, as if its application had dropped its last handle.
     Abort(usize),
     /// Nothing passes between two nodes.
     Cut(usize, usize),

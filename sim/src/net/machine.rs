@@ -98,9 +98,9 @@ pub trait Verbs {
     fn block(&mut self, now: Instant, peer: PeerId) -> Result<(), PeerError>;
     /// Refuses the peer no longer.
     fn unblock(&mut self, now: Instant, peer: PeerId) -> Result<(), PeerError>;
-    /// Flushes, says goodbye and ends.
+    /// Flushes, ends all sessions and ends.
     fn close(&mut self, now: Instant);
-    /// Says goodbye and ends.
+    /// Ends all sessions and ends.
     fn abort(&mut self, now: Instant);
 }
 

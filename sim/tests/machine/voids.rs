@@ -1,6 +1,9 @@
 //! Messages that are taken back or expire before they are written: their numbers become voids.
 
-use quicpool_core::{Cancelled, Config, Event, MessageNumber, PeerError, Undeliverable};
+use quicpool_core::{
+    Cancelled, Config, Event, MessageNumber, PeerError, Undeliverable,
+    driver::{BatchLimits, OpenBatch},
+};
 use quicpool_sim::{Net, NodeId, ms, secs};
 
 #[test]
@@ -112,6 +115,46 @@ fn a_message_expires_unless_it_was_written() {
     net.advance(secs(30));
     assert_eq!(received(&mut net, b), [b"3"]);
     assert_eq!(undelivered(&mut net, a), [0; 0]);
+}
+
+#[test]
+fn a_message_that_a_caller_waits_for_is_not_taken_back() {
+    let (mut net, a, b) = pair();
+    let peer = net.peer_id(b);
+    net.cut(a, b);
+    net.with(a, |m, now| m.send_confirmed(now, peer, b"awaited", 7))
+        .expect("room");
+    assert_eq!(cancel(&mut net, a, b, 0.into()), Ok(Cancelled::TooLate));
+    net.heal(a, b);
+    net.advance(secs(10));
+    assert_eq!(received(&mut net, b), [b"awaited"]);
+}
+
+#[test]
+fn failure_28_a_message_that_was_staged_before_its_limit_was_known_is_reported_alone() {
+    let mut net = Net::new(1).latency(ms(10));
+    let mut small = Config::default();
+    small.message_bytes_max = 1_000;
+    let (a, b) = (net.node(Config::default()), net.node(small));
+    net.introduce(a, b);
+    send(&mut net, a, b, b"first");
+    net.advance(secs(1));
+    let peer = net.peer_id(b);
+    let mut staged = OpenBatch::new(BatchLimits::of(&Config::default()));
+    for len in [10, 1_001, 11] {
+        staged.append(net.instant(), &vec![7; len]);
+    }
+    net.with(a, |m, now| m.driver().handle_staged(now, peer, &mut staged));
+    net.advance(secs(1));
+    let lengths: Vec<_> = received(&mut net, b).iter().map(Vec::len).collect();
+    assert_eq!(lengths, [5, 10, 11]);
+    let (size, max) = (1_001, 1_000);
+    let reported = Event::Undelivered {
+        peer,
+        messages: 2..3,
+        reason: Undeliverable::TooLarge { size, max },
+    };
+    assert!(net.events(a).contains(&reported));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::{
         timers::Timer,
     },
     peer::{LinkId, credit::Limits, outbox::Acknowledged},
-    transport::Transport,
+    transport::{Stage, Transport},
     wire::{
         code::CloseCode,
         frame::Frame,
@@ -85,9 +85,15 @@ pub(in crate::manager) fn grant(
     transport: &mut Transport,
     shared: &mut Shared,
 ) {
-    if credit::raise(id, peer, transport, shared) {
+    if credit::raise(id, peer, transport, shared) && states_half(id, peer, transport) {
         write(id, peer, transport);
     }
+}
+
+/// Whether a connection is about the peer's present half: our numbers are of no other.
+fn states_half(id: LinkId, peer: &Peer, transport: &Transport) -> bool {
+    let stage = transport.link(id).map(|link| &link.stage);
+    matches!(stage, Some(Stage::Confirmed(theirs)) if Some(theirs.mine.id) == peer.session.their_half)
 }
 
 /// Raises the limits on all connections.

@@ -9,7 +9,10 @@ use crate::{
 
 /// Takes back a message that was never written. Nothing reports it.
 pub(in crate::manager) fn cancel(peer: &mut Peer, shared: &mut Shared, number: u64) -> Cancelled {
-    if !peer.session.outbox.withdraw(number) {
+    // A void that the peer has taken would be a success to a caller that waits for the message.
+    let flushes = peer.flushes.as_ref();
+    let is_awaited = flushes.is_some_and(|flushes| flushes.is_awaited(number));
+    if is_awaited || !peer.session.outbox.withdraw(number) {
         return Cancelled::TooLate;
     }
     shared.report.counters.messages_withdrawn += 1;

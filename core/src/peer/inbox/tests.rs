@@ -364,6 +364,20 @@ fn a_peer_that_lost_its_state_gets_what_the_policy_says() {
 }
 
 #[test]
+fn what_was_written_to_a_process_that_is_gone_cannot_be_withdrawn() {
+    let mut pair = Pair::new();
+    pair.run(&Step::Connect);
+    pair.run(&Step::Stage(5));
+    pair.run(&Step::Write);
+    pair.run(&Step::Stage(2));
+    pair.outbox.restart(OnPeerRestart::Resend);
+    for number in 0..5 {
+        assert!(!pair.outbox.withdraw(number), "{number}");
+    }
+    assert!(pair.outbox.withdraw(5));
+}
+
+#[test]
 fn empty_messages_are_handed_out_as_they_are_taken() {
     const COUNT: usize = 1_000;
     let mut inbox = Inbox::new(100 * HANDED_BYTES);

@@ -307,7 +307,7 @@ impl Audit {
             .wire
             .leave(log, &process.config, &mut self.records, &leaving);
         for start in starts {
-            let path = || path(scene, self.nodes[start.to]);
+            let path = || Path::between(scene, self.nodes[start.to]);
             process.pairs[start.to].punctual.leave(log, start, path);
         }
     }
@@ -505,18 +505,10 @@ impl Audit {
                 // It may have no credit, also once its process is gone: what is unread may be of an earlier session.
                 pair.punctual.crowd(log);
             }
-            let path = || path(scene, self.nodes[peer]);
+            let path = || Path::between(scene, self.nodes[peer]);
             pair.punctual
                 .settle(log, numbers, faults_before[peer], path);
         }
-    }
-}
-
-/// The way between the node of a scene and another.
-fn path(scene: &Scene<'_>, to: NodeId) -> Path {
-    Path {
-        ends: [scene.node, to].map(|node| scene.addr_of(node)),
-        faults: scene.faults_between(scene.node, to),
     }
 }
 

@@ -23,8 +23,9 @@ use quicpool_core::{
 
 use super::{records::RecordStart, sample::PeerSample};
 use crate::{
-    secs,
+    NodeId, secs,
     swarm::marks::{Log, never, sometimes},
+    watch::Scene,
 };
 
 /// How long what was sent once may fill the congestion window, and how long the first credit of a connection may
@@ -53,6 +54,16 @@ pub(super) struct Path {
     pub(super) ends: [SocketAddr; 2],
     /// What has befallen datagrams so far.
     pub(super) faults: u64,
+}
+
+impl Path {
+    /// The way between the node of a scene and another.
+    pub(super) fn between(scene: &Scene<'_>, to: NodeId) -> Self {
+        Self {
+            ends: [scene.node, to].map(|node| scene.addr_of(node)),
+            faults: scene.faults_between(scene.node, to),
+        }
+    }
 }
 
 /// A first message.
