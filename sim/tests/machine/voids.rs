@@ -155,6 +155,8 @@ fn failure_28_a_message_that_was_staged_before_its_limit_was_known_is_reported_a
         reason: Undeliverable::TooLarge { size, max },
     };
     assert!(net.events(a).contains(&reported));
+    let counters = net.metrics(b).expect("it is up").counters;
+    assert_eq!(counters.violations, 0, "it was never written");
 }
 
 #[test]
