@@ -239,6 +239,9 @@ impl World<'_> {
         self.ended.remove(&a);
         self.void_datagrams(a, |_| true);
         self.lives[a] += 1;
+        // A node that is ending may end a session that begins meanwhile.
+        let ending = self.down.clone();
+        self.disturb(|from, to| from == a && ending.contains(&to));
         self.net.restart(self.nodes[a]);
         self.introduce(a);
         true
