@@ -204,7 +204,7 @@ fn main() -> io::Result<()> {
         .collect();
     let (mut echoes, mut answered) = (BTreeMap::<_, Vec<_>>::new(), 0);
     let undelivered = server.run(|now, manager, _, messages| {
-        for Message { from, payload } in messages {
+        for Message { from, payload, .. } in messages {
             echoes.entry(*from).or_default().push(payload.clone());
         }
         for (peer, echoes) in &mut echoes {

@@ -154,7 +154,7 @@ fn exchange(mut node: EventLoop, all: &[PeerAddr]) -> io::Result<()> {
         counts.insert(peer.id, (0, 0));
     }
     let undelivered = node.run(|now, manager, _, messages| {
-        for Message { from, payload } in messages {
+        for Message { from, payload, .. } in messages {
             let (_, received) = counts.get_mut(from).expect("a message of a stranger");
             assert_eq!(
                 payload[..],

@@ -56,14 +56,14 @@ pub use quicpool_core as machine;
 pub use quicpool_core::Identity;
 pub use quicpool_core::{
     Accept, Backoff, Cancelled, Config, ConfigError, ConnectionStatus, Counters, Credentials,
-    Event, Explanation, Flush, Health, HealthReason, Losses, MeshKey, Message, MessageNumber,
-    NetworkMetrics, NextAttempt, OnPeerRestart, ParsePeerAddrError, ParsePeerIdError, PeerAddr,
-    PeerError, PeerId, PeerMetrics, Reason, Sealing, Tuning, Undeliverable, UnreliableCounters,
-    WaitingFor,
+    Event, Explanation, Flush, Health, HealthReason, Losses, MeshKey, Message, MessageKey,
+    MessageNumber, NetworkMetrics, NextAttempt, OnPeerRestart, ParsePeerAddrError,
+    ParsePeerIdError, PeerAddr, PeerError, PeerId, PeerMetrics, Reason, Sealing, Tuning,
+    Undeliverable, UnreliableCounters, WaitingFor,
 };
 pub use quicpool_driver::{
     BindError, CloseError, CloseReason, CloseReport, Closed, ConfirmError, ConnectError,
-    ConnectionManager, Error, Events, EventsError, FlushError, Peer, PeerRef, Rejected,
+    ConnectionManager, Error, Events, EventsError, FlushError, Held, Peer, PeerRef, Rejected,
     SendDatagramError, SendError, SocketMetrics, runtime,
 };
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
@@ -78,6 +78,8 @@ pub use quicpool_tokio::TokioRuntime;
 mod documents {
     #[doc = include_str!("../README.md")]
     mod readme {}
+    #[doc = include_str!("../docs/promises.md")]
+    mod promises {}
     #[doc = include_str!("../docs/runtimes.md")]
     mod runtimes {}
     #[doc = include_str!("../docs/event-loop.md")]

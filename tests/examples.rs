@@ -112,6 +112,18 @@ fn a_pipe_survives_ten_cuts_of_its_path() {
 }
 
 #[test]
+fn a_receiver_that_crashes_acts_on_each_message_once() {
+    let output = example("exactly_once")
+        .args(["--messages", "20000", "--crashes", "3"])
+        .output()
+        .expect("the example is built with the tests");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(stdout.contains(": 20000 done, "), "{stdout}");
+    assert!(stdout.ends_with("; each once and in order\n"), "{stdout}");
+}
+
+#[test]
 fn a_pipe_says_what_is_wrong_with_an_option() {
     for (seconds, complaint) in [
         ("soon", "not a number"),

@@ -8,8 +8,8 @@
 //! Threads stage messages in an [`OpenBatch`] under a small lock, within the [`credit`](Driver::credit) that
 //! the loop has lent. What was staged is accepted: the loop hands it over at its next turn
 //! ([`handle_staged`](Driver::handle_staged)), and lends what is free then. In the other direction the loop
-//! [`read`](Driver::read)s messages for other threads, and acknowledges them once their application has taken them
-//! ([`mark_taken`](Driver::mark_taken)): until then they count, and the sender keeps them.
+//! [hands out](crate::Manager::receive_held) messages for other threads, and acknowledges them once their application
+//! has taken them ([`mark_taken`](Driver::mark_taken)): until then they count, and the sender keeps them.
 //!
 //! ```
 //! use std::{sync::Mutex, thread, time::Instant};
@@ -61,6 +61,7 @@
 
 pub use crate::{
     manager::Driver,
+    message::TakenMessages,
     peer::{
         batch::{BatchLimits, OpenBatch},
         datagrams::DatagramQueue,

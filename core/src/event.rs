@@ -4,7 +4,7 @@ use std::{
     fmt, net::IpAddr, net::SocketAddr, ops::Range, slice::Chunks, time::Duration, time::Instant,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 pub use crate::transport::EcnCodepoint;
 use crate::{Health, HealthReason, Losses, PeerId, address};
@@ -73,16 +73,6 @@ impl Datagram {
             payload: payload.into(),
         }
     }
-}
-
-/// A message, or a datagram, that a peer has sent us.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// Who sent it.
-    pub from: PeerId,
-    /// Its bytes. Those of a message share the memory of the record they came in: copy what is kept
-    /// for long.
-    pub payload: Bytes,
 }
 
 /// The state of a peer's connection, as the specification names it.

@@ -199,7 +199,7 @@
 //! - Messages are never actions. [`Readable`](Event::Readable) says that some wait, and is said
 //!   again only after all of them were read. Whoever reads slowly holds up the peer that sends to
 //!   it, and nobody else.
-//! - A goodbye carries the last acknowledgement. A driver that [reads](driver::Driver::read) ahead of its
+//! - A goodbye carries the last acknowledgement. A driver that [reads](Manager::receive_held) ahead of its
 //!   application marks what that has [taken](driver::Driver::mark_taken) before it calls
 //!   [`close`](Manager::close), [`abort`](Manager::abort), [`disconnect`](Manager::disconnect),
 //!   [`forget`](Manager::forget) or [`block`](Manager::block), and lets it take nothing while the
@@ -241,6 +241,7 @@ mod index;
 mod keys_in_memory;
 mod losses;
 mod manager;
+mod message;
 mod metrics;
 mod peer;
 mod peer_id;
@@ -258,7 +259,7 @@ pub use credentials::Credentials;
 pub use error::{PeerError, SendDatagramError, SendError};
 pub use event::{
     Action, Cancelled, ConnectionStatus, Datagram, Deadline, DeadlineReason, EcnCodepoint, Event,
-    Message, Reason, Transmit, Undeliverable,
+    Reason, Transmit, Undeliverable,
 };
 pub use explanation::{Explanation, NextAttempt, WaitingFor};
 pub use health::{Health, HealthReason};
@@ -267,6 +268,7 @@ pub use identity::{Identity, TlsSources};
 pub use incarnation::Incarnation;
 pub use losses::{Losses, MessageNumber};
 pub use manager::Manager;
+pub use message::{Message, MessageKey};
 pub use metrics::{
     ConnectionName, Counters, NetworkMetrics, Occupancy, PeerMetrics, UnreliableCounters,
 };

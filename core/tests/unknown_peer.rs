@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, time::Instant};
 
 use quicpool_core::{
-    Config, Identity, Incarnation, Losses, Manager, PeerAddr, PeerError, PeerId, SendDatagramError,
-    SendError, Undeliverable,
-    driver::{BatchLimits, DatagramQueue, OpenBatch},
+    Config, Identity, Incarnation, Losses, Manager, MessageKey, PeerAddr, PeerError, PeerId,
+    SendDatagramError, SendError, Undeliverable,
+    driver::{BatchLimits, DatagramQueue, OpenBatch, TakenMessages},
 };
 
 type Verb = fn(&mut Manager, Instant, PeerId) -> Result<(), PeerError>;
@@ -56,10 +56,13 @@ const VERBS: &[(&str, Verb)] = &[
     ("receive_datagrams", |m, now, id| {
         m.receive_datagrams(now, id, 1, &mut Vec::new()).map(drop)
     }),
-    ("read", |m, now, id| {
-        m.driver().read(now, id, 1, &mut Vec::new()).map(drop)
+    ("receive_held", |m, now, id| {
+        m.receive_held(now, id, 1, &mut Vec::new()).map(drop)
     }),
-    ("mark_taken", |m, now, id| m.driver().mark_taken(now, id, 1)),
+    ("done", |m, now, id| m.done(now, key_of(id))),
+    ("mark_taken", |m, now, id| {
+        m.driver().mark_taken(now, &TakenMessages::new(key_of(id)))
+    }),
 ];
 
 /// Each view of a peer: whether there is nothing to see.
@@ -168,6 +171,7 @@ fn staged_datagrams_for_a_peer_that_is_not_known_are_dropped_and_counted() {
 fn the_tables_have_each_verb_and_view() {
     let sources = [
         include_str!("../src/manager/verbs.rs"),
+        include_str!("../src/manager/receiving.rs"),
         include_str!("../src/manager/views.rs"),
         include_str!("../src/manager/driver.rs"),
     ];
@@ -177,7 +181,8 @@ fn the_tables_have_each_verb_and_view() {
         .flat_map(|source| source.split("pub fn ").skip(1))
     {
         let (signature, _) = function.split_once('{').expect("it has a body");
-        if signature.contains("peer: Peer") {
+        let names_a_peer = ["peer: Peer", "key: MessageKey", "taken: &TakenMessages"];
+        if names_a_peer.iter().any(|name| signature.contains(name)) {
             let name = signature.split('(').next().expect("it has a name");
             found.insert(name);
         }
@@ -208,6 +213,13 @@ fn machine(now: Instant) -> Manager {
 
 fn stranger() -> PeerId {
     Identity::from_seed(&[2; 32]).peer_id()
+}
+
+/// The key of a message that it may have sent.
+fn key_of(id: PeerId) -> MessageKey {
+    let mut key = [0; MessageKey::LEN];
+    key[..PeerId::LEN].copy_from_slice(id.as_bytes());
+    MessageKey::from_bytes(key)
 }
 
 fn address(id: PeerId) -> PeerAddr {

@@ -119,7 +119,7 @@ mod tests {
 
     fn push(inbox: &DatagramInbox, from: PeerId, count: usize) {
         let payload = bytes::Bytes::new();
-        inbox.push(&mut vec![Message { from, payload }; count]);
+        inbox.push(&mut vec![Message::new(from, payload); count]);
     }
 
     fn pop(inbox: &DatagramInbox) -> Option<(PeerId, Wake)> {

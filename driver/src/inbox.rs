@@ -1,15 +1,16 @@
 //! Messages on their way from the event loop to the application.
 
 use std::{
+    collections::BTreeSet,
     mem,
     sync::atomic::{AtomicBool, Ordering},
 };
 
 use event_listener::{Event, EventListener};
 use parking_lot::Mutex;
-use quicpool_core::{Message, PeerId};
+use quicpool_core::{Message, PeerId, driver::TakenMessages};
 
-use crate::mailboxes::Mailboxes;
+use crate::mailboxes::{Mailboxes, Ordinal};
 
 /// What `recv` takes from: of peers with messages, each in its turn.
 ///
@@ -29,9 +30,15 @@ pub(crate) struct Inbox {
 #[derive(Debug, Default)]
 struct Queue {
     messages: Mailboxes,
-    /// How many messages of which peer were taken since the event loop collected, in order.
-    taken: Vec<(PeerId, usize)>,
+    /// What was taken since the event loop collected, in order.
+    taken: Vec<TakenMessages>,
+    /// Whether the next message that is taken may be the successor of the last one in `taken`: none was handed out
+    /// between them.
+    may_follow: bool,
     taken_bytes: usize,
+    /// Messages that are held, of peers that were not forgotten since.
+    held: BTreeSet<(PeerId, Ordinal)>,
+    next_ordinal: Ordinal,
     bell: Bell,
     state: State,
 }
@@ -74,6 +81,21 @@ pub(crate) enum Popped<T> {
     Ended,
 }
 
+/// A message that was handed out, and is not taken.
+#[derive(Debug)]
+pub(crate) struct OnHold {
+    pub(crate) message: Message,
+    ordinal: Ordinal,
+    /// Whether it was handed out before.
+    pub(crate) is_again: bool,
+}
+
+impl OnHold {
+    fn name(&self) -> (PeerId, Ordinal) {
+        (self.message.from, self.ordinal)
+    }
+}
+
 /// Whether the event loop has something to do that it does not know of.
 #[must_use]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,10 +135,9 @@ impl Inbox {
     /// Takes the next message.
     pub(crate) fn pop(&self) -> Popped<Message> {
         let mut queue = self.queue.lock();
-        let Some(message) = queue.pop() else {
+        let Some(message) = queue.take() else {
             return queue.nothing();
         };
-        queue.count(&message);
         let wake = self.report(&mut queue);
         Popped::Taken {
             value: message,
@@ -129,9 +150,8 @@ impl Inbox {
         let mut queue = self.queue.lock();
         let mut count = 0;
         while count < max
-            && let Some(message) = queue.pop()
+            && let Some(message) = queue.take()
         {
-            queue.count(&message);
             out.push(message);
             count += 1;
         }
@@ -140,6 +160,40 @@ impl Inbox {
         }
         let wake = self.report(&mut queue);
         Popped::Taken { value: count, wake }
+    }
+
+    /// Hands out the next message without taking it.
+    pub(crate) fn pop_held(&self) -> Popped<OnHold> {
+        let mut queue = self.queue.lock();
+        match queue.hold() {
+            Some(value) => Popped::Taken {
+                value,
+                wake: Wake::No,
+            },
+            None => queue.nothing(),
+        }
+    }
+
+    /// Takes a message that was held, unless its peer was forgotten.
+    pub(crate) fn done(&self, held: &OnHold) -> Wake {
+        let mut queue = self.queue.lock();
+        if !queue.held.remove(&held.name()) {
+            return Wake::No;
+        }
+        queue.may_follow = false;
+        queue.count(&held.message);
+        queue.may_follow = false;
+        self.report(&mut queue)
+    }
+
+    /// Puts a message back that was held, unless its peer was forgotten.
+    pub(crate) fn put_back(&self, held: OnHold) {
+        let mut queue = self.queue.lock();
+        if queue.held.remove(&held.name()) && queue.state != State::Ended {
+            queue.messages.put_back(held.ordinal, held.message);
+            drop(queue);
+            self.arrived.notify_additional(1);
+        }
     }
 
     /// What wakes once there are messages. To be asked for before the last look.
@@ -152,13 +206,13 @@ impl Inbox {
         self.taken.load(Ordering::Acquire)
     }
 
-    /// Exchanges the counts of what was taken for the empty buffer `taken`. Says whether anything
+    /// Exchanges what was taken for the empty buffer `taken`. Says whether anything
     /// is left to be taken.
-    pub(crate) fn collect(&self, taken: &mut Vec<(PeerId, usize)>) -> Left {
+    pub(crate) fn collect(&self, taken: &mut Vec<TakenMessages>) -> Left {
         self.hand_over(&mut self.queue.lock(), taken)
     }
 
-    fn hand_over(&self, queue: &mut Queue, taken: &mut Vec<(PeerId, usize)>) -> Left {
+    fn hand_over(&self, queue: &mut Queue, taken: &mut Vec<TakenMessages>) -> Left {
         debug_assert!(taken.is_empty());
         mem::swap(&mut queue.taken, taken);
         queue.taken_bytes = 0;
@@ -183,7 +237,7 @@ impl Inbox {
 
     /// Like [`collect`](Self::collect), and hands out nothing until [`release`](Self::release): all
     /// that was ever taken is known to the event loop meanwhile.
-    pub(crate) fn hold(&self, taken: &mut Vec<(PeerId, usize)>) -> Left {
+    pub(crate) fn hold(&self, taken: &mut Vec<TakenMessages>) -> Left {
         let mut queue = self.queue.lock();
         if queue.state == State::Open {
             queue.state = State::Held;
@@ -204,12 +258,13 @@ impl Inbox {
         }
     }
 
-    /// Drops what is queued of one peer, and exchanges the counts of what was taken of all for the
-    /// empty buffer `taken`: what the application takes later is of another session.
-    pub(crate) fn forget(&self, peer: PeerId, taken: &mut Vec<(PeerId, usize)>) -> Left {
+    /// Drops what is queued of one peer, and exchanges what was taken of all for the empty buffer
+    /// `taken`: what the application takes later is of another session.
+    pub(crate) fn forget(&self, peer: PeerId, taken: &mut Vec<TakenMessages>) -> Left {
         // With the lock held throughout, nothing of the peer is taken and not counted.
         let mut queue = self.queue.lock();
         queue.messages.clear(peer);
+        queue.held.retain(|(of, _)| *of != peer);
         self.hand_over(&mut queue, taken)
     }
 
@@ -218,6 +273,7 @@ impl Inbox {
         let mut queue = self.queue.lock();
         queue.state = State::Ended;
         queue.messages = Mailboxes::default();
+        queue.held = BTreeSet::new();
         drop(queue);
         self.arrived.notify(usize::MAX);
     }
@@ -246,18 +302,44 @@ pub(crate) enum Left {
 }
 
 impl Queue {
-    fn pop(&mut self) -> Option<Message> {
+    fn pop(&mut self) -> Option<(Message, Option<Ordinal>)> {
         match self.state {
             State::Open | State::Ended => self.messages.pop(),
             State::Held => None,
         }
     }
 
+    fn take(&mut self) -> Option<Message> {
+        let (message, earlier) = self.pop()?;
+        self.may_follow &= earlier.is_none();
+        self.count(&message);
+        self.may_follow = earlier.is_none();
+        Some(message)
+    }
+
+    fn hold(&mut self) -> Option<OnHold> {
+        let (message, earlier) = self.pop()?;
+        self.may_follow = false;
+        let ordinal = earlier.unwrap_or_else(|| {
+            self.next_ordinal += 1;
+            self.next_ordinal
+        });
+        let held = OnHold {
+            message,
+            ordinal,
+            is_again: earlier.is_some(),
+        };
+        self.held.insert(held.name());
+        Some(held)
+    }
+
     fn count(&mut self, message: &Message) {
         self.taken_bytes += message.payload.len();
-        match self.taken.last_mut() {
-            Some((peer, count)) if *peer == message.from => *count += 1,
-            _ => self.taken.push((message.from, 1)),
+        let key = message.key();
+        let key = key.expect("invariant: the machine gives each message a key");
+        let last = self.taken.last_mut().filter(|_| self.may_follow);
+        if !last.is_some_and(|last| last.add(key)) {
+            self.taken.push(TakenMessages::new(key));
         }
     }
 
@@ -270,143 +352,4 @@ impl Queue {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        pin::Pin,
-        task::{Context, Waker},
-    };
-
-    use super::*;
-
-    const A: PeerId = PeerId::from_bytes([1; 32]);
-    const B: PeerId = PeerId::from_bytes([2; 32]);
-
-    fn messages(from: &[PeerId], len: usize) -> Vec<Message> {
-        from.iter()
-            .map(|&from| Message {
-                from,
-                payload: vec![0; len].into(),
-            })
-            .collect()
-    }
-
-    fn pop(inbox: &Inbox) -> (PeerId, Wake) {
-        match inbox.pop() {
-            Popped::Taken { value, wake } => (value.from, wake),
-            other @ (Popped::Empty | Popped::Ended) => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn taking_a_few_wakes_nobody() {
-        let inbox = Inbox::new(1 << 20);
-        inbox.push(&mut messages(&[A, A, B, B], 1));
-        assert!(!inbox.has_taken());
-        assert_eq!(pop(&inbox), (A, Wake::No));
-        assert_eq!(pop(&inbox), (A, Wake::No));
-        assert_eq!(pop(&inbox), (B, Wake::No));
-        assert!(inbox.has_taken());
-        let mut taken = Vec::new();
-        assert_eq!(inbox.collect(&mut taken), Left::Some);
-        assert_eq!(taken, [(A, 2), (B, 1)]);
-        assert!(!inbox.has_taken());
-        assert_eq!(pop(&inbox), (B, Wake::No));
-        taken.clear();
-        assert_eq!(inbox.collect(&mut taken), Left::Nothing);
-    }
-
-    #[test]
-    fn a_loop_that_looked_in_vain_is_woken_once() {
-        let inbox = Inbox::new(1 << 20);
-        inbox.push(&mut messages(&[A, A, A], 1));
-        assert!(inbox.wake_when_taken());
-        assert_eq!(pop(&inbox), (A, Wake::Yes));
-        assert_eq!(pop(&inbox), (A, Wake::No), "the loop is on its way");
-        assert!(!inbox.wake_when_taken(), "it has to collect first");
-    }
-
-    #[test]
-    fn much_that_was_taken_wakes_the_loop() {
-        let inbox = Inbox::new(4 * 100);
-        inbox.push(&mut messages(&[A; 9], 50));
-        assert_eq!(pop(&inbox), (A, Wake::No));
-        assert_eq!(pop(&inbox), (A, Wake::Yes), "100 bytes are a quarter");
-        assert_eq!(pop(&inbox), (A, Wake::No), "the loop is on its way");
-    }
-
-    #[test]
-    fn many_are_taken_at_once() {
-        let inbox = Inbox::new(1 << 20);
-        let mut out = Vec::new();
-        assert!(matches!(inbox.pop_many(9, &mut out), Popped::Empty));
-        inbox.push(&mut messages(&[A, B, B], 1));
-        assert!(matches!(
-            inbox.pop_many(2, &mut out),
-            Popped::Taken { value: 2, .. }
-        ));
-        assert!(matches!(
-            inbox.pop_many(9, &mut out),
-            Popped::Taken { value: 1, .. }
-        ));
-        assert_eq!(out.len(), 3);
-    }
-
-    #[test]
-    fn a_forgotten_peer_leaves_nothing_behind() {
-        let inbox = Inbox::new(1 << 20);
-        inbox.push(&mut messages(&[A, B, A], 1));
-        assert_eq!(pop(&inbox).0, A);
-        let mut taken = Vec::new();
-        assert_eq!(inbox.forget(A, &mut taken), Left::Some);
-        assert_eq!(taken, [(A, 1)]);
-        assert_eq!(pop(&inbox).0, B);
-        assert!(matches!(inbox.pop(), Popped::Empty));
-    }
-
-    #[test]
-    fn each_message_wakes_somebody_else() {
-        let inbox = Inbox::new(1 << 20);
-        let mut waiting: Vec<_> = (0..3).map(|_| inbox.listen()).collect();
-        inbox.push(&mut messages(&[A], 1));
-        inbox.push(&mut messages(&[B], 1));
-        let awake = |listener: &mut EventListener| {
-            let mut cx = Context::from_waker(Waker::noop());
-            Pin::new(listener).poll(&mut cx).is_ready()
-        };
-        assert_eq!(
-            waiting.iter_mut().map(awake).collect::<Vec<_>>(),
-            [true, true, false]
-        );
-    }
-
-    #[test]
-    fn a_queue_that_is_held_keeps_its_messages() {
-        let inbox = Inbox::new(1 << 20);
-        inbox.push(&mut messages(&[A, B], 1));
-        assert_eq!(pop(&inbox).0, A);
-        let mut taken = Vec::new();
-        assert_eq!(inbox.hold(&mut taken), Left::Some);
-        assert_eq!(taken, [(A, 1)]);
-        assert!(matches!(inbox.pop(), Popped::Empty));
-        inbox.push(&mut messages(&[A], 1));
-        let mut waiting = inbox.listen();
-        inbox.release();
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(Pin::new(&mut waiting).poll(&mut cx).is_ready());
-        assert_eq!(
-            (pop(&inbox).0, pop(&inbox).0),
-            (A, B),
-            "peers take turns of bytes"
-        );
-    }
-
-    #[test]
-    fn an_ended_queue_hands_out_nothing() {
-        let inbox = Inbox::new(1 << 20);
-        inbox.push(&mut messages(&[A], 1));
-        inbox.end();
-        assert!(matches!(inbox.pop(), Popped::Ended));
-        inbox.push(&mut messages(&[A], 1));
-        assert!(matches!(inbox.pop(), Popped::Ended));
-    }
-}
+mod tests;

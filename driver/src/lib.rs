@@ -40,6 +40,7 @@ mod doorbell;
 mod error;
 mod event_loop;
 mod events;
+mod held;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 mod identity_file;
 mod inbox;
@@ -69,6 +70,7 @@ pub use error::{
     EventsError, FlushError, Rejected, SendDatagramError, SendError,
 };
 pub use events::Events;
+pub use held::Held;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 pub use identity_file::{Damage, IdentityFile, IdentityFileError};
 pub use manager::ConnectionManager;

@@ -1,7 +1,7 @@
 //! Messages that wait for the application: those of each peer in order, and peers in turn.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     mem,
 };
 
@@ -35,8 +35,13 @@ pub(crate) struct Mailboxes {
 #[derive(Debug)]
 struct Mailbox {
     from: PeerId,
+    /// Handed out before, and put back. They come first, in their old order.
+    returned: BTreeMap<Ordinal, Message>,
     messages: VecDeque<Message>,
 }
+
+/// The place of a message among all that were ever handed out.
+pub(crate) type Ordinal = u64;
 
 impl Default for Mailboxes {
     fn default() -> Self {
@@ -72,20 +77,31 @@ impl Mailboxes {
     fn key(&mut self, from: PeerId) -> usize {
         *self.keys.entry(from).or_insert_with(|| {
             let messages = mem::take(&mut self.spare);
-            let key = self.mailboxes.insert(Mailbox { from, messages });
+            let key = self.mailboxes.insert(Mailbox {
+                from,
+                returned: BTreeMap::new(),
+                messages,
+            });
             self.turns.join(key);
             key
         })
     }
 
-    /// The next message of the peer whose turn it is.
-    pub(crate) fn pop(&mut self) -> Option<Message> {
+    /// Takes back a message that was handed out, to be the next one of its peer.
+    pub(crate) fn put_back(&mut self, ordinal: Ordinal, message: Message) {
+        let key = self.key(message.from);
+        self.len += 1;
+        self.mailboxes[key].returned.insert(ordinal, message);
+    }
+
+    /// The next message of the peer whose turn it is, and its ordinal if it was handed out before.
+    pub(crate) fn pop(&mut self) -> Option<(Message, Option<Ordinal>)> {
         loop {
             let key = self.turns.current()?;
-            if let Some(message) = self.mailboxes[key].messages.pop_front() {
-                self.turns.spend(MESSAGE_BYTES + message.payload.len());
+            if let Some(next) = self.mailboxes[key].pop() {
+                self.turns.spend(MESSAGE_BYTES + next.0.payload.len());
                 self.len -= 1;
-                return Some(message);
+                return Some(next);
             }
             self.turns.leave();
             let emptied = self.mailboxes.remove(key);
@@ -100,9 +116,19 @@ impl Mailboxes {
     pub(crate) fn clear(&mut self, peer: PeerId) {
         if let Some(key) = self.keys.get(&peer) {
             // It leaves the row in its turn.
-            let messages = mem::take(&mut self.mailboxes[*key].messages);
-            self.len -= messages.len();
+            let mailbox = &mut self.mailboxes[*key];
+            let messages = mem::take(&mut mailbox.messages);
+            let returned = mem::take(&mut mailbox.returned);
+            self.len -= messages.len() + returned.len();
         }
+    }
+}
+
+impl Mailbox {
+    fn pop(&mut self) -> Option<(Message, Option<Ordinal>)> {
+        let returned = self.returned.pop_first();
+        let returned = returned.map(|(ordinal, message)| (message, Some(ordinal)));
+        returned.or_else(|| self.messages.pop_front().map(|message| (message, None)))
     }
 }
 
@@ -117,7 +143,7 @@ mod tests {
         let mut mailboxes = Mailboxes::default();
         for &(from, count, len) in from {
             let payload = bytes::Bytes::from(vec![0; len]);
-            let message = Message { from, payload };
+            let message = Message::new(from, payload);
             mailboxes.extend(&mut vec![message; count]);
         }
         mailboxes
@@ -126,7 +152,7 @@ mod tests {
     /// Messages, and their bytes, that come before the first of a peer.
     fn before(mailboxes: &mut Mailboxes, peer: PeerId) -> (usize, usize) {
         let (mut count, mut bytes) = (0, 0);
-        while let Some(message) = mailboxes.pop().filter(|message| message.from != peer) {
+        while let Some((message, _)) = mailboxes.pop().filter(|(next, _)| next.from != peer) {
             count += 1;
             bytes += message.payload.len();
         }
@@ -149,10 +175,10 @@ mod tests {
 
     #[test]
     fn of_two_floods_neither_is_ahead_by_more_than_a_turn_and_a_message() {
-        let mut mailboxes = mailboxes(&[(FLOOD, 8_000, 100), (LONE, 16, 50_000)]);
+        let mut mailboxes = mailboxes(&[(FLOOD, 8_000, 100), (LONE, 24, 50_000)]);
         let (mut small, mut large) = (0usize, 0usize);
         for _ in 0..5_000 {
-            let message = mailboxes.pop().expect("both have more");
+            let (message, _) = mailboxes.pop().expect("both have more");
             let cost = MESSAGE_BYTES + message.payload.len();
             match message.from == FLOOD {
                 true => small += cost,
@@ -171,5 +197,17 @@ mod tests {
         assert!(mailboxes.is_empty());
         assert!(mailboxes.mailboxes.is_empty() && mailboxes.keys.is_empty());
         assert!(mailboxes.turns.is_empty());
+    }
+    #[test]
+    fn messages_that_are_put_back_come_first_and_in_their_old_order() {
+        let mut mailboxes = mailboxes(&[(LONE, 3, 1), (FLOOD, 1, 1)]);
+        let (first, _) = mailboxes.pop().expect("it has three");
+        let (second, _) = mailboxes.pop().expect("it has two");
+        mailboxes.put_back(1, second);
+        mailboxes.put_back(0, first);
+        let ordinals = [0; 3].map(|_| mailboxes.pop().expect("three of it").1);
+        assert_eq!(ordinals, [Some(0), Some(1), None]);
+        assert_eq!(before(&mut mailboxes, LONE), (1, 1));
+        assert!(mailboxes.is_empty());
     }
 }

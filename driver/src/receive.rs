@@ -5,6 +5,7 @@ use quicpool_core::Message;
 use crate::{
     ConnectionManager,
     error::Closed,
+    held::Held,
     inbox::{Popped, Wake},
 };
 
@@ -52,6 +53,60 @@ impl ConnectionManager {
             }
             let arrived = shared.inbox.listen();
             if let Some(outcome) = self.popped(shared.inbox.pop_many(max, out)) {
+                return outcome;
+            }
+            arrived.await;
+        }
+    }
+
+    /// Waits for the next message of any peer, and does not take it: the sender keeps it until
+    /// [`done`](Held::done) is called.
+    ///
+    /// For an application that must survive its own crashes. One that stores the [key](Held::key) of each message
+    /// together with what the message has caused, calls `done` after that, and skips keys that it has stored, acts on
+    /// each message exactly once, also over its own restarts: as long as the sender lives, has
+    /// [`OnPeerRestart::Resend`](quicpool_core::OnPeerRestart::Resend), and `session_timeout` has not passed meanwhile.
+    ///
+    /// A message that is never done holds its room in the inbox, and so do all of its peer that come after it: when the
+    /// peer's `inbox_bytes_max` is used up, that peer waits, and the others do not. [`recv`](Self::recv) and
+    /// `recv_held` can be mixed. [`close`](Self::close) does not wait for `done`: to their senders, held messages are
+    /// undelivered then.
+    ///
+    /// Cancel safe, as `recv` is: what was not returned is not held.
+    ///
+    /// ```no_run
+    /// # use std::{collections::HashSet, error::Error};
+    /// # use quicpool_driver::ConnectionManager;
+    /// use quicpool_core::MessageKey;
+    ///
+    /// # struct Store { seen: HashSet<MessageKey> }
+    /// # impl Store { fn apply(&mut self, key: MessageKey, payload: &[u8]) -> std::io::Result<()> { Ok(()) } }
+    /// async fn run(manager: ConnectionManager, mut store: Store) -> Result<(), Box<dyn Error>> {
+    ///     loop {
+    ///         let held = manager.recv_held().await?;
+    ///         if !store.seen.contains(&held.key()) {
+    ///             store.apply(held.key(), &held.payload)?; // both in one transaction
+    ///         }
+    ///         held.done();
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As `recv`.
+    pub async fn recv_held(&self) -> Result<Held, Closed> {
+        let shared = self.shared();
+        let hold = || {
+            let outcome = self.popped(shared.inbox.pop_held());
+            outcome.map(|held| held.map(|held| Held::new(held, shared.clone())))
+        };
+        loop {
+            if let Some(outcome) = hold() {
+                return outcome;
+            }
+            let arrived = shared.inbox.listen();
+            if let Some(outcome) = hold() {
                 return outcome;
             }
             arrived.await;

@@ -8,6 +8,7 @@ mod datagrams;
 mod endings;
 mod failures;
 mod flushes;
+mod held;
 mod messages;
 mod peers;
 mod rough;

@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use quicpool_core::{
     Action, Config, ConnectionStatus, Credentials, Datagram, Event, Identity, Incarnation, Manager,
     Message, PeerAddr, PeerId, Transmit,
-    driver::{BatchLimits, OpenBatch},
+    driver::{BatchLimits, OpenBatch, TakenMessages},
 };
 use quicpool_sim::{Checksum, SeededTls};
 use rustls::{pki_types::UnixTime, time_provider::TimeProvider};
@@ -64,7 +64,7 @@ pub(crate) struct Node {
     readable: Vec<PeerId>,
     messages: Vec<Message>,
     /// Messages that were read and that the machine has not been told to be taken.
-    taken: Vec<(PeerId, usize)>,
+    taken: Vec<TakenMessages>,
     /// Messages received, and their bytes.
     pub(crate) received: usize,
     pub(crate) received_bytes: usize,
@@ -148,11 +148,9 @@ impl Node {
                 .driver()
                 .handle_staged(now, self.staged_for, &mut self.staged);
         }
-        for (peer, count) in self.taken.drain(..) {
-            self.manager
-                .driver()
-                .mark_taken(now, peer, count)
-                .expect("a known peer");
+        for taken in self.taken.drain(..) {
+            let marked = self.manager.driver().mark_taken(now, &taken);
+            marked.expect("a known peer");
         }
     }
 
@@ -189,15 +187,12 @@ impl Node {
         while let Some(&peer) = self.readable.last() {
             let count = self
                 .manager
-                .driver()
-                .read(now, peer, MESSAGES_PER_READ, &mut self.messages)
+                .receive_held(now, peer, MESSAGES_PER_READ, &mut self.messages)
                 .expect("a known peer");
             if count < MESSAGES_PER_READ {
                 self.readable.pop();
             }
-            if count > 0 {
-                self.taken.push((peer, count));
-            }
+            self.taken.extend(TakenMessages::of(&self.messages));
             self.received += count;
             let lengths = self.messages.drain(..).map(|message| message.payload.len());
             self.received_bytes += lengths.sum::<usize>();

@@ -66,10 +66,7 @@ pub(super) fn receive(
     while out.len() - before < max
         && let Some(payload) = unread.pop()
     {
-        out.push(Message {
-            from: peer.id,
-            payload,
-        });
+        out.push(Message::new(peer.id, payload));
     }
     if unread.is_empty() {
         datagrams.is_announced = false;

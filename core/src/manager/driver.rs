@@ -13,8 +13,8 @@ use super::{
     verbs,
 };
 use crate::{
-    Event, Losses, Message, MessageNumber, PeerError, PeerId, Undeliverable,
-    driver::{DatagramQueue, OpenBatch},
+    Event, Losses, MessageNumber, PeerError, PeerId, Undeliverable,
+    driver::{DatagramQueue, OpenBatch, TakenMessages},
     peer::PeerKey,
 };
 
@@ -182,36 +182,13 @@ impl Driver<'_> {
 
     // Messages in
 
-    /// Reads up to `max` messages without taking them: they hold inbox room, and the other end keeps
-    /// them, until [`mark_taken`](Self::mark_taken). Returns how many it appended to `out`.
+    /// Takes messages that [`receive_held`](Manager::receive_held) has handed out, several in one call: see
+    /// [`done`](Manager::done).
     ///
     /// # Errors
     ///
     /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
-    pub fn read(
-        &mut self,
-        now: Instant,
-        peer: PeerId,
-        max: usize,
-        out: &mut Vec<Message>,
-    ) -> Result<usize, PeerError> {
-        let machine = &mut *self.machine;
-        machine.now = now;
-        let known = verbs::known(peer, &mut machine.peers, &machine.shared)?;
-        Ok(reading::read(known, &mut machine.shared, max, out))
-    }
-
-    /// Marks the next `count` messages that were read as taken by the application.
-    ///
-    /// # Errors
-    ///
-    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
-    pub fn mark_taken(
-        &mut self,
-        now: Instant,
-        peer: PeerId,
-        count: usize,
-    ) -> Result<(), PeerError> {
+    pub fn mark_taken(&mut self, now: Instant, taken: &TakenMessages) -> Result<(), PeerError> {
         self.machine.now = now;
         let Manager {
             peers,
@@ -219,8 +196,8 @@ impl Driver<'_> {
             shared,
             ..
         } = &mut *self.machine;
-        let known = verbs::known(peer, peers, shared)?;
-        reading::mark_taken(now, known, transport, shared, count);
+        let known = verbs::known(taken.sender(), peers, shared)?;
+        reading::mark_taken(now, known, transport, shared, taken);
         Ok(())
     }
 

@@ -31,6 +31,7 @@ mod liveness;
 mod packets;
 mod pairing;
 mod peer;
+mod receiving;
 mod report;
 mod room;
 mod session;

@@ -8,11 +8,11 @@ use super::{
     Manager, datagrams, dialling, ending,
     pairing::rules,
     peer::{Peer, Peers, Redial, Standing},
-    session::{accepting, lifetimes, reading},
+    session::{accepting, lifetimes},
     shared::Shared,
 };
 use crate::{
-    Cancelled, Message, MessageNumber, PeerAddr, PeerError, PeerId, SendDatagramError, SendError,
+    Cancelled, MessageNumber, PeerAddr, PeerError, PeerId, SendDatagramError, SendError,
     Undeliverable, address,
     peer::{PeerKey, flushes::Failed},
 };
@@ -450,27 +450,6 @@ impl Manager {
         Ok(())
     }
 
-    // Messages in
-
-    /// Takes up to `max` messages of a peer, and returns how many it appended to `out`.
-    ///
-    /// # Errors
-    ///
-    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
-    pub fn receive(
-        &mut self,
-        now: Instant,
-        peer: PeerId,
-        max: usize,
-        out: &mut Vec<Message>,
-    ) -> Result<usize, PeerError> {
-        self.now = now;
-        let known = known(peer, &mut self.peers, &self.shared)?;
-        let count = reading::read(known, &mut self.shared, max, out);
-        reading::mark_taken(now, known, &mut self.transport, &mut self.shared, count);
-        Ok(count)
-    }
-
     // Datagrams
 
     /// Sends a datagram: at most once, in no order, and only if the peer is connected. It is for
@@ -503,23 +482,6 @@ impl Manager {
         }
         let known = known(peer, &mut self.peers, &self.shared)?;
         datagrams::send(known, &mut self.transport, &mut self.shared, payload)
-    }
-
-    /// Takes up to `max` datagrams of a peer, and returns how many it appended to `out`.
-    ///
-    /// # Errors
-    ///
-    /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
-    pub fn receive_datagrams(
-        &mut self,
-        now: Instant,
-        peer: PeerId,
-        max: usize,
-        out: &mut Vec<Message>,
-    ) -> Result<usize, PeerError> {
-        self.now = now;
-        let known = known(peer, &mut self.peers, &self.shared)?;
-        Ok(datagrams::receive(known, &mut self.shared, max, out))
     }
 }
 

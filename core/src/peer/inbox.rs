@@ -1,12 +1,12 @@
 //! What a peer has sent and the application has not yet taken.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem, ops::RangeInclusive};
 
 use bytes::Bytes;
 
 use super::on_demand::OnDemand;
 use crate::{
-    Message, PeerId,
+    Message, MessageKey, PeerId,
     wire::{
         code::CloseCode,
         entries::{self, Run},
@@ -16,9 +16,9 @@ use crate::{
     },
 };
 
-/// What a message that was read and not taken occupies beside its bytes, here and with whoever
-/// read it. Until it is read it lies in its record, where an empty one has a single byte.
-const HANDED_BYTES: usize = 64;
+/// What a message that was read and not taken occupies beside its bytes, here and where it was read
+/// to. Until it is read it lies in its record, where an empty one has a single byte.
+const HANDED_BYTES: usize = size_of::<Handed>() + size_of::<Message>();
 
 /// What a record costs beside its messages when room is counted, until all of it is taken: a million
 /// records of one byte must not fit, either.
@@ -47,8 +47,10 @@ pub(crate) struct Inbox {
 #[derive(Debug)]
 struct Held {
     queue: VecDeque<Waiting>,
-    /// Read, and not yet taken.
+    /// Read, and not yet taken with all before it. Numbers ascend.
     handed: VecDeque<Handed>,
+    /// Read and not yet taken when their line ended: they count for no line any more.
+    former: Vec<(HalfId, Handed)>,
     bytes: usize,
     /// Records of which something is not taken.
     records: usize,
@@ -64,6 +66,7 @@ impl Held {
         Self {
             queue: VecDeque::new(),
             handed: VecDeque::new(),
+            former: Vec::new(),
             bytes: 0,
             records: 0,
             records_memory: 0,
@@ -79,7 +82,10 @@ struct Progress {
 
 #[derive(Debug)]
 struct Waiting {
+    half: HalfId,
     generation: u32,
+    /// The number of the first message.
+    first: u64,
     /// Bytes of memory behind the record.
     memory: u32,
     messages: Messages,
@@ -89,12 +95,58 @@ struct Waiting {
 
 #[derive(Debug, Clone, Copy)]
 struct Handed {
-    generation: u32,
+    number: u64,
     bytes: u32,
     /// Bytes of memory behind its record, if it is the last one of it.
     memory: u32,
     /// Voids that follow it.
     voids: u32,
+    is_taken: bool,
+}
+
+impl Held {
+    /// How many were read and are not taken with all before them.
+    fn handed_out(&self) -> usize {
+        self.handed.len() + self.former.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.handed_out() == 0
+    }
+
+    /// Lets go of a message.
+    fn release(&mut self, handed: &Handed) {
+        self.bytes -= handed.bytes as usize;
+        self.records -= usize::from(handed.memory > 0);
+        self.records_memory -= handed.memory as usize;
+    }
+
+    /// Takes messages of the present line. Returns how many were not taken before.
+    fn take(&mut self, numbers: &RangeInclusive<u64>) -> u64 {
+        let next = self
+            .handed
+            .partition_point(|handed| handed.number < *numbers.start());
+        let run = self.handed.range_mut(next..);
+        run.take_while(|handed| handed.number <= *numbers.end())
+            .map(|handed| u64::from(!mem::replace(&mut handed.is_taken, true)))
+            .sum()
+    }
+
+    /// Takes messages whose line has ended. Returns how many.
+    fn take_former(&mut self, half: HalfId, numbers: &RangeInclusive<u64>) -> u64 {
+        let mut former = mem::take(&mut self.former);
+        let before = former.len();
+        former.retain(|(of, handed)| {
+            let is_taken = *of == half && numbers.contains(&handed.number);
+            if is_taken {
+                self.release(handed);
+            }
+            !is_taken
+        });
+        let count = before - former.len();
+        self.former = former;
+        count as u64
+    }
 }
 
 impl Inbox {
@@ -176,13 +228,13 @@ impl Inbox {
         self.held.memory()
             + held.queue.capacity() * size_of::<Waiting>()
             + held.handed.capacity() * size_of::<Handed>()
+            + held.former.capacity() * size_of::<(HalfId, Handed)>()
             + held.records_memory
     }
 
     /// Gives back memory that nothing is in.
     pub(crate) fn rest(&mut self) {
-        let held = self.content();
-        if held.queue.is_empty() && held.handed.is_empty() {
+        if self.content().is_empty() {
             self.held.clear();
         }
     }
@@ -198,6 +250,9 @@ impl Inbox {
         if held.handed.is_empty() && held.handed.capacity() > KEPT {
             held.handed = VecDeque::new();
         }
+        if held.former.is_empty() {
+            held.former = Vec::new();
+        }
     }
 
     /// Whether messages wait that may be read.
@@ -208,7 +263,7 @@ impl Inbox {
     /// Whether the messages that were read and not taken leave room for another: a million empty
     /// ones fit into a limit of bytes that is meant for a thousand of a kilobyte.
     fn may_hand_out(&self) -> bool {
-        self.content().handed.len() * HANDED_BYTES < self.bytes_max
+        self.content().handed_out() * HANDED_BYTES < self.bytes_max
     }
 
     /// The peer's hello describes its line: the one that we know, or another in its place.
@@ -229,7 +284,16 @@ impl Inbox {
     /// The session has ended at this end: the peer's line is forgotten. What waits can be read.
     pub(crate) fn end(&mut self) {
         self.generation += 1;
-        self.named = None;
+        let named = self.named.take();
+        if let (Some(half), Some(held)) = (named, self.held.get_mut()) {
+            let untaken = held.handed.iter().filter(|handed| !handed.is_taken);
+            held.former.extend(untaken.map(|&handed| (half, handed)));
+            for handed in mem::take(&mut held.handed) {
+                if handed.is_taken {
+                    held.release(&handed);
+                }
+            }
+        }
         self.line = None;
         self.reported = None;
         self.unreported_bytes = 0;
@@ -299,12 +363,17 @@ impl Inbox {
         }
         let bytes = messages.len();
         self.unreported_bytes += bytes;
+        let Some(half) = self.named else {
+            return 0;
+        };
         let held = self.held.get_or_make(Held::new);
         held.bytes += bytes;
         held.records += 1;
         held.records_memory += memory;
         held.queue.push_back(Waiting {
+            half,
             generation: self.generation,
+            first: first + known,
             memory: to_u32(memory),
             messages,
             voids: 0,
@@ -318,16 +387,12 @@ impl Inbox {
         let new = count - u32::try_from(known).unwrap_or(count);
         let generation = self.generation;
         let held = self.held.get_mut();
-        let before = held.and_then(|held| {
-            let waiting = held.queue.back_mut();
-            let waiting = waiting.map(|last| (last.generation, &mut last.voids));
-            waiting.or_else(|| {
-                let handed = held.handed.back_mut();
-                handed.map(|last| (last.generation, &mut last.voids))
-            })
+        let before = held.and_then(|held| match held.queue.back_mut() {
+            Some(waiting) => (waiting.generation == generation).then_some(&mut waiting.voids),
+            None => held.handed.back_mut().map(|last| &mut last.voids),
         });
-        match before.filter(|(of, _)| *of == generation) {
-            Some((_, voids)) => {
+        match before {
+            Some(voids) => {
                 let all = voids.checked_add(new);
                 *voids = all.ok_or(CloseCode::MalformedRecord)?;
             }
@@ -357,14 +422,24 @@ impl Inbox {
                 continue;
             };
             let is_last = front.messages.is_empty();
-            // Framing included: an empty message is not free.
-            held.handed.push_back(Handed {
-                generation: front.generation,
+            let (half, number) = (front.half, front.first);
+            front.first += 1;
+            let handed = Handed {
+                number,
+                // Framing included: an empty message is not free.
                 bytes: to_u32(before - front.messages.len()),
                 memory: if is_last { front.memory } else { 0 },
                 voids: if is_last { front.voids } else { 0 },
-            });
-            out.push(Message { from, payload });
+                is_taken: false,
+            };
+            match front.generation == self.generation {
+                true => held.handed.push_back(handed),
+                false => held.former.push((half, handed)),
+            }
+            out.push(Message::with_key(
+                MessageKey::new(from, half, number),
+                payload,
+            ));
             count += 1;
             if is_last {
                 held.queue.pop_front();
@@ -373,30 +448,36 @@ impl Inbox {
         count
     }
 
-    /// The application has taken the next `count` of the messages handed out.
-    pub(crate) fn mark_taken(&mut self, count: usize) {
+    /// The application has taken messages of a half that were read. Returns how many of them it had not taken
+    /// before: one that was read in each of two sessions counts twice, and both are taken.
+    ///
+    /// One that is taken before its predecessors counts with them: the peer learns a single number up to
+    /// which all are taken, and so long it holds its room.
+    pub(crate) fn mark_taken(&mut self, half: HalfId, numbers: &RangeInclusive<u64>) -> u64 {
         let Some(held) = self.held.get_mut() else {
-            return;
+            return 0;
         };
-        let Held {
-            handed,
-            bytes,
-            records,
-            records_memory,
-            ..
-        } = held;
-        for handed in handed.drain(..count.min(handed.len())) {
-            *bytes -= handed.bytes as usize;
-            *records -= usize::from(handed.memory > 0);
-            *records_memory -= handed.memory as usize;
-            self.unreported_bytes += handed.bytes as usize;
-            if let Some(line) = &mut self.line
-                && handed.generation == self.generation
+        let mut count = 0;
+        if !held.former.is_empty() {
+            count += held.take_former(half, numbers);
+        }
+        if self.named == Some(half) {
+            // Most of the time they are taken in the order in which they were read.
+            while let Some(front) = held.handed.front().copied()
+                && (front.is_taken || numbers.contains(&front.number))
             {
-                line.taken += 1 + u64::from(handed.voids);
+                count += u64::from(!front.is_taken);
+                held.handed.pop_front();
+                held.release(&front);
+                self.unreported_bytes += front.bytes as usize;
+                if let Some(line) = &mut self.line {
+                    line.taken = front.number + 1 + u64::from(front.voids);
+                }
             }
+            count += held.take(numbers);
         }
         self.relax();
+        count
     }
 }
 

@@ -24,7 +24,7 @@ const CREDIT: u64 = 18;
 pub(crate) const CHECK_LEN: usize = 8;
 
 /// The name of what one end of a session sends: 128 random bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct HalfId(pub(crate) [u8; 16]);
 
 /// The first frame of an end on a connection.

@@ -13,6 +13,7 @@ use std::{
 
 use quicpool_core::{
     Action, ConnectionStatus, Datagram, Event, Manager, Message, NetworkMetrics, PeerId, Reason,
+    driver::TakenMessages,
 };
 use tracing::{debug, trace, warn};
 
@@ -54,7 +55,7 @@ pub(crate) struct Switchboard {
     datagrams_readable: BTreeSet<PeerId>,
     datagrams_read_last: PeerId,
     messages: Vec<Message>,
-    taken: Vec<(PeerId, usize)>,
+    taken: Vec<TakenMessages>,
     /// When a few taken messages must be told.
     taken_due: Option<Instant>,
     connects: HashMap<PeerId, Vec<Responder<Result<(), ConnectError>>>>,
@@ -226,9 +227,9 @@ impl Switchboard {
             Left::Nothing => None,
             Left::Some => Some(now + TAKEN_DELAY_MAX),
         };
-        for (peer, count) in self.taken.drain(..) {
+        for taken in self.taken.drain(..) {
             // Nothing is left to take of a peer that the machine has forgotten meanwhile.
-            let _ = self.core.driver().mark_taken(now, peer, count);
+            let _ = self.core.driver().mark_taken(now, &taken);
         }
     }
 
@@ -350,7 +351,7 @@ impl Switchboard {
                 return Rest::Nothing;
             };
             let max = MESSAGES_PER_PEER.min(budget);
-            let count = self.core.driver().read(now, peer, max, &mut self.messages);
+            let count = self.core.receive_held(now, peer, max, &mut self.messages);
             // None of a peer that the machine has forgotten meanwhile.
             let count = count.unwrap_or(0);
             if count < max {

@@ -286,7 +286,7 @@ impl Verbs for Driven {
     /// Ends the application, and with it the last handle.
     fn abort(&mut self, _: Instant) {
         self.calls.clear();
-        self.reader.receiving = None;
+        self.reader.stop();
         self.datagrams = None;
         self.handle = None;
     }

@@ -8,6 +8,7 @@
 
 mod calls;
 mod outside;
+mod reading;
 mod task;
 
 use std::{
@@ -24,6 +25,7 @@ use quicpool_driver::{
 use self::{
     calls::{Call, Ran},
     outside::Outside,
+    reading::Reader,
     task::{Alarm, Task},
 };
 use crate::machine::{EventLoop, Machine, NewMachine, Turned, Verbs};
@@ -55,27 +57,6 @@ pub(crate) struct Driven {
     dice: u64,
 }
 
-/// The task that receives messages.
-struct Reader {
-    habit: Habit,
-    receiving: Option<Receiving>,
-}
-
-/// How an application receives.
-#[derive(Debug, Clone, Copy)]
-enum Habit {
-    /// By `recv`.
-    OneByOne,
-    /// By `recv_many`.
-    Many,
-}
-
-/// A call that receives at most so many messages.
-struct Receiving {
-    max: usize,
-    task: Task<Result<Vec<Message>, Closed>>,
-}
-
 impl Driven {
     /// How long a message that the application has taken may wait until the machine knows.
     pub(crate) const TAKEN_DELAY_MAX: Duration = Duration::from_millis(2);
@@ -101,10 +82,6 @@ impl Driven {
         let (handle, event_loop) = bound.expect("the configuration of a node is valid");
         let (_, events) = handle.subscribe();
         let [a, b, c, d, e, f, g, h, habit, ..] = seed;
-        let habit = match habit % 2 {
-            0 => Habit::OneByOne,
-            _ => Habit::Many,
-        };
         Box::new(Self {
             outside,
             event_loop,
@@ -115,10 +92,7 @@ impl Driven {
             news: Vec::new(),
             calls: Vec::new(),
             accepted: BTreeMap::new(),
-            reader: Reader {
-                habit,
-                receiving: None,
-            },
+            reader: Reader::new(habit),
             datagrams: None,
             dice: u64::from_le_bytes([a, b, c, d, e, f, g, h]) | 1,
         })
@@ -191,26 +165,12 @@ impl Driven {
     }
 
     fn receive(&mut self, max: usize, out: &mut Turned) -> bool {
+        let dice = self.draw();
         let Some(handle) = self.handle.as_ref().filter(|_| max > 0 && !self.has_ended) else {
-            self.reader.receiving = None;
+            self.reader.stop();
             return false;
         };
-        let receiving = &mut self.reader.receiving;
-        if receiving
-            .as_ref()
-            .is_some_and(|receiving| receiving.max != max)
-        {
-            *receiving = None;
-        }
-        let habit = self.reader.habit;
-        let receiving = receiving.get_or_insert_with(|| Receiving::new(habit, handle.clone(), max));
-        let is_awake = receiving.task.is_awake();
-        if let Some(received) = receiving.task.run() {
-            self.reader.receiving = None;
-            // One that has ended has nothing to receive.
-            out.messages.extend(received.unwrap_or_default());
-        }
-        is_awake
+        self.reader.run(handle, max, dice, &mut out.messages)
     }
 
     /// An application that takes no messages takes no datagrams.
@@ -244,28 +204,17 @@ impl Driven {
         }
     }
 
-    /// Draws which of two tasks runs first (xorshift64).
+    /// Draws which of two tasks runs first.
     fn toss(&mut self) -> bool {
+        self.draw() >> 63 == 0
+    }
+
+    /// Draws a number (xorshift64).
+    fn draw(&mut self) -> u64 {
         self.dice ^= self.dice << 13;
         self.dice ^= self.dice >> 7;
         self.dice ^= self.dice << 17;
-        self.dice >> 63 == 0
-    }
-}
-
-impl Receiving {
-    fn new(habit: Habit, handle: ConnectionManager, max: usize) -> Self {
-        let task = Task::new(async move {
-            let mut messages = Vec::new();
-            match habit {
-                Habit::OneByOne => messages.push(handle.recv().await?),
-                Habit::Many => {
-                    handle.recv_many(&mut messages, max).await?;
-                }
-            }
-            Ok(messages)
-        });
-        Self { max, task }
+        self.dice
     }
 }
 

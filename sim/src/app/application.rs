@@ -27,7 +27,7 @@ use crate::dice::{Dice, Domain};
 ///
 /// impl App for Echo {
 ///     fn handle(&mut self, input: Input<'_>, cx: &mut Context<'_>) {
-///         if let Input::Message(Message { from, payload }) = input {
+///         if let Input::Message(Message { from, payload, .. }) = input {
 ///             cx.send(*from, payload.clone());
 ///         }
 ///     }
@@ -38,7 +38,7 @@ use crate::dice::{Dice, Domain};
 /// let host = Host::new(me, vec![peer]);
 /// let mut cx = Context::new(&host, std::time::Duration::ZERO);
 /// let payload = Bytes::from_static(b"ping");
-/// Echo.handle(Input::Message(&Message { from: peer, payload: payload.clone() }), &mut cx);
+/// Echo.handle(Input::Message(&Message::new(peer, payload.clone())), &mut cx);
 /// assert_eq!(cx.actions(), [Action::Send { to: peer, payload }]);
 /// ```
 pub trait App: fmt::Debug + 'static {

@@ -68,13 +68,9 @@ fn an_inbox_is_counted_read_or_not() {
         assert_counted("what waits", size, wire.look(b).since(before));
         let mut messages = wire.read(b, a, 1_000);
         assert_counted("what was read", size, wire.look(b).since(before));
-        let (now, from) = (wire.now, wire.id(a));
         let count = messages.len() / 2;
-        wire.at(b, |machine| {
-            machine
-                .driver()
-                .mark_taken(now, from, count)
-                .expect("a known peer");
+        wire.take(b, &messages[..count]);
+        wire.at(b, |_| {
             messages.drain(..count);
         });
         assert_counted("what was taken in part", size, wire.look(b).since(before));
@@ -93,15 +89,9 @@ fn queues_that_are_empty_again_hold_next_to_nothing() {
         wire.advance(ms(100));
     }
     for _ in 0..2_000 {
-        let (now, from) = (wire.now, wire.id(a));
         let mut messages = wire.read(b, a, 10_000);
-        wire.at(b, |machine| {
-            machine
-                .driver()
-                .mark_taken(now, from, messages.len())
-                .expect("a known peer");
-            messages.clear();
-        });
+        wire.take(b, &messages);
+        wire.at(b, |_| messages.clear());
         wire.advance(ms(10));
     }
     for (node, before) in [a, b].into_iter().zip(before) {

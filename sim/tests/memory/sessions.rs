@@ -77,14 +77,8 @@ pub(crate) fn visit(wire: &mut Wire, hub: usize, config: &Config) {
     }
     wire.advance(ms(500));
     for other in visitors {
-        let (now, from) = (wire.now, wire.id(hub));
-        let count = wire.read(other, hub, 10).len();
-        wire.at(other, |machine| {
-            machine
-                .driver()
-                .mark_taken(now, from, count)
-                .expect("a known peer")
-        });
+        let messages = wire.read(other, hub, 10);
+        wire.take(other, &messages);
     }
     wire.advance(ms(500));
 }

@@ -113,13 +113,7 @@ fn round(wire: &mut Wire) -> Spent {
 }
 
 fn take(wire: &mut Wire, node: usize, from: usize) -> usize {
-    let count = wire.read(node, from, 10).len();
-    let (now, from) = (wire.now, wire.id(from));
-    wire.at(node, |machine| {
-        machine
-            .driver()
-            .mark_taken(now, from, count)
-            .expect("a known peer")
-    });
-    count
+    let messages = wire.read(node, from, 10);
+    wire.take(node, &messages);
+    messages.len()
 }

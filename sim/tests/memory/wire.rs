@@ -9,7 +9,7 @@ use std::{
 
 use quicpool_core::{
     Action, Config, Credentials, Datagram, Identity, Incarnation, Manager, Message, NetworkMetrics,
-    PeerAddr, PeerId, SendError,
+    PeerAddr, PeerId, SendError, driver::TakenMessages,
 };
 use quicpool_sim::Checksum;
 
@@ -178,11 +178,21 @@ impl Wire {
         let mut messages = Vec::with_capacity(max);
         self.at(node, |manager| {
             manager
-                .driver()
-                .read(now, from, max, &mut messages)
+                .receive_held(now, from, max, &mut messages)
                 .expect("a known peer")
         });
         messages
+    }
+
+    /// Takes what was read.
+    pub(crate) fn take(&mut self, node: usize, messages: &[Message]) {
+        let now = self.now;
+        self.at(node, |manager| {
+            for taken in TakenMessages::of(messages) {
+                let marked = manager.driver().mark_taken(now, &taken);
+                marked.expect("a known peer");
+            }
+        });
     }
 
     pub(crate) fn metrics(&self, node: usize) -> NetworkMetrics {

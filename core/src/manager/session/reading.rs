@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::acknowledging;
 use crate::{
     Event, Message,
+    driver::TakenMessages,
     manager::{peer::Peer, shared::Shared},
     transport::Transport,
 };
@@ -23,24 +24,24 @@ pub(in crate::manager) fn read(
     count
 }
 
-/// Takes the next `count` messages that were read.
+/// Takes messages that were read.
 pub(in crate::manager) fn mark_taken(
     now: Instant,
     peer: &mut Peer,
     transport: &mut Transport,
     shared: &mut Shared,
-    count: usize,
+    taken: &TakenMessages,
 ) {
+    let inbox = &mut peer.session.inbox;
+    let count = inbox.mark_taken(taken.half(), &taken.numbers());
     if count == 0 {
         return;
     }
-    let inbox = &mut peer.session.inbox;
-    inbox.mark_taken(count);
     // What was not handed out before for want of room.
     if inbox.is_readable() && !std::mem::replace(&mut peer.is_readable_reported, true) {
         shared.report.event(Event::Readable { peer: peer.id });
     }
-    shared.report.taken(now, peer, count as u64);
+    shared.report.taken(now, peer, count);
     shared.changed(peer);
     acknowledging::grant_all(peer, transport, shared);
     acknowledging::schedule(now, peer, transport, shared);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     OnPeerRestart,
-    driver::{BatchLimits, OpenBatch},
+    driver::{BatchLimits, OpenBatch, TakenMessages},
     peer::outbox::{Continuity, Memory, Outbox},
     testing::epoch,
 };
@@ -16,7 +16,7 @@ const LIMITS: BatchLimits = BatchLimits {
     bytes_max: 60,
 };
 const OUTBOX_BYTES: usize = 400;
-const INBOX_BYTES: usize = 200;
+const INBOX_BYTES: usize = 500;
 /// Less than a batch may have: the peer accepts less.
 const BODY_BYTES: usize = 50;
 
@@ -36,7 +36,22 @@ struct Pair {
     voids: BTreeSet<u64>,
     withdrawn: BTreeSet<u64>,
     read: Vec<u64>,
-    marked: usize,
+    /// Keys of what was read and not taken.
+    untaken: Vec<MessageKey>,
+}
+
+/// Takes messages one by one. Returns how many were not taken before.
+fn take(inbox: &mut Inbox, keys: &[MessageKey]) -> u64 {
+    let mut count = 0;
+    for key in keys {
+        let taken = TakenMessages::new(*key);
+        count += inbox.mark_taken(taken.half(), &taken.numbers());
+    }
+    count
+}
+
+fn keys(messages: &[Message]) -> Vec<MessageKey> {
+    messages.iter().filter_map(Message::key).collect()
 }
 
 #[derive(Debug, Clone)]
@@ -53,7 +68,8 @@ enum Step {
     Shorten(usize),
     Deliver,
     Read(usize),
-    Take,
+    /// Takes a few, from this one on.
+    Take(usize),
     Report,
     Learn,
 }
@@ -70,7 +86,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (20usize..80).prop_map(Step::Shorten),
         5 => Just(Step::Deliver),
         4 => (1usize..9).prop_map(Step::Read),
-        4 => Just(Step::Take),
+        4 => prop_oneof![Just(0), 0usize..5].prop_map(Step::Take),
         4 => Just(Step::Report),
         4 => Just(Step::Learn),
     ]
@@ -90,7 +106,7 @@ impl Pair {
             voids: BTreeSet::new(),
             withdrawn: BTreeSet::new(),
             read: Vec::new(),
-            marked: 0,
+            untaken: Vec::new(),
         }
     }
 
@@ -173,14 +189,19 @@ impl Pair {
             Step::Read(max) => {
                 let mut out = Vec::new();
                 self.inbox.read(FROM, max, &mut out);
-                self.read.extend(out.iter().map(|message| {
-                    u64::from_be_bytes(message.payload[..8].try_into().expect("eight bytes"))
-                }));
+                for message in out {
+                    let number = message.payload[..8].try_into().expect("eight bytes");
+                    let key = message.key().expect("messages have one");
+                    assert_eq!(key.number().get(), u64::from_be_bytes(number));
+                    self.read.push(key.number().get());
+                    self.untaken.push(key);
+                }
             }
-            Step::Take => {
-                let count = (self.read.len() - self.marked).min(3);
-                self.inbox.mark_taken(count);
-                self.marked += count;
+            Step::Take(from) => {
+                let from = from.min(self.untaken.len().saturating_sub(1));
+                let to = self.untaken.len().min(from + 3);
+                take(&mut self.inbox, &self.untaken[from..to]);
+                self.untaken.drain(from..to);
             }
             Step::Report if self.half.is_some() => {
                 self.acks.extend(self.inbox.known());
@@ -213,7 +234,7 @@ impl Pair {
                 Step::Write,
                 Step::Deliver,
                 Step::Read(99),
-                Step::Take,
+                Step::Take(0),
                 Step::Report,
                 Step::Learn,
             ] {
@@ -332,7 +353,7 @@ fn of_a_record_that_repeats_in_part_only_what_is_new_is_read() {
     inbox.read(FROM, 9, &mut out);
     let numbers: Vec<u8> = out.iter().map(|message| message.payload[0]).collect();
     assert_eq!(numbers, [0, 1, 2, 3, 4]);
-    inbox.mark_taken(5);
+    assert_eq!(take(&mut inbox, &keys(&out)), 5);
     assert_eq!(inbox.bytes(), 0);
 }
 
@@ -395,11 +416,12 @@ fn empty_messages_are_handed_out_as_they_are_taken() {
     let mut out = Vec::new();
     assert_eq!(inbox.read(FROM, COUNT, &mut out), 100);
     assert!(!inbox.is_readable());
-    inbox.mark_taken(30);
+    assert_eq!(take(&mut inbox, &keys(&out[..30])), 30);
+    let mut taken = 30;
     assert!(inbox.is_readable());
     assert_eq!(inbox.read(FROM, COUNT, &mut out), 30);
-    while !inbox.content().handed.is_empty() {
-        inbox.mark_taken(100.min(inbox.content().handed.len()));
+    while taken < out.len() {
+        taken += take(&mut inbox, &keys(&out[taken..])) as usize;
         inbox.read(FROM, COUNT, &mut out);
     }
     assert_eq!(out.len(), COUNT);
@@ -422,8 +444,10 @@ fn what_an_old_line_left_is_read_and_not_counted_for_the_new_one() {
     }
     let mut out = Vec::new();
     assert_eq!(inbox.read(FROM, 9, &mut out), 2);
-    inbox.mark_taken(1);
+    take(&mut inbox, &keys(&out[..1]));
     assert_eq!(inbox.known().map(|known| known.taken), Some(0));
-    inbox.mark_taken(1);
+    take(&mut inbox, &keys(&out[1..]));
     assert_eq!(inbox.known().map(|known| known.taken), Some(1));
 }
+
+mod held;

@@ -136,12 +136,6 @@ impl HalfId {
     }
 }
 
-impl Hash for HalfId {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0[15].hash(state);
-    }
-}
-
 impl Hello {
     /// The whole greeting. What the streams hold is not in the model.
     pub(super) const fn on_the_wire(self, dial: u64) -> Greeting {
