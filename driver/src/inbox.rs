@@ -218,10 +218,9 @@ impl Inbox {
         queue.taken_bytes = 0;
         queue.bell = Bell::WhenMuch;
         self.taken.store(false, Ordering::Release);
-        if queue.messages.is_empty() {
-            Left::Nothing
-        } else {
-            Left::Some
+        match queue.may_be_taken() {
+            true => Left::Some,
+            false => Left::Nothing,
         }
     }
 
@@ -229,7 +228,7 @@ impl Inbox {
     pub(crate) fn wake_when_taken(&self) -> bool {
         let mut queue = self.queue.lock();
         let untouched = queue.taken.is_empty();
-        if untouched && !queue.messages.is_empty() {
+        if untouched && queue.may_be_taken() {
             queue.bell = Bell::WhenAny;
         }
         untouched
@@ -331,6 +330,11 @@ impl Queue {
         };
         self.held.insert(held.name());
         Some(held)
+    }
+
+    /// Whether anything is left that the application may take.
+    fn may_be_taken(&self) -> bool {
+        !self.messages.is_empty() || !self.held.is_empty()
     }
 
     fn count(&mut self, message: &Message) {

@@ -194,6 +194,19 @@ fn what_is_held_counts_once_it_is_done() {
 }
 
 #[test]
+fn a_loop_that_looked_in_vain_is_woken_by_what_is_done() {
+    let inbox = Inbox::new(1 << 20);
+    inbox.push(&mut messages(&[A, A], 1));
+    let (first, second) = (hold(&inbox), hold(&inbox));
+    let mut taken = Vec::new();
+    assert_eq!(inbox.collect(&mut taken), Left::Some, "two are held");
+    assert!(inbox.wake_when_taken());
+    assert_eq!(inbox.done(&second), Wake::Yes);
+    assert_eq!(inbox.done(&first), Wake::No, "the loop is on its way");
+    assert_eq!(inbox.collect(&mut taken), Left::Nothing);
+}
+
+#[test]
 fn a_held_message_that_is_dropped_comes_again_before_the_others() {
     let inbox = Inbox::new(1 << 20);
     inbox.push(&mut messages(&[A, A, A], 1));

@@ -286,7 +286,7 @@ impl Verbs for Driven {
     /// Ends the application, and with it the last handle.
     fn abort(&mut self, _: Instant) {
         self.calls.clear();
-        self.reader.stop();
+        self.reader.pause();
         self.datagrams = None;
         self.handle = None;
     }

@@ -167,7 +167,7 @@ impl Driven {
     fn receive(&mut self, max: usize, out: &mut Turned) -> bool {
         let dice = self.draw();
         let Some(handle) = self.handle.as_ref().filter(|_| max > 0 && !self.has_ended) else {
-            self.reader.stop();
+            self.reader.pause();
             return false;
         };
         self.reader.run(handle, max, dice, &mut out.messages)

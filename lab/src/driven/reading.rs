@@ -35,6 +35,8 @@ struct Entry {
     key: MessageKey,
     message: Message,
     state: State,
+    /// Whether there is room for it. One that comes in the place of another that was dropped goes back at once.
+    is_wanted: bool,
     drops: u8,
 }
 
@@ -56,11 +58,11 @@ impl Reader {
         }
     }
 
-    /// Leaves the call, and what it holds.
-    pub(super) fn stop(&mut self) {
+    /// Leaves the call.
+    pub(super) fn pause(&mut self) {
         match self {
             Self::Taking { call, .. } => *call = None,
-            Self::Holding(holding) => *holding = Holding::default(),
+            Self::Holding(holding) => holding.call = None,
         }
     }
 
@@ -120,9 +122,9 @@ impl Holding {
     ) -> bool {
         let held = |entry: &&mut Entry| matches!(entry.state, State::Held(_));
         let count = self.entries.iter_mut().filter(|it| held(it)).count();
-        let wants_more = self.entries.len() < max || self.entries.iter().any(Entry::is_dropped);
+        let wants_more = self.has_room(max) || self.entries.iter().any(Entry::is_dropped);
         // It looks for more first, most of the time: so that there is an order to draw.
-        if wants_more && (count == 0 || !dice.is_multiple_of(4)) && self.receive(handle) {
+        if wants_more && (count == 0 || !dice.is_multiple_of(4)) && self.receive(handle, max) {
             return true;
         }
         let place = (dice >> 8) as usize % count.max(1);
@@ -135,7 +137,7 @@ impl Holding {
     }
 
     /// Returns whether the call was awake.
-    fn receive(&mut self, handle: &ConnectionManager) -> bool {
+    fn receive(&mut self, handle: &ConnectionManager, max: usize) -> bool {
         let call = self.call.get_or_insert_with(|| {
             let handle = handle.clone();
             Task::new(async move { handle.recv_held().await })
@@ -144,27 +146,37 @@ impl Holding {
         if let Some(received) = call.run() {
             self.call = None;
             if let Ok(held) = received {
-                self.add(held);
+                self.add(held, max);
             }
         }
         is_awake
     }
 
-    fn add(&mut self, held: Held) {
+    fn has_room(&self, max: usize) -> bool {
+        self.entries.iter().filter(|entry| entry.is_wanted).count() < max
+    }
+
+    fn add(&mut self, held: Held, max: usize) {
+        let has_room = self.has_room(max);
         let key = held.key();
-        let mut entries = self.entries.iter_mut();
-        let dropped = entries.find(|entry| entry.key == key && entry.is_dropped());
+        let mut entries = self.entries.iter();
+        let dropped = entries.position(|entry| entry.key == key && entry.is_dropped());
         assert_eq!(held.is_again(), dropped.is_some(), "{key}");
-        if let Some(entry) = dropped {
-            assert_eq!(entry.message, *held, "{key} comes again with other bytes");
-            entry.state = State::Held(held);
-        } else {
+        let place = dropped.unwrap_or(self.entries.len());
+        if dropped.is_none() {
             self.entries.push(Entry {
                 key,
                 message: held.clone(),
-                state: State::Held(held),
+                state: State::Dropped,
+                is_wanted: false,
                 drops: 0,
             });
+        }
+        let entry = &mut self.entries[place];
+        assert_eq!(entry.message, *held, "{key} comes again with other bytes");
+        entry.is_wanted |= has_room;
+        if entry.is_wanted {
+            entry.state = State::Held(held);
         }
     }
 
