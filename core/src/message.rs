@@ -46,16 +46,17 @@ impl Message {
     /// ```
     #[must_use]
     pub const fn with_key(key: MessageKey, payload: Bytes) -> Self {
+        Self::of_half(key.from, key.half, key.number, payload)
+    }
+
+    pub(crate) const fn of_half(from: PeerId, half: HalfId, number: u64, payload: Bytes) -> Self {
         // Numbers are below 2^62; the last of all would have no successor.
-        let place = match NonZeroU64::new(key.number.wrapping_add(1)) {
-            Some(ordinal) => Some(Place {
-                half: key.half,
-                ordinal,
-            }),
+        let place = match NonZeroU64::new(number.wrapping_add(1)) {
+            Some(ordinal) => Some(Place { half, ordinal }),
             None => None,
         };
         Self {
-            from: key.from,
+            from,
             payload,
             place,
         }
@@ -76,11 +77,11 @@ impl Message {
 }
 
 impl Message {
-    /// Whether another is a later one of the same half.
+    /// Whether another message of the same peer is a later one of the same half.
     fn is_followed_by(&self, next: &Self) -> bool {
         let later = |one: Place, next: Place| next.half == one.half && next.ordinal > one.ordinal;
         let places = self.place.zip(next.place);
-        places.is_some_and(|(one, next)| later(one, next)) && next.from == self.from
+        places.is_some_and(|(one, next)| later(one, next))
     }
 }
 
@@ -176,7 +177,7 @@ impl TakenMessages {
         }
     }
 
-    /// Makes those of messages that were read one after the other. Datagrams are left out.
+    /// Makes those of messages of one peer that were read one after the other. Datagrams are left out.
     pub fn of(messages: &[Message]) -> impl Iterator<Item = Self> {
         messages
             .chunk_by(|one, next| one.is_followed_by(next))

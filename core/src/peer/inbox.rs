@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::on_demand::OnDemand;
 use crate::{
-    Message, MessageKey, PeerId,
+    Message, PeerId,
     wire::{
         code::CloseCode,
         entries::{self, Run},
@@ -104,6 +104,14 @@ struct Handed {
     is_taken: bool,
 }
 
+/// Messages that are held no more.
+#[derive(Debug, Default)]
+struct Released {
+    /// Those that were not taken before.
+    messages: u64,
+    bytes: usize,
+}
+
 impl Held {
     /// How many were read and are not taken with all before them.
     fn handed_out(&self) -> usize {
@@ -112,6 +120,40 @@ impl Held {
 
     fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.handed_out() == 0
+    }
+
+    /// Gives back queues that are empty, and have place for many.
+    fn relax(&mut self) {
+        if self.queue.capacity() > KEPT && self.queue.is_empty() {
+            self.queue = VecDeque::new();
+        }
+        if self.handed.capacity() > KEPT && self.handed.is_empty() {
+            self.handed = VecDeque::new();
+        }
+        if self.former.capacity() > 0 && self.former.is_empty() {
+            self.former = Vec::new();
+        }
+    }
+
+    /// Lets go of the first messages of the present line, as far as they are taken, now or before. Returns what
+    /// they were, and the last one.
+    fn release_first(&mut self, numbers: &RangeInclusive<u64>) -> (Released, Option<Handed>) {
+        let (mut released, mut last) = (Released::default(), None);
+        let (mut records, mut memory) = (0, 0);
+        while let Some(&handed) = self.handed.front()
+            && (handed.is_taken || numbers.contains(&handed.number))
+        {
+            released.messages += u64::from(!handed.is_taken);
+            released.bytes += handed.bytes as usize;
+            records += usize::from(handed.memory > 0);
+            memory += handed.memory as usize;
+            last = Some(handed);
+            self.handed.pop_front();
+        }
+        self.bytes -= released.bytes;
+        self.records -= records;
+        self.records_memory -= memory;
+        (released, last)
     }
 
     /// Lets go of a message.
@@ -239,31 +281,16 @@ impl Inbox {
         }
     }
 
-    /// Gives back queues that are empty, and have place for many.
-    fn relax(&mut self) {
-        let Some(held) = self.held.get_mut() else {
-            return;
-        };
-        if held.queue.is_empty() && held.queue.capacity() > KEPT {
-            held.queue = VecDeque::new();
-        }
-        if held.handed.is_empty() && held.handed.capacity() > KEPT {
-            held.handed = VecDeque::new();
-        }
-        if held.former.is_empty() {
-            held.former = Vec::new();
-        }
-    }
-
     /// Whether messages wait that may be read.
     pub(crate) fn is_readable(&self) -> bool {
-        !self.content().queue.is_empty() && self.may_hand_out()
+        !self.content().queue.is_empty() && self.may_be_handed_out() > 0
     }
 
-    /// Whether the messages that were read and not taken leave room for another: a million empty
-    /// ones fit into a limit of bytes that is meant for a thousand of a kilobyte.
-    fn may_hand_out(&self) -> bool {
-        self.content().handed_out() * HANDED_BYTES < self.bytes_max
+    /// For how many more messages those that were read and not taken leave room: a million empty ones fit
+    /// into a limit of bytes that is meant for a thousand of a kilobyte.
+    fn may_be_handed_out(&self) -> usize {
+        let max = self.bytes_max.div_ceil(HANDED_BYTES);
+        max.saturating_sub(self.content().handed_out())
     }
 
     /// The peer's hello describes its line: the one that we know, or another in its place.
@@ -407,41 +434,39 @@ impl Inbox {
 
     /// Hands out up to `max` messages, which stay untaken.
     pub(crate) fn read(&mut self, from: PeerId, max: usize, out: &mut Vec<Message>) -> usize {
+        let max = max.min(self.may_be_handed_out());
+        let Some(held) = self.held.get_mut() else {
+            return 0;
+        };
         let mut count = 0;
-        while count < max && self.is_readable() {
-            let Some(held) = self.held.get_mut() else {
-                break;
-            };
-            let Some(front) = held.queue.front_mut() else {
-                break;
-            };
-            let before = front.messages.len();
-            let Some(payload) = front.messages.next() else {
-                debug_assert!(false, "what has no message left does not wait");
-                held.queue.pop_front();
-                continue;
-            };
-            let is_last = front.messages.is_empty();
-            let (half, number) = (front.half, front.first);
-            front.first += 1;
-            let handed = Handed {
-                number,
+        while count < max
+            && let Some(front) = held.queue.front_mut()
+        {
+            let (half, is_of_line) = (front.half, front.generation == self.generation);
+            let mut left = front.messages.len();
+            while count < max
+                && let Some(payload) = front.messages.next()
+            {
                 // Framing included: an empty message is not free.
-                bytes: to_u32(before - front.messages.len()),
-                memory: if is_last { front.memory } else { 0 },
-                voids: if is_last { front.voids } else { 0 },
-                is_taken: false,
-            };
-            match front.generation == self.generation {
-                true => held.handed.push_back(handed),
-                false => held.former.push((half, handed)),
+                let bytes = left - front.messages.len();
+                left -= bytes;
+                let number = front.first;
+                front.first += 1;
+                let handed = Handed {
+                    number,
+                    bytes: to_u32(bytes),
+                    memory: if left == 0 { front.memory } else { 0 },
+                    voids: if left == 0 { front.voids } else { 0 },
+                    is_taken: false,
+                };
+                match is_of_line {
+                    true => held.handed.push_back(handed),
+                    false => held.former.push((half, handed)),
+                }
+                out.push(Message::of_half(from, half, number, payload));
+                count += 1;
             }
-            out.push(Message::with_key(
-                MessageKey::new(from, half, number),
-                payload,
-            ));
-            count += 1;
-            if is_last {
+            if left == 0 {
                 held.queue.pop_front();
             }
         }
@@ -463,20 +488,17 @@ impl Inbox {
         }
         if self.named == Some(half) {
             // Most of the time they are taken in the order in which they were read.
-            while let Some(front) = held.handed.front().copied()
-                && (front.is_taken || numbers.contains(&front.number))
-            {
-                count += u64::from(!front.is_taken);
-                held.handed.pop_front();
-                held.release(&front);
-                self.unreported_bytes += front.bytes as usize;
-                if let Some(line) = &mut self.line {
-                    line.taken = front.number + 1 + u64::from(front.voids);
-                }
+            let (released, last) = held.release_first(numbers);
+            count += released.messages;
+            self.unreported_bytes += released.bytes;
+            if let (Some(line), Some(last)) = (&mut self.line, last) {
+                line.taken = last.number + 1 + u64::from(last.voids);
             }
-            count += held.take(numbers);
+            if !held.handed.is_empty() {
+                count += held.take(numbers);
+            }
         }
-        self.relax();
+        held.relax();
         count
     }
 }

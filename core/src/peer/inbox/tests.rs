@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    OnPeerRestart,
+    MessageKey, OnPeerRestart,
     driver::{BatchLimits, OpenBatch, TakenMessages},
     peer::outbox::{Continuity, Memory, Outbox},
     testing::epoch,
