@@ -5,7 +5,8 @@ use quicpool_sim::{ms, secs};
 use quinn_proto::{Dir, VarInt};
 
 use crate::{
-    raw::{ACK, Heard, LINE, RawHello, RawPeer, ack, frame, headed, numbers, record},
+    bytes::{ACK, Heard, LINE, ack, frame, headed, numbers, record},
+    raw::{RawHello, RawPeer},
     scene::{Scene, refused_once_greeted},
 };
 

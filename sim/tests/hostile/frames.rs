@@ -4,10 +4,8 @@ use quicpool_core::Sealing;
 use quicpool_sim::{ms, secs};
 
 use crate::{
-    raw::{
-        ACK, Check, HELLO, Heard, LINES, RawHello, RawPeer, Yours, ack, frame, frames, numbers,
-        record, varint,
-    },
+    bytes::{ACK, HELLO, Heard, LINES, Yours, ack, frame, frames, numbers, record, varint},
+    raw::{Check, RawHello, RawPeer},
     scene::{Scene, refused_once_connected, refused_once_greeted, refused_without_violation},
 };
 

@@ -7,7 +7,8 @@ use quicpool_core::{Config, Sealing};
 use quicpool_sim::{Checksum, ms, secs};
 
 use crate::{
-    raw::{Check, Heard, RawHello, RawPeer, Yours, ack, record},
+    bytes::{Heard, Yours, ack, record},
+    raw::{Check, RawHello, RawPeer},
     scene::Scene,
     sealed,
 };
