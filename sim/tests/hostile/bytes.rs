@@ -1,9 +1,9 @@
 //! Bytes of the wire, written and read without the core.
 
 /// The frames of the control stream, as `docs/wire.md` numbers them.
-pub(crate) const HELLO: u8 = 0x01;
-pub(crate) const LINES: u8 = 0x02;
-pub(crate) const ACK: u8 = 0x03;
+pub(crate) const HELLO: u64 = 0x01;
+pub(crate) const LINES: u64 = 0x02;
+pub(crate) const ACK: u64 = 0x03;
 
 /// The header of line 0's stream.
 pub(crate) const LINE: [u8; 2] = [1, 0];
@@ -29,16 +29,10 @@ impl Heard {
     /// Reads hello and LINES, and skips grease.
     pub(crate) fn of(control: &[u8]) -> Self {
         let (mut half, mut known, mut numbers) = (None, None, Vec::new());
-        for (kind, mut body) in frames(control) {
+        for (kind, body) in frames(control) {
             match kind {
                 1 => {
-                    while !body.is_empty() {
-                        let (key, value) = (take_varint(&mut body), take_varint(&mut body));
-                        if key % 2 == 0 {
-                            continue;
-                        }
-                        let (bytes, rest) = body.split_at(value as usize);
-                        body = rest;
+                    for (key, _, bytes) in parameters(body) {
                         match key {
                             7 => half = bytes.try_into().ok(),
                             9 => known = bytes.try_into().ok(),
@@ -64,10 +58,10 @@ impl Heard {
     /// The greatest credit in hello, LINES and ACK; 0 if there is none.
     pub(crate) fn credit(control: &[u8]) -> u64 {
         let credits = frames(control).into_iter().map(|(kind, body)| match kind {
-            // Key 18 stands before the grease.
             1 => {
-                let keys = body.windows(2).rposition(|pair| pair[0] == 18);
-                take_varint(&mut &body[keys.map_or(0, |at| at + 1)..])
+                let mut all = parameters(body).into_iter();
+                all.find_map(|(key, number, _)| (key == 18).then_some(number))
+                    .unwrap_or(0)
             }
             2 => varints(body).get(13).copied().unwrap_or(0),
             3 => varints(body).get(5).copied().unwrap_or(0),
@@ -107,6 +101,20 @@ pub(crate) fn frames(mut control: &[u8]) -> Vec<(u64, &[u8])> {
     frames
 }
 
+/// Parameters of hello: each key, its number or the length of its bytes, and its bytes, which an even key has
+/// none of.
+pub(crate) fn parameters(mut body: &[u8]) -> Vec<(u64, u64, &[u8])> {
+    let mut parameters = Vec::new();
+    while !body.is_empty() {
+        let (key, number) = (take_varint(&mut body), take_varint(&mut body));
+        let length = if key % 2 == 0 { 0 } else { number as usize };
+        let (bytes, rest) = body.split_at(length);
+        body = rest;
+        parameters.push((key, number, bytes));
+    }
+    parameters
+}
+
 pub(crate) fn varints(mut body: &[u8]) -> Vec<u64> {
     let mut numbers = Vec::new();
     while !body.is_empty() {
@@ -140,8 +148,8 @@ pub(crate) fn numbers(numbers: &[u64]) -> Vec<u8> {
 }
 
 /// A control frame.
-pub(crate) fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
-    [&[kind][..], &varint(body.len() as u64), body].concat()
+pub(crate) fn frame(kind: u64, body: &[u8]) -> Vec<u8> {
+    [&varint(kind)[..], &varint(body.len() as u64), body].concat()
 }
 
 /// An acknowledgement of line 0, with no limit.

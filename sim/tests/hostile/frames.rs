@@ -32,12 +32,12 @@ fn frames_of_unknown_types_are_skipped_and_counted() {
 #[test]
 fn a_frame_beyond_the_limit_is_refused_before_it_has_come() {
     for kind in [ACK, 0x21] {
-        let header = [&[kind][..], &varint(4_097)].concat();
+        let header = [varint(kind), varint(4_097)].concat();
         refused_once_greeted(0x12, move |peer| peer.write_control(&header));
     }
     // A length of 2^62 - 1.
     refused_once_greeted(0x12, |peer| {
-        peer.write_control(&[&[ACK][..], &[0xff; 8]].concat())
+        peer.write_control(&[varint(ACK), vec![0xff; 8]].concat())
     });
 }
 

@@ -12,3 +12,4 @@ mod records;
 mod scene;
 mod sealed;
 mod session;
+mod written;

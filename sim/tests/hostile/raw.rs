@@ -177,19 +177,7 @@ impl RawPeer {
 
     /// Lets time pass in the net, and takes part in it.
     pub(crate) fn run(&mut self, net: &mut Net, time: Duration) {
-        let end = net.now() + time;
-        self.send_packets(net);
-        while net.now() < end {
-            net.advance(ms(1));
-            for astray in net.take_astray() {
-                if astray.to == self.addr {
-                    let from = net.addr(astray.from);
-                    self.handle_datagram(net, from, astray.payload);
-                }
-            }
-            self.fire(net);
-            self.send_packets(net);
-        }
+        run_all(&mut [self], net, time);
     }
 
     fn handle_datagram(&mut self, net: &mut Net, from: SocketAddr, payload: BytesMut) {
@@ -367,7 +355,8 @@ impl RawPeer {
         bytes[header..].to_vec()
     }
 
-    fn read(&mut self, index: u64) -> Vec<u8> {
+    /// Everything that waits on the other end's stream with this ordinal.
+    pub(crate) fn read(&mut self, index: u64) -> Vec<u8> {
         let side = self.connection().side();
         let id = StreamId::new(!side, Dir::Uni, index);
         let mut stream = self.connection().recv_stream(id);
@@ -405,5 +394,27 @@ impl RawPeer {
         });
         let [hello, lines] = hello.bodies(check);
         [frame(HELLO, &hello), frame(LINES, &lines)].concat()
+    }
+}
+
+/// Lets time pass in the net, in which these take part.
+pub(crate) fn run_all(peers: &mut [&mut RawPeer], net: &mut Net, time: Duration) {
+    let end = net.now() + time;
+    for peer in &mut *peers {
+        peer.send_packets(net);
+    }
+    while net.now() < end {
+        net.advance(ms(1));
+        for astray in net.take_astray() {
+            let from = net.addr(astray.from);
+            let peer = peers.iter_mut().find(|peer| peer.addr == astray.to);
+            if let Some(peer) = peer {
+                peer.handle_datagram(net, from, astray.payload);
+            }
+        }
+        for peer in &mut *peers {
+            peer.fire(net);
+            peer.send_packets(net);
+        }
     }
 }
