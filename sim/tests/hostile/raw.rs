@@ -58,6 +58,8 @@ pub(crate) enum Check {
     Right,
     /// That of the other direction: what the other end's hello has.
     Echo,
+    /// Any other.
+    Stated([u8; 8]),
 }
 
 impl Default for RawHello {
@@ -383,15 +385,16 @@ impl RawPeer {
             true => (0, 1),
             false => (1, 0),
         };
-        let direction = match hello.check {
-            Check::None => None,
-            Check::Right => Some(ours),
-            Check::Echo => Some(theirs),
-        };
-        let check = direction.map(|direction| {
+        let mut exported = |direction| {
             self.export_of(b"EXPORTER-quicpool-check", direction, &mut check);
-            check
-        });
+            Some(check)
+        };
+        let check = match hello.check {
+            Check::None => None,
+            Check::Right => exported(ours),
+            Check::Echo => exported(theirs),
+            Check::Stated(check) => Some(check),
+        };
         let [hello, lines] = hello.bodies(check);
         [frame(HELLO, &hello), frame(LINES, &lines)].concat()
     }
