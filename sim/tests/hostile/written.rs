@@ -14,7 +14,7 @@ use crate::{
 
 /// Whether a number is reserved for grease: the types of frames and streams.
 fn is_reserved(kind: u64) -> bool {
-    kind >= 0x21 && (kind - 0x21) % 0x1f == 0
+    kind >= 0x21 && (kind - 0x21).is_multiple_of(0x1f)
 }
 
 #[test]
