@@ -5,7 +5,7 @@ use quicpool_sim::{ms, secs};
 use quinn_proto::{Dir, VarInt};
 
 use crate::{
-    bytes::{ACK, Heard, LINE, ack, frame, headed, numbers, record},
+    bytes::{ACK, HELLO, Heard, LINE, ack, frame, frames, headed, numbers, record},
     raw::{RawHello, RawPeer},
     scene::{Scene, refused_once_greeted},
 };
@@ -284,6 +284,17 @@ fn a_peer_that_never_says_hello_is_closed_in_time() {
     peer.run(&mut scene.net, secs(4));
     assert_eq!(peer.lost, None);
     peer.run(&mut scene.net, secs(2));
+    assert_eq!(peer.close_code, Some(0x0b));
+    scene.assert_undisturbed();
+    scene.assert_forgets(&mut peer);
+
+    // Hello is half of a greeting.
+    let mut scene = Scene::new(Sealing::Off);
+    let mut peer = RawPeer::connected(9, &mut scene.net, scene.victim);
+    let greeting = peer.hello(&RawHello::default());
+    let (_, hello) = frames(&greeting)[0];
+    peer.write_control(&frame(HELLO, hello));
+    peer.run(&mut scene.net, ms(5_100));
     assert_eq!(peer.close_code, Some(0x0b));
     scene.assert_undisturbed();
     scene.assert_forgets(&mut peer);
