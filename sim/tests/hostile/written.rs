@@ -66,7 +66,7 @@ fn some_connections_have_a_stream_of_a_reserved_type() {
 }
 
 #[test]
-fn dials_are_counted_from_1_and_who_is_dialled_has_none() {
+fn dials_are_counted_from_1_and_an_acceptor_states_none() {
     let (mut net, victim) = unsealed(1);
     let mut peer = RawPeer::new(9);
     let addr = peer.peer_addr();
