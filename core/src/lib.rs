@@ -228,6 +228,8 @@ mod address;
 pub mod bench_internals;
 mod config;
 mod credentials;
+#[cfg(test)]
+mod document;
 pub mod driver;
 mod error;
 mod event;

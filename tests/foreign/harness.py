@@ -86,6 +86,13 @@ class Node:
             await asyncio.sleep(0.05)
         assert counts["messages"] == messages and not counts["misordered"], counts
 
+    async def delivered(self, peer: Peer, messages: int, seconds: float = 8.0):
+        """Waits until the node knows that a peer has taken so many messages, or more."""
+        end = time.monotonic() + seconds
+        while (metrics := await self.metrics(peer))["delivered"] < messages:
+            assert time.monotonic() < end, f"of {messages} messages the node knows {metrics}"
+            await asyncio.sleep(0.02)
+
     async def metrics(self, peer: Peer) -> dict:
         return await self.ask("metrics", peer.identity.text)
 

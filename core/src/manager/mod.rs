@@ -42,6 +42,8 @@ mod timers;
 mod verbs;
 mod views;
 mod work;
+#[cfg(all(test, any(feature = "ring", feature = "aws-lc-rs")))]
+mod worn_keys;
 
 use std::{sync::Arc, time::Instant};
 

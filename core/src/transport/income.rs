@@ -160,11 +160,11 @@ impl Income {
                     continue;
                 }
                 News::Over => self.dropped += 1,
-                News::Entries(index) if index == LINE && self.line.is_none() => {
+                News::Entries { index, header_len } if index == LINE && self.line.is_none() => {
                     self.line = Some(other.id.index());
-                    self.grants.read(stream::ENTRIES_LEN)?;
+                    self.grants.read(header_len)?;
                 }
-                News::Entries(_) => return Err(CloseCode::BadLine),
+                News::Entries { .. } => return Err(CloseCode::BadLine),
             }
             self.others.swap_remove(at);
         }
@@ -175,8 +175,11 @@ impl Income {
 /// What was found on a stream that is no line's yet.
 enum News {
     None,
-    /// It carries the entries of the line with this index.
-    Entries(u64),
+    /// It carries the entries of the line with this index, after a header of so many bytes.
+    Entries {
+        index: u64,
+        header_len: usize,
+    },
     /// It is of an unknown type, and has ended.
     Over,
 }
@@ -190,7 +193,10 @@ impl Other {
                 Ok(())
             })?;
             match header {
-                Some(stream::Header::Entries(index)) => return Ok(News::Entries(index)),
+                Some(stream::Header::Entries(index)) => {
+                    let header_len = reader.len();
+                    return Ok(News::Entries { index, header_len });
+                }
                 Some(stream::Header::Unknown) => self.header = None,
                 None if end == End::Ended => return Ok(News::Over),
                 None if read == 0 => return Ok(News::None),

@@ -455,6 +455,16 @@ impl Link {
         records || self.lane.is_exhausted()
     }
 
+    /// Leaves a key one use.
+    #[cfg(test)]
+    pub(crate) const fn wear_out(&mut self, key: super::Key) {
+        match (key, &mut self.seals) {
+            (super::Key::Ours, Seals::On { ours, .. }) => ours.key.wear_out(),
+            (super::Key::Theirs, Seals::On { theirs, .. }) => theirs.key.wear_out(),
+            (_, _) => self.lane.wear_out(),
+        }
+    }
+
     /// Writes a record on the stream of line 0, sealed if we seal.
     pub(crate) fn write_record(&mut self, half: HalfId, outgoing: &Outgoing) {
         debug_assert!(self.data.rest.is_empty(), "the caller asks wants_data");

@@ -86,6 +86,18 @@ enum Queued {
     Yes,
 }
 
+/// A key of a connection that tests wear out.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Key {
+    /// Of our records.
+    Ours,
+    /// Of the records of the other end.
+    Theirs,
+    /// Of our datagrams.
+    Datagrams,
+}
+
 /// Whether the endpoint has told a connection anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Exchanged {

@@ -99,6 +99,12 @@ impl Sealer {
     pub(crate) const fn is_exhausted(&self) -> bool {
         self.next >= RECORDS_MAX
     }
+
+    /// Leaves one datagram.
+    #[cfg(test)]
+    pub(crate) const fn wear_out(&mut self) {
+        self.next = RECORDS_MAX - 1;
+    }
 }
 
 impl Opener {

@@ -15,6 +15,9 @@ const VOID: u64 = 3;
 /// A void: a head of one byte, and a size.
 const VOID_ENTRY: [u8; 3] = [1, VOID as u8, 0];
 
+/// Bytes of a void, which each end has to accept.
+pub(super) const VOID_LEN: usize = VOID_ENTRY.len();
+
 /// Entries of one kind, one after the other.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Run {
@@ -106,11 +109,11 @@ fn take<'a>(body: &mut &'a [u8]) -> Result<&'a [u8], CloseCode> {
 
 /// Returns a record of as many voids as fit into a body, and at most `count`, from the number `first` on.
 pub(crate) fn voids(first: u64, count: u64, body_bytes_max: usize) -> (Header, Vec<u8>) {
-    let fitting = (body_bytes_max / VOID_ENTRY.len()).clamp(1, COUNT_MAX as usize);
+    let fitting = (body_bytes_max / VOID_LEN).clamp(1, COUNT_MAX as usize);
     let count = count.min(fitting as u64) as u32;
     let header = Header {
         kind: Kind::Headed { age_ms: 0 },
-        len: count * VOID_ENTRY.len() as u32,
+        len: count * VOID_LEN as u32,
         count,
         first,
     };

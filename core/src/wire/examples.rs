@@ -3,6 +3,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use super::{
+    aead::TAG_LEN,
     code::{ack_reason, busy_reason},
     datagram::{OVERHEAD, Sealer},
     entries,
@@ -13,7 +14,10 @@ use super::{
     seal::{Direction, RecordKey, Stream, context},
     stream, varint,
 };
-use crate::{Incarnation, MeshKey, testing::assert_documented};
+use crate::{
+    Incarnation, MeshKey,
+    document::{Example, assert_documented, assert_stated},
+};
 
 /// The half of the examples: the bytes 0xa0 to 0xaf.
 const HALF: HalfId = HalfId([
@@ -96,42 +100,82 @@ fn encoded(frame: &Frame) -> Vec<u8> {
     bytes
 }
 
-#[test]
-fn numbers_are_as_documented() {
-    for value in [37, 15_293, 494_878_333, 151_288_809_941_952_652] {
-        let mut bytes = Vec::new();
-        varint::put(&mut bytes, value);
-        assert_documented("a varint", &bytes);
+/// The values of the examples of varints.
+const NUMBERS: [u64; 4] = [37, 15_293, 494_878_333, 151_288_809_941_952_652];
+
+fn varint(value: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    varint::put(&mut bytes, value);
+    bytes
+}
+
+/// All examples of the document but those of identities.
+pub(crate) fn all() -> Vec<Example> {
+    let mut all: Vec<_> = NUMBERS.map(|value| ("a varint", varint(value))).into();
+    all.push(("the random bits of an incarnation", random()));
+    all.extend(frames());
+    all.push(("the header of line 0", stream_header()));
+    all.extend(reasons());
+    all.extend(records());
+    all.extend(sealed_records());
+    all.extend(datagrams());
+    all.extend(contexts());
+    all
+}
+
+fn assert_all(examples: impl IntoIterator<Item = Example>) {
+    for (what, bytes) in examples {
+        assert_documented(what, &bytes);
     }
 }
 
 #[test]
-fn frames_are_as_documented() {
-    assert_documented("a hello", &encoded(&Frame::Hello(hello())));
-    assert_documented("LINES", &encoded(&Frame::Lines(LINES)));
+fn numbers_are_as_documented() {
+    let grouped = ["37", "15,293", "494,878,333", "151,288,809,941,952,652"];
+    for (value, grouped) in NUMBERS.into_iter().zip(grouped) {
+        assert_eq!(grouped.replace(',', ""), value.to_string());
+        let hex: String = varint(value).iter().map(|b| format!("{b:02x}")).collect();
+        assert_stated(&format!("| {grouped} | `{hex}` |"));
+    }
+}
+
+fn random() -> Vec<u8> {
+    hello().incarnation.random.to_be_bytes().to_vec()
+}
+
+fn frames() -> Vec<Example> {
     let unknown = Lines {
         has_seen: false,
         yours: None,
         ..LINES
     };
-    let bytes = encoded(&Frame::Lines(unknown));
-    assert_documented(
-        "what LINES has of a half that is not known",
-        &bytes[bytes.len() - 3..],
-    );
-    assert_documented("an acknowledgement", &encoded(&Frame::Ack(ACK)));
+    let unknown = encoded(&Frame::Lines(unknown));
+    let end = unknown[unknown.len() - 3..].to_vec();
+    vec![
+        ("a hello", encoded(&Frame::Hello(hello()))),
+        ("LINES", encoded(&Frame::Lines(LINES))),
+        ("what LINES has of a half that is not known", end),
+        ("an acknowledgement", encoded(&Frame::Ack(ACK))),
+    ]
+}
+
+#[test]
+fn frames_are_as_documented() {
+    assert_all(frames());
+}
+
+fn stream_header() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream::put_entries(&mut bytes, LINE);
+    bytes
 }
 
 #[test]
 fn stream_headers_are_as_documented() {
-    let mut bytes = Vec::new();
-    stream::put_entries(&mut bytes, LINE);
-    assert_eq!(bytes.len(), stream::ENTRIES_LEN);
-    assert_documented("the header of line 0", &bytes);
+    assert_all([("the header of line 0", stream_header())]);
 }
 
-#[test]
-fn close_reasons_are_as_documented() {
+fn reasons() -> Vec<Example> {
     let last = Ack {
         passage: 0,
         line: LineAck {
@@ -140,75 +184,98 @@ fn close_reasons_are_as_documented() {
         },
         ..ACK
     };
-    assert_documented("a final acknowledgement", &ack_reason(&last));
-    let busy = busy_reason(Duration::from_millis(1_500));
-    assert_documented("a delay", &busy);
+    let delay = busy_reason(Duration::from_millis(1_500));
+    vec![
+        ("a final acknowledgement", ack_reason(&last).to_vec()),
+        ("a delay", delay.to_vec()),
+    ]
+}
+
+#[test]
+fn close_reasons_are_as_documented() {
+    assert_all(reasons());
+}
+
+fn records() -> Vec<Example> {
+    [record(), headed()]
+        .map(|(header, body)| ("a record", whole(&header, &body)))
+        .into()
 }
 
 #[test]
 fn records_are_as_documented() {
-    for (header, body) in [record(), headed()] {
-        assert_documented("a record", &whole(&header, &body));
-    }
+    assert_all(records());
 }
 
-#[test]
-fn sealed_records_are_as_documented() {
+fn sealed_records() -> Vec<Example> {
     let Ok(mut key) = RecordKey::derive(|key| {
         (0..).zip(key).for_each(|(number, byte)| *byte = number);
         Ok::<_, Infallible>(())
     });
     let mut stream = Stream::new(HALF, LINE, 1);
-    let records = [record(), record(), headed()];
-    for (what, (header, mut body)) in ["first", "second", "third"].into_iter().zip(records) {
-        let tag = key
-            .seal(&mut stream, &header, &mut body)
-            .expect("young key");
-        let sealed = [whole(&header, &body), tag.to_vec()].concat();
-        assert!(sealed.len() >= HEADER_LEN + 7 + 16);
-        assert_documented(&format!("the {what} sealed record"), &sealed);
-    }
+    let mut sealed = |what, (header, mut body): (Header, Vec<u8>)| {
+        let tag = key.seal(&mut stream, &header, &mut body);
+        let tag = tag.expect("young key");
+        (what, [whole(&header, &body), tag.to_vec()].concat())
+    };
+    vec![
+        sealed("the first sealed record", record()),
+        sealed("the second sealed record", record()),
+        sealed("the third sealed record", headed()),
+    ]
 }
 
 #[test]
-fn sealed_datagrams_are_as_documented() {
+fn sealed_records_are_as_documented() {
+    let examples = sealed_records();
+    let is_whole = |(_, sealed): &Example| sealed.len() >= HEADER_LEN + 7 + TAG_LEN;
+    assert!(examples.iter().all(is_whole));
+    assert_all(examples);
+}
+
+fn datagrams() -> Vec<Example> {
     let Ok(mut key) = Sealer::derive(|key| {
         (0..).zip(key).for_each(|(number, byte)| *byte = number);
         Ok::<_, Infallible>(())
     });
-    for what in ["the first sealed datagram", "the second sealed datagram"] {
-        let sealed = key.seal(b"hello").expect("young key");
-        assert_eq!(sealed.len(), 5 + OVERHEAD);
-        assert_documented(what, &sealed);
-    }
-    let sealed = key.seal(b"").expect("young key");
-    assert_documented("a sealed datagram without payload", &sealed);
+    let mut sealed = |what, bytes: &[u8]| {
+        let sealed = key.seal(bytes).expect("young key");
+        assert_eq!(sealed.len(), bytes.len() + OVERHEAD);
+        (what, sealed.to_vec())
+    };
+    vec![
+        sealed("the first sealed datagram", b"hello"),
+        sealed("the second sealed datagram", b"hello"),
+        sealed("a sealed datagram without payload", b""),
+    ]
+}
+
+#[test]
+fn sealed_datagrams_are_as_documented() {
+    assert_all(datagrams());
+}
+
+fn contexts() -> Vec<Example> {
+    let mut bytes = [0; 32];
+    (0x40..).zip(&mut bytes).for_each(|(n, byte)| *byte = n);
+    let mesh_key = MeshKey::new(&bytes);
+    let dialler = context(Direction::FromDialler, None);
+    let acceptor = context(Direction::FromAcceptor, Some(&mesh_key));
+    vec![
+        ("the context of the dialler's key", dialler.to_vec()),
+        ("the context with a mesh key", acceptor.to_vec()),
+    ]
 }
 
 #[test]
 fn exporter_contexts_are_as_documented() {
-    let mut bytes = [0; 32];
-    (0x40..).zip(&mut bytes).for_each(|(n, byte)| *byte = n);
-    let mesh_key = MeshKey::new(&bytes);
-    assert_documented(
-        "the context of the dialler's key",
-        &context(Direction::FromDialler, None)[..],
-    );
-    assert_documented(
-        "the context of the acceptor's key with a mesh key",
-        &context(Direction::FromAcceptor, Some(&mesh_key))[..],
-    );
+    assert_all(contexts());
 }
 
 #[test]
 fn close_codes_are_as_documented() {
-    let document = include_str!("../../../docs/wire.md");
     for line in include_str!("code.snapshot.txt").lines() {
         let (number, name) = line.split_once(' ').expect("a number and a name");
-        let row = format!("| `{number}` | {name} |");
-        assert!(
-            document.contains(&row),
-            "docs/wire.md should contain: {row}"
-        );
+        assert_stated(&format!("| `{number}` | {name} |"));
     }
 }

@@ -71,3 +71,73 @@ impl Greeting {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::lines::LineAck;
+
+    const THEIRS: HalfId = HalfId([6; 16]);
+
+    fn hello(known: Option<HalfId>) -> Hello {
+        Hello {
+            incarnation: Incarnation {
+                started_ms: 1,
+                random: 2,
+            },
+            dial: None,
+            check: None,
+            can_dial: true,
+            session_timeout: Duration::from_secs(300),
+            half: HalfId([5; 16]),
+            known,
+            accepts: Accepts {
+                message_bytes: 11,
+                body_bytes: 12,
+            },
+            passage: 13,
+            credit: 14,
+        }
+    }
+
+    fn lines(has_seen: bool, yours: Option<LineAck>) -> Lines {
+        Lines {
+            held: 3,
+            first: 4,
+            passage: 13,
+            has_seen,
+            yours,
+        }
+    }
+
+    #[test]
+    fn a_half_that_is_known_without_a_line_was_read_up_to_nothing() {
+        let line = LineAck {
+            received: 9,
+            taken: 8,
+            credit: 7,
+        };
+        for (has_seen, yours, expected) in [
+            (true, Some(line), [9, 8]),
+            (true, None, [0, 0]),
+            (false, None, [0, 0]),
+        ] {
+            let greeting = Greeting::new(&hello(Some(THEIRS)), &lines(has_seen, yours));
+            let known = greeting.ok().and_then(|greeting| greeting.yours);
+            let [received, taken] = expected;
+            let expected = Known {
+                id: THEIRS,
+                received,
+                taken,
+            };
+            assert_eq!(known, Some(expected));
+        }
+    }
+
+    #[test]
+    fn lines_of_a_half_that_hello_does_not_name_are_refused() {
+        let read = |has_seen| Greeting::new(&hello(None), &lines(has_seen, None));
+        assert_eq!(read(true), Err(CloseCode::BadLine));
+        assert_eq!(read(false).map(|greeting| greeting.yours), Ok(None));
+    }
+}

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     code::CloseCode,
+    entries::VOID_LEN,
     parameters::{Parameters, Value, put_bytes, put_number},
 };
 use crate::Incarnation;
@@ -133,7 +134,7 @@ impl Read {
                 self.known = Some(HalfId(bytes.try_into().ok()?));
             }
             (PASSAGE, Value::Number(bytes)) => self.passage = Some(bytes),
-            (BODY_BYTES, Value::Number(bytes)) => self.body_bytes = Some(saturated(bytes)),
+            (BODY_BYTES, Value::Number(bytes)) => self.body_bytes = Some(body_limit(bytes)?),
             (MESSAGE_BYTES, Value::Number(bytes)) => self.message_bytes = Some(saturated(bytes)),
             (CREDIT, Value::Number(bytes)) => self.credit = Some(bytes),
             // Of a later version, or grease.
@@ -168,6 +169,11 @@ const fn truth(number: u64) -> Option<bool> {
         1 => Some(true),
         _ => None,
     }
+}
+
+/// Voids have to fit, since they are sent whatever the limits.
+fn body_limit(bytes: u64) -> Option<u32> {
+    (bytes >= VOID_LEN as u64).then(|| saturated(bytes))
 }
 
 /// No record is longer than 4 GiB, whatever the other end accepts.
@@ -283,6 +289,22 @@ mod tests {
             _ => put(out, key, value),
         });
         assert_eq!(read, Err(CloseCode::MalformedFrame));
+    }
+
+    #[test]
+    fn a_body_is_long_enough_for_a_void() {
+        for (bytes, is_enough) in [(0, false), (2, false), (3, true)] {
+            let read = changed(|key, value, out| match key {
+                BODY_BYTES => put_number(out, key, bytes),
+                _ => put(out, key, value),
+            });
+            let malformed = read == Err(CloseCode::MalformedFrame);
+            assert_eq!(
+                (read.is_ok(), malformed),
+                (is_enough, !is_enough),
+                "{bytes}"
+            );
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ pub(crate) mod code;
 pub(crate) mod datagram;
 pub(crate) mod entries;
 #[cfg(test)]
-mod examples;
+pub(crate) mod examples;
 pub(crate) mod frame;
 pub(crate) mod grease;
 pub(crate) mod greeting;

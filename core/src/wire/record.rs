@@ -375,6 +375,9 @@ mod tests {
         assert_eq!(header(10, COUNT_MAX, 0), Err(CloseCode::MalformedRecord));
         assert_eq!(header(10, 0, 0), Err(CloseCode::MalformedRecord));
         assert_eq!(header(10, 1, u64::MAX), Err(CloseCode::MalformedRecord));
+        assert_eq!(header(10, 2, varint::MAX - 2), Ok(HEADER_LEN));
+        let beyond = header(10, 2, varint::MAX - 1);
+        assert_eq!(beyond, Err(CloseCode::MalformedRecord));
     }
 
     #[test]

@@ -114,6 +114,12 @@ impl RecordKey {
         self.records >= RECORDS_MAX
     }
 
+    /// Leaves one record.
+    #[cfg(test)]
+    pub(crate) const fn wear_out(&mut self) {
+        self.records = RECORDS_MAX - 1;
+    }
+
     fn count(&mut self) -> Option<()> {
         if self.is_exhausted() {
             return None;

@@ -5,9 +5,6 @@ use super::varint;
 /// The type of a stream with the entries of a line.
 const ENTRIES: u64 = 0x01;
 
-/// The bytes of the header of line 0's stream.
-pub(crate) const ENTRIES_LEN: usize = 2;
-
 /// The bytes of a header at most: two varints.
 const BYTES_MAX: usize = 16;
 
@@ -34,6 +31,11 @@ pub(crate) struct HeaderReader {
 }
 
 impl HeaderReader {
+    /// The bytes of the header that have come. A peer may write its varints longer than they need be.
+    pub(crate) const fn len(&self) -> usize {
+        self.filled
+    }
+
     /// Takes bytes of the stream. Returns how many belonged to the header, and the header if it is whole.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> (usize, Option<Header>) {
         for (used, byte) in (1..).zip(bytes) {
@@ -74,6 +76,7 @@ mod tests {
             }
             let whole = (1, Some(Header::Entries(index)));
             assert_eq!(reader.push(&bytes[length - 1..]), whole);
+            assert_eq!(reader.len(), length);
         }
     }
 

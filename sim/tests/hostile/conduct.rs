@@ -5,7 +5,8 @@ use quicpool_sim::{ms, secs};
 use quinn_proto::{Dir, VarInt};
 
 use crate::{
-    raw::{ACK, Heard, LINE, RawHello, RawPeer, ack, frame, headed, numbers, record},
+    bytes::{ACK, HELLO, Heard, LINE, ack, frame, frames, headed, numbers, record},
+    raw::{RawHello, RawPeer},
     scene::{Scene, refused_once_greeted},
 };
 
@@ -80,6 +81,8 @@ fn streams_of_unknown_types_are_dropped_and_counted() {
     assert_eq!(peer.lost, None);
     let counters = scene.net.metrics(scene.victim).expect("it is up").counters;
     assert_eq!((counters.streams_dropped, counters.violations), (30, 0));
+    let heard = peer.connection().stats().frame_rx;
+    assert_eq!((heard.stop_sending, heard.reset_stream), (0, 0));
     scene.assert_undisturbed();
     scene.assert_forgets(&mut peer);
 }
@@ -112,30 +115,88 @@ fn thousand(number: u64) -> Vec<u8> {
 
 #[test]
 fn bytes_beyond_credit_are_refused() {
-    let mut scene = Scene::new(Sealing::Off);
-    let mut peer = RawPeer::greeted(9, &mut scene.net, scene.victim);
-    scene.net.pause_reader(scene.victim);
-    let (mut written, mut number, mut credit) = (LINE.len() as u64, 0, 0);
-    let record_len = thousand(0).len() as u64;
-    // As much as it may, until it may no more: the inbox is full.
-    loop {
-        credit = Heard::credit(&peer.read_control()).max(credit);
-        if written + record_len > credit {
-            break;
+    // A header counts as long as it is written.
+    for header in [&LINE[..], &[0x40, 1, 0x80, 0, 0, 0]] {
+        let mut scene = Scene::new(Sealing::Off);
+        let mut peer = RawPeer::greeted(9, &mut scene.net, scene.victim);
+        scene.net.pause_reader(scene.victim);
+        peer.write_raw_data(header);
+        let (mut written, mut number, mut credit) = (header.len() as u64, 0, 0);
+        let record_len = thousand(0).len() as u64;
+        // As much as it may, until it may no more: the inbox is full.
+        loop {
+            credit = Heard::credit(&peer.read_control()).max(credit);
+            if written + record_len > credit {
+                break;
+            }
+            while written + record_len <= credit {
+                peer.write_raw_data(&thousand(number));
+                (number, written) = (number + 1, written + record_len);
+            }
+            peer.run(&mut scene.net, secs(1));
         }
-        while written + record_len <= credit {
-            peer.write_data(&thousand(number));
-            (number, written) = (number + 1, written + record_len);
-        }
+        assert_eq!(peer.lost, None, "it has kept to its credit");
+        let inbox = Config::default().inbox_bytes_max as u64;
+        assert!((inbox / 2..=inbox).contains(&credit), "{credit}");
+        let beyond = credit + 1 - written;
+        peer.write_raw_data(&thousand(number)[..beyond as usize]);
         peer.run(&mut scene.net, secs(1));
+        assert_eq!(peer.close_code, Some(0x1b), "{header:?}: {:?}", peer.lost);
+        scene.assert_forgets(&mut peer);
     }
-    assert_eq!(peer.lost, None, "it has kept to its credit");
-    let inbox = Config::default().inbox_bytes_max as u64;
-    assert!((inbox / 2..=inbox).contains(&credit), "{credit}");
-    peer.write_data(&thousand(number));
+}
+
+#[test]
+fn bytes_of_control_and_of_unknown_streams_count_for_no_limit() {
+    let mut scene = Scene::new(Sealing::Off);
+    let mut peer = RawPeer::connected(9, &mut scene.net, scene.victim);
+    let first = Heard::credit(&peer.read_control());
+    peer.greet(&RawHello::default());
+    peer.run(&mut scene.net, ms(100));
+    let id = peer.connection().streams().open(Dir::Uni);
+    let id = id.expect("the greeting was accepted");
+    let mut beside = 0;
+    // More than the passage of a connection, too.
+    while beside < 3_000_000 {
+        let written = peer.connection().send_stream(id).write(&[0x21; 30_000]);
+        beside += written.expect("its window is open") as u64;
+        peer.write_control(&frame(0x21, &[7; 4_096]));
+        peer.run(&mut scene.net, ms(20));
+    }
+    let credit = Heard::credit(&peer.read_control()).max(first);
+    assert_eq!(credit, first, "nor do they bring new credit");
+    let (mut written, mut number) = (LINE.len() as u64, 0);
+    while written + thousand(0).len() as u64 <= credit {
+        peer.write_data(&thousand(number));
+        (number, written) = (number + 1, written + thousand(0).len() as u64);
+    }
     peer.run(&mut scene.net, secs(1));
-    assert_eq!(peer.close_code, Some(0x1b), "{:?}", peer.lost);
-    scene.assert_forgets(&mut peer);
+    assert_eq!(peer.lost, None);
+    let received = scene.net.received(scene.victim);
+    assert_eq!(received.len() as u64, number);
+}
+
+#[test]
+fn limits_that_go_backwards_change_nothing() {
+    let mut scene = Scene::new(Sealing::Off);
+    let mut peer = RawPeer::connected(9, &mut scene.net, scene.victim);
+    peer.greet(&RawHello {
+        limits: [40, 40],
+        ..RawHello::default()
+    });
+    for limit in [5_000, 41, 0] {
+        let ack = [0, limit, 0, 0, 0, limit];
+        peer.write_control(&frame(ACK, &numbers(&ack)));
+    }
+    peer.run(&mut scene.net, ms(100));
+    let id = peer.id;
+    let sent = scene
+        .net
+        .with(scene.victim, |m, now| m.send(now, id, &[7; 1_000]));
+    assert!(sent.is_ok());
+    peer.run(&mut scene.net, ms(100));
+    assert_eq!(peer.read_data(), thousand(0));
+    assert_eq!(peer.lost, None);
 }
 
 #[test]
@@ -223,6 +284,17 @@ fn a_peer_that_never_says_hello_is_closed_in_time() {
     peer.run(&mut scene.net, secs(4));
     assert_eq!(peer.lost, None);
     peer.run(&mut scene.net, secs(2));
+    assert_eq!(peer.close_code, Some(0x0b));
+    scene.assert_undisturbed();
+    scene.assert_forgets(&mut peer);
+
+    // Hello is half of a greeting.
+    let mut scene = Scene::new(Sealing::Off);
+    let mut peer = RawPeer::connected(9, &mut scene.net, scene.victim);
+    let greeting = peer.hello(&RawHello::default());
+    let (_, hello) = frames(&greeting)[0];
+    peer.write_control(&frame(HELLO, hello));
+    peer.run(&mut scene.net, ms(5_100));
     assert_eq!(peer.close_code, Some(0x0b));
     scene.assert_undisturbed();
     scene.assert_forgets(&mut peer);

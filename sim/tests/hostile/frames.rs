@@ -1,13 +1,15 @@
 //! Frames of the control stream that no machine would write.
 
-use quicpool_core::Sealing;
-use quicpool_sim::{ms, secs};
+use std::sync::Arc;
+
+use quicpool_core::{Config, MeshKey, Sealing};
+use quicpool_sim::{Checksum, ms, secs};
 
 use crate::{
-    raw::{
-        ACK, Check, HELLO, Heard, LINES, RawHello, RawPeer, Yours, ack, frame, frames, numbers,
-        record, varint,
+    bytes::{
+        ACK, HELLO, Heard, LINES, Yours, ack, frame, frames, numbers, parameters, record, varint,
     },
+    raw::{Check, RawHello, RawPeer},
     scene::{Scene, refused_once_connected, refused_once_greeted, refused_without_violation},
 };
 
@@ -34,18 +36,22 @@ fn frames_of_unknown_types_are_skipped_and_counted() {
 #[test]
 fn a_frame_beyond_the_limit_is_refused_before_it_has_come() {
     for kind in [ACK, 0x21] {
-        let header = [&[kind][..], &varint(4_097)].concat();
+        let header = [varint(kind), varint(4_097)].concat();
         refused_once_greeted(0x12, move |peer| peer.write_control(&header));
     }
     // A length of 2^62 - 1.
     refused_once_greeted(0x12, |peer| {
-        peer.write_control(&[&[ACK][..], &[0xff; 8]].concat())
+        peer.write_control(&[varint(ACK), vec![0xff; 8]].concat())
     });
 }
 
 #[test]
 fn a_second_hello_is_refused() {
     refused_once_greeted(0x13, |peer| peer.greet(&RawHello::default()));
+    // It is read before its place is judged.
+    refused_once_greeted(0x11, |peer| {
+        peer.write_control(&frame(HELLO, &[0, 1, 2, 3]));
+    });
 }
 
 #[test]
@@ -142,6 +148,74 @@ fn failure_34_an_echoed_check_value_proves_nothing() {
         .machine(scene.victim)
         .and_then(|m| m.connections(id));
     assert_eq!(links.map(Iterator::count), Some(1), "it is confirmed");
+}
+
+/// The thief of an identity key takes the place of no process, learns nothing, and nothing that it states is
+/// believed: it lacks the mesh key.
+#[test]
+fn failure_34_a_thief_without_the_mesh_key_changes_nothing() {
+    let mut config = Config::default();
+    config.mesh_key = Some(MeshKey::new(&[7; 32]));
+    let mut scene = Scene::with(config.clone());
+    let mut thief = RawPeer::new(9);
+    let id = thief.id;
+    let robbed = scene
+        .net
+        .node_as(config, move |_| Arc::new(Checksum::new(id, 9)));
+    let victim = scene.victim;
+    scene.net.introduce(victim, robbed);
+    scene.net.connect(robbed, victim);
+    scene.net.advance(ms(100));
+    scene.net.cut(victim, robbed);
+    scene.net.send(victim, robbed, b"for the owner of the key");
+
+    for started_ms in [1, 1 << 50] {
+        for check in [Check::Right, Check::Echo, Check::None] {
+            thief.forget_connection();
+            thief.dial(&mut scene.net, victim);
+            thief.run(&mut scene.net, ms(100));
+            let control = thief.read_control();
+            let check = match check {
+                Check::Echo => Check::Stated(check_of(&control)),
+                Check::None | Check::Right | Check::Stated(_) => check,
+            };
+            thief.greet(&RawHello {
+                started_ms,
+                check,
+                yours: Some(Yours {
+                    half: Heard::of(&control).half,
+                    received: 1,
+                    taken: 1,
+                }),
+                ..RawHello::default()
+            });
+            thief.write_data(&record(2, 1, 0, &[&[1, b'x'][..], &[0; 16]].concat()));
+            thief.run(&mut scene.net, ms(100));
+            assert_eq!(thief.close_code.take(), Some(0x07), "{check:?}");
+            assert_eq!(thief.read_data(), b"");
+        }
+    }
+    let owner = scene.net.peer_metrics(victim, robbed).expect("it is known");
+    assert_eq!((owner.connections, owner.messages_delivered), (1, 0));
+    assert_eq!((owner.messages_received, owner.failures), (0, 0));
+    scene.net.heal(victim, robbed);
+    scene.net.advance(secs(5));
+    assert_eq!(scene.net.received(robbed).len(), 1);
+    for node in [victim, robbed] {
+        let lost = scene.net.metrics(node).expect("it is up").counters;
+        assert_eq!((lost.connections_lost, lost.violations), (0, 0));
+    }
+    scene.assert_undisturbed();
+}
+
+/// The check value in the hello of a greeting.
+fn check_of(control: &[u8]) -> [u8; 8] {
+    let hello = frames(control).into_iter().find(|(kind, _)| *kind == HELLO);
+    let (_, hello) = hello.expect("there is a hello");
+    let all = parameters(hello);
+    let check = all.iter().find(|(key, ..)| *key == 3);
+    let (_, _, check) = check.expect("it seals");
+    (*check).try_into().expect("eight bytes")
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Bad input against a whole machine: it is refused with the right code and counted, other peers
 //! are not disturbed, and nothing is left of it.
 
+mod bytes;
 mod conduct;
 mod datagrams;
 mod flood;
@@ -11,3 +12,4 @@ mod records;
 mod scene;
 mod sealed;
 mod session;
+mod written;

@@ -5,7 +5,8 @@ use quicpool_core::{Config, Sealing};
 use quicpool_sim::{Net, ms, secs};
 
 use crate::{
-    raw::{RawPeer, ack, record},
+    bytes::{ack, record},
+    raw::RawPeer,
     scene::Scene,
 };
 

@@ -4,7 +4,8 @@ use quicpool_core::{Config, Sealing};
 use quicpool_sim::{Net, ms};
 
 use crate::{
-    raw::{Heard, RawHello, RawPeer, headed, record},
+    bytes::{Heard, headed, record},
+    raw::{RawHello, RawPeer},
     scene::{Scene, refused_once_connected, refused_once_greeted},
 };
 

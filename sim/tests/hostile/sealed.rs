@@ -9,7 +9,10 @@ use chacha20poly1305::{
 use quicpool_core::Config;
 use quicpool_sim::{Net, ms};
 
-use crate::raw::{Heard, RawHello, RawPeer};
+use crate::{
+    bytes::Heard,
+    raw::{RawHello, RawPeer},
+};
 
 /// Header and tag of a record, in bytes.
 const HEADER_LEN: usize = 16;

@@ -7,7 +7,8 @@ use quicpool_core::{Config, Sealing};
 use quicpool_sim::{Checksum, ms, secs};
 
 use crate::{
-    raw::{Check, Heard, RawHello, RawPeer, Yours, ack, record},
+    bytes::{Heard, Yours, ack, numbers, record},
+    raw::{Check, RawHello, RawPeer},
     scene::Scene,
     sealed,
 };
@@ -136,6 +137,30 @@ fn an_acknowledgement_of_what_was_never_sent_ends_its_connection_and_not_the_ses
         talk.peer.write_control(&ack(numbers[0], numbers[1]));
         talk.is_refused(0x19, 1);
         talk.goes_on(2);
+    }
+}
+
+#[test]
+fn a_final_acknowledgement_counts_unless_it_cannot_be_true() {
+    let cases: [(&[u64], u64); 5] = [
+        (&[0, 0, 0, 3, 2, 0], 2),
+        // Of what was never sent, taken and not received, of another line, and cut short.
+        (&[0, 0, 0, 9, 2, 0], 0),
+        (&[0, 0, 0, 2, 3, 0], 0),
+        (&[0, 0, 1, 3, 2, 0], 0),
+        (&[0, 0, 0, 3, 2], 0),
+    ];
+    for (reason, taken) in cases {
+        let mut talk = Talk::new(Sealing::Off);
+        talk.peer
+            .close_with(&mut talk.scene.net, 0x02, &numbers(reason));
+        talk.run();
+        assert_eq!(talk.metrics(), (taken, 3), "{reason:?}");
+        let counters = talk.scene.net.metrics(talk.scene.victim);
+        let violations = counters.expect("it is up").counters.violations;
+        assert_eq!(violations, 0, "there is nothing left to close");
+        talk.peer.close_code = None;
+        talk.goes_on(3);
     }
 }
 

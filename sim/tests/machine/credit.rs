@@ -196,6 +196,28 @@ fn what_is_lost_and_sent_again_does_not_hold_up_acknowledgements() {
 }
 
 #[test]
+fn an_acknowledgement_waits_for_5_ms_or_for_128_kib() {
+    let (mut net, a, b) = connected(Net::new(7).latency(ms(1)), Config::default());
+    // So much is in flight at once that the path is no matter.
+    for _ in 0..20 {
+        send_many_of(&mut net, a, b, 500, 1_000);
+        net.advance(secs(1));
+    }
+    let mut heard_after = |messages, time| {
+        net.advance(secs(1));
+        let before = delivered(&net, a, b);
+        send_many_of(&mut net, a, b, messages, 1_000);
+        net.advance(time);
+        delivered(&net, a, b) - before
+    };
+    assert_eq!(heard_after(20, ms(4)), 0, "it waits for others");
+    assert_eq!(heard_after(20, ms(8)), 20);
+    // Less than a quarter of the credit, which would be worth one, too.
+    let heard = heard_after(200, ms(4));
+    assert!((130..200).contains(&heard), "{heard}");
+}
+
+#[test]
 fn hello_and_acknowledgements_pass_where_a_new_connection_is_full_at_once() {
     // Each connection begins with more data than its windows hold, both ways, and is lost.
     let (mut net, a, b) = connected(Net::new(8).latency(ms(10)), small());

@@ -47,6 +47,34 @@ fn a_session_expires_after_one_last_dial_and_says_what_is_undelivered() {
 }
 
 #[test]
+fn the_smaller_session_timeout_of_both_ends_holds() {
+    for [own, other] in [[130, 300], [300, 130]] {
+        let mut net = Net::new(9);
+        let [a, b] = [own, other].map(|timeout| {
+            let mut config = Config::default();
+            config.session_timeout = secs(timeout);
+            config.breaker_failures = 1_000;
+            net.node(config)
+        });
+        net.introduce(a, b);
+        net.connect(a, b);
+        net.run_until(secs(1), |n| n.are_connected(a, b));
+
+        net.crash(b);
+        send_many(&mut net, a, b, 5);
+        net.advance(secs(140));
+        assert_eq!(news(&mut net, a), [], "{own} s here, {other} s there");
+        net.advance(secs(25));
+        let expired = undelivered(&net, b, 0..5, Undeliverable::SessionExpired);
+        assert_eq!(
+            news(&mut net, a),
+            [expired],
+            "{own} s here, {other} s there"
+        );
+    }
+}
+
+#[test]
 fn the_last_dial_saves_a_session_whose_backoff_is_long() {
     let mut saved = 0;
     for seed in 0..20 {

@@ -118,6 +118,31 @@ fn a_message_expires_unless_it_was_written() {
 }
 
 #[test]
+fn a_lifetime_that_ends_on_the_way_changes_nothing() {
+    let (mut net, a, b) = pair();
+    let peer = net.peer_id(b);
+    send(&mut net, a, b, b"first");
+    net.advance(secs(1));
+    net.cut(a, b);
+    let until = net.instant() + ms(300);
+    net.with(a, |m, now| m.send_until(now, peer, b"on its way", until))
+        .expect("room");
+    net.advance(ms(100));
+    net.with(a, |m, now| m.flush(now, peer, 7)).expect("known");
+    net.advance(secs(1));
+    assert_eq!(undelivered(&mut net, a), [0; 0], "it was written");
+    net.heal(a, b);
+    net.advance(secs(30));
+    assert_eq!(received(&mut net, b), [&b"first"[..], b"on its way"]);
+    let flushed = Event::Flushed {
+        peer,
+        token: 7,
+        result: Ok(()),
+    };
+    assert!(net.events(a).contains(&flushed));
+}
+
+#[test]
 fn a_message_that_a_caller_waits_for_is_not_taken_back() {
     let (mut net, a, b) = pair();
     let peer = net.peer_id(b);

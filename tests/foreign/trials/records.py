@@ -78,6 +78,8 @@ async def void_of_the_node(t):
         await node.line("sent", since=mark, error=None)
     await peer.connect(node.address)
     await arrived(peer, [numbered(1, size)[0] for size in (500, 600, 1_000)])
+    assert await peer.until(lambda: peer.session(node.id).other.taken == 5)
+    await node.line("undelivered", first=4)
     lost = node.matching("undelivered")
     numbers = [number for line in lost for number in range(line["first"], line["end"])]
     assert numbers == [1, 4], lost
@@ -85,9 +87,9 @@ async def void_of_the_node(t):
     entries = [entry for record in peer.records for entry in record.entries]
     assert entries.count(VOID) == 2 and len(entries) == 5, entries
     assert any(record.kind == HEADED for record in peer.records)
-    await peer.until(lambda: peer.session(node.id).other.taken == 5)
     node.command_line("flush", peer.identity.text)
     await node.line("flushed")
+    await node.delivered(peer, 3)
     assert (await node.metrics(peer))["outbox_bytes"] == 0
 
 

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::{Ahead, Grants, Limits, Room};
+use super::{Ahead, CloseCode, Grants, Limits, Room};
 
 /// The length of a header, in bytes.
 const HEADER: u64 = 2;
@@ -315,5 +315,27 @@ fn wrong_rules_are_found() {
             .iter()
             .any(|setting| explore(setting).is_err());
         assert!(found, "{rule:?}");
+    }
+}
+
+#[test]
+fn bytes_beyond_either_limit_are_a_violation() {
+    for (credit, passage) in [(10, 20), (20, 10)] {
+        let mut grants = Grants::new(Ahead {
+            passage,
+            credit,
+            credit_max: credit,
+        });
+        let room = Room {
+            inbox: 100,
+            budget: 100,
+        };
+        grants.raise(Some(room), 0);
+        let early = grants.clone().read(1);
+        assert_eq!(early, Err(CloseCode::OverCredit), "it was not written yet");
+        let limits = grants.tell();
+        assert_eq!(limits.bytes(), 10);
+        assert_eq!(grants.read(10), Ok(()));
+        assert_eq!(grants.read(1), Err(CloseCode::OverCredit));
     }
 }
