@@ -531,7 +531,7 @@ pub(crate) fn varint(value: u64) -> Vec<u8> {
     }
 }
 
-fn take_varint(bytes: &mut &[u8]) -> u64 {
+pub(crate) fn take_varint(bytes: &mut &[u8]) -> u64 {
     let length = 1 << (bytes[0] >> 6);
     let (number, rest) = bytes.split_at(length);
     *bytes = rest;
