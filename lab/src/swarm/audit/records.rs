@@ -364,7 +364,7 @@ fn length(len: usize) -> Vec<u8> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::swarm::Property::{self, NonceUsedOnce, NothingInClear, RecordsAddUp};
+    use crate::swarm::Property::{self, LeftOut, NonceUsedOnce, NothingInClear, RecordsAddUp};
 
     const MESSAGE: [u8; 40] = [FILLING; 40];
     /// More than any record here has.
@@ -401,6 +401,38 @@ pub(super) mod tests {
         assert_eq!(scene.send(0, |_| ()), []);
         scene.accepts -= 1;
         assert_eq!(scene.send(1, |_| ()), [RecordsAddUp]);
+    }
+
+    #[test]
+    fn what_is_left_out_and_written_all_the_same_is_noticed() {
+        let mut scene = Scene::new(Sealing::Off);
+        assert_eq!(scene.send(0, |_| ()), []);
+        scene.records.leave_out(&mut scene.log, 0, 1, 1);
+        assert_eq!(scene.log.broken(), []);
+        assert_eq!(scene.send(1, |_| ()), [LeftOut]);
+        scene.records.leave_out(&mut scene.log, 0, 1, 0);
+        assert_eq!(scene.log.broken(), [LeftOut], "it was written before");
+    }
+
+    #[test]
+    fn a_void_in_place_of_a_message_is_noticed() {
+        let void = |scene: &mut Scene, first| {
+            let start = RecordStart {
+                kind: HEADED,
+                len: 3,
+                ..start(first, 1)
+            };
+            let (log, config) = (&mut scene.log, &scene.config);
+            scene.records.start(log, config, &leaving(&[]), start);
+            log.broken()
+        };
+        let mut scene = Scene::new(Sealing::Off);
+        scene.records.leave_out(&mut scene.log, 0, 1, 1);
+        assert_eq!(void(&mut scene, 0), [LeftOut]);
+        assert_eq!(void(&mut scene, 1), []);
+        let marks = scene.log.marks();
+        assert_eq!(marks["a void was written amid a batch"], 1);
+        assert_eq!(marks["a batch was written that has voids alone"], 0);
     }
 
     #[test]
