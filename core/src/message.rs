@@ -112,6 +112,7 @@ impl MessageKey {
     /// The length of its bytes: sender 32, half 16, channel 8 (zero), number 8 in network order.
     pub const LEN: usize = 64;
 
+    #[cfg(test)]
     pub(crate) const fn new(from: PeerId, half: HalfId, number: u64) -> Self {
         Self { from, half, number }
     }

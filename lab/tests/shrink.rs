@@ -4,7 +4,7 @@ use std::{ops::ControlFlow, time::Duration};
 
 use quicpool_lab::swarm::{
     Condition, End, Failure, Limits, LinkFault, LinkProfile, Operation, Outsider, OwnLimits,
-    Scenario, Shrink, Shrunk, Step, Where,
+    Scenario, Shrink, Shrunk, Step, When, Where, Withdrawal,
 };
 use quicpool_sim::{Delay, ms};
 
@@ -74,6 +74,35 @@ fn two_steps_of_which_neither_can_go_alone_go_together() {
         .to_vec();
     let shrunk = shrink(world, fails).scenario;
     assert_eq!(shrunk.steps.len(), 1, "{shrunk}");
+}
+
+#[test]
+fn of_what_is_taken_back_only_the_number_stays_that_matters() {
+    let fails = |world: &Scenario| {
+        has(
+            world,
+            |step| matches!(step, Operation::Withdraw(withdrawal) if withdrawal.count >= 2),
+        )
+    };
+    for world in worlds(fails) {
+        let shrunk = shrink(world, fails).scenario;
+        let [step] = &shrunk.steps[..] else {
+            panic!("{shrunk}");
+        };
+        let Operation::Withdraw(withdrawal) = &step.operation else {
+            panic!("{shrunk}");
+        };
+        let least = Withdrawal {
+            from: withdrawal.from,
+            to: withdrawal.to,
+            lengths: Vec::new(),
+            behind: 0,
+            count: 2,
+            when: When::Now,
+        };
+        assert_eq!(*withdrawal, least);
+        assert_is_plain(&shrunk);
+    }
 }
 
 #[test]

@@ -28,7 +28,9 @@ fn each_kind_of_fault_is_left_out_of_half_of_the_worlds() {
             // These belong to no family, or to several.
             "send" | "connect" | "heal" | "calm" => 800..=2_000,
             // Kinds of a family, and a family of fewer worlds.
-            "leave_flush" | "send_confirmed" | "close" | "abort" => 200..=700,
+            "leave_flush" | "send_confirmed" | "close" | "abort" | "withdraw" | "send_until" => {
+                170..=700
+            }
             // One that is on may still not be drawn in a short world: the rarest are in 485 of 2,000 on
             // average, with a standard deviation of 19.
             _ => 400..=1_050,
@@ -56,7 +58,8 @@ fn worlds_can_be_played_and_most_are_small() {
     assert_eq!(nodes.keys().copied().collect::<Vec<_>>(), [2, 3, 4, 5, 6]);
     assert!(nodes[&2] > 2 * nodes[&6]);
     assert_eq!(conditions.len(), 7, "{conditions:?}");
-    assert!((900..1_100).contains(&alike), "all are alike in {alike}");
+    // One in two that has no limits drawn, and of these two in three without unequal parameters.
+    assert!((600..760).contains(&alike), "all are alike in {alike}");
 }
 
 #[test]

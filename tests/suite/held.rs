@@ -10,14 +10,15 @@ use crate::{
 };
 
 async fn send(from: &ConnectionManager, to: &ConnectionManager, texts: &[&'static str]) {
-    let peer = from.peer(to.peer_addr()).unwrap();
+    let peer = from.peer(to.peer_addr()).expect("a new peer");
     for text in texts {
-        soon(peer.send(*text)).await.unwrap();
+        soon(peer.send(*text)).await.expect("there is room");
     }
 }
 
 async fn held(manager: &ConnectionManager) -> Held {
-    soon(manager.recv_held()).await.unwrap()
+    let held = soon(manager.recv_held()).await;
+    held.expect("the manager has not ended")
 }
 
 #[tokio::test]
@@ -135,7 +136,7 @@ async fn what_is_held_at_the_close_is_undelivered_and_what_is_done_is_not() {
         panic!("{error}");
     };
     // The third is done, and its sender cannot know: it learns a number up to which all are.
-    assert_eq!(losses.ranges(), [1..3]);
+    assert_eq!((losses.ranges().len(), &losses.ranges()[0]), (1, &(1..3)));
     // A message that is held longer than its manager lives is of no consequence.
     second.done();
     soon(alice.close()).await.unwrap();
@@ -177,7 +178,7 @@ async fn a_process_that_crashes_acts_on_each_message_once_if_it_stores_keys() {
     let mut bob = start("127.0.0.1:0").await;
     let addr = bob.peer_addr();
     let sending = tokio::spawn({
-        let to_bob = alice.peer(addr.clone()).unwrap();
+        let to_bob = alice.peer(addr).unwrap();
         async move {
             for number in 0..COUNT {
                 to_bob.send(number.to_be_bytes()).await.unwrap();

@@ -367,23 +367,24 @@ impl Outbox {
     /// A connection is confirmed on which the peer's hello says that it knows `yours`.
     ///
     /// `memory` tells whether the hello comes from the peer as it was when it last acknowledged
-    /// something: then what it says may be older than what we know, but it has lost nothing.
+    /// something: then what it says may be older than what we know, but it has lost nothing. Returns
+    /// also how many messages the peer's application has newly taken.
     /// After [`Continuity::Lost`] the caller must [`restart`](Self::restart) the line.
     pub(crate) fn greeted(
         &mut self,
         now: Instant,
         yours: Option<Known>,
         memory: Memory,
-    ) -> Result<Continuity, CloseCode> {
+    ) -> Result<(Continuity, u64), CloseCode> {
         match yours {
             Some(known) if known.id == self.half => {
-                self.acknowledge(now, known.received, known.taken)?;
-                Ok(Continuity::Continues)
+                let acknowledged = self.acknowledge(now, known.received, known.taken)?;
+                Ok((Continuity::Continues, acknowledged.taken))
             }
             Some(_) | None if memory == Memory::Kept || self.written == self.taken => {
-                Ok(Continuity::Continues)
+                Ok((Continuity::Continues, 0))
             }
-            Some(_) | None => Ok(Continuity::Lost),
+            Some(_) | None => Ok((Continuity::Lost, 0)),
         }
     }
 

@@ -303,11 +303,6 @@ impl Messages {
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
-
-    /// Whether no message is left.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 impl Iterator for Messages {

@@ -2,7 +2,10 @@
 
 use std::{fmt, time::Instant};
 
-use quicpool_core::{Event, Losses, PeerAddr, PeerError, PeerId, SendDatagramError, SendError};
+use quicpool_core::{
+    Cancelled, Event, Losses, MessageNumber, PeerAddr, PeerError, PeerId, SendDatagramError,
+    SendError,
+};
 use quicpool_driver::{self as driver, ConfirmError, ConnectError, FlushError, Peer, Rejected};
 
 use super::{Driven, refusal, task::Task};
@@ -99,6 +102,19 @@ impl Driven {
         *accepted - 1
     }
 
+    /// Returns the handle to a peer if there is room for a message of this length: calls that would wait
+    /// for it do not then, as those of a bare machine.
+    fn with_room(&self, peer: PeerId, len: usize) -> Result<Peer, SendError> {
+        let handle = self.peer(peer)?;
+        let has_room = Task::new({
+            let handle = handle.clone();
+            async move { handle.writable(len).await }
+        })
+        .run();
+        has_room.ok_or(SendError::Full)?.map_err(unsent)?;
+        Ok(handle)
+    }
+
     /// Lets the event loop act on a call, and keeps the call if it is not answered then.
     fn ask<T: 'static>(
         &mut self,
@@ -161,15 +177,7 @@ impl Verbs for Driven {
         token: u64,
     ) -> Result<(), SendError> {
         self.drop_left(peer);
-        let handle = self.peer(peer)?;
-        let len = message.len();
-        // It would wait for room, which a bare machine does not.
-        let has_room = Task::new({
-            let handle = handle.clone();
-            async move { handle.writable(len).await }
-        })
-        .run();
-        has_room.ok_or(SendError::Full)?.map_err(unsent)?;
+        let handle = self.with_room(peer, message.len())?;
         let message = message.to_vec();
         let mut task = Task::new(async move { handle.send_confirmed(message).await });
         if let Some(answer) = task.run() {
@@ -193,6 +201,47 @@ impl Verbs for Driven {
         });
         self.wait(Kind::Flush(token), Some(peer), task);
         Ok(())
+    }
+
+    fn send_until(
+        &mut self,
+        _: Instant,
+        peer: PeerId,
+        message: &[u8],
+        until: Instant,
+    ) -> Result<(), SendError> {
+        let handle = self.with_room(peer, message.len())?;
+        let message = message.to_vec();
+        let mut task = Task::new(async move { handle.send_until(message, until).await });
+        let sent = task.run().expect("invariant: there is room");
+        let number = sent.map_err(unsent)?;
+        assert_eq!(number.get(), self.count(peer), "the number of a message");
+        Ok(())
+    }
+
+    /// All calls are made before the event loop acts on one, as by threads that are faster.
+    fn cancel(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        numbers: &[MessageNumber],
+    ) -> Result<Vec<Cancelled>, PeerError> {
+        let handle = self.peer(peer)?;
+        let numbers = numbers.iter();
+        let calls = numbers.map(|number| {
+            let (handle, number) = (handle.clone(), *number);
+            let mut task = Task::new(async move { handle.cancel(number).await });
+            let answer = task.run();
+            (task, answer)
+        });
+        let calls: Vec<_> = calls.collect();
+        self.settle(now);
+        let answers = calls.into_iter().map(|(mut task, answer)| {
+            let answer = answer.or_else(|| task.run());
+            let answer = answer.expect("an event loop that sleeps has carried out its orders");
+            answer.map_err(refusal)
+        });
+        answers.collect()
     }
 
     fn want_room(&mut self, _: Instant, peer: PeerId, len: usize) {

@@ -5,7 +5,9 @@ use std::{collections::BTreeSet, fmt, ops::RangeInclusive, time::Duration};
 use quicpool_core::ConfigError;
 use quicpool_sim::OutOfRange;
 
-use super::{Condition, LinkProfile, Operation, Scenario, Step, limits::MESSAGE_BYTES_MAX};
+use super::{
+    Condition, LinkProfile, Operation, Scenario, Step, Withdrawal, limits::MESSAGE_BYTES_MAX,
+};
 use crate::{Delay, duration::text, secs};
 
 const NODES: RangeInclusive<usize> = 2..=64;
@@ -18,6 +20,8 @@ const PROBABILITY: RangeInclusive<f64> = 0.0..=1.0;
 const TIME: RangeInclusive<Duration> = secs(0)..=secs(3_600);
 /// How far a clock can be ahead: a year.
 const AHEAD: RangeInclusive<Duration> = secs(0)..=secs(31_536_000);
+/// Lifetimes of messages: some are longer than any session lasts.
+const LIFETIME: RangeInclusive<Duration> = secs(0)..=secs(36_000);
 const DELAY: RangeInclusive<Duration> = secs(0)..=secs(10);
 
 /// A scenario cannot be played.
@@ -138,14 +142,22 @@ fn check_operation(field: &str, operation: &Operation) -> Result<(), ScenarioErr
     match operation {
         Operation::Send { lengths, .. }
         | Operation::SendConfirmed { lengths, .. }
-        | Operation::SendDatagrams { lengths, .. } => {
-            within(
-                &format!("the length of lengths in {field}"),
-                lengths.len(),
-                MESSAGES,
-            )?;
-            let mut lengths = lengths.iter();
-            lengths.try_for_each(|len| within(&format!("a length in {field}"), *len, MESSAGE_BYTES))
+        | Operation::SendDatagrams { lengths, .. } => check_lengths(field, lengths),
+        Operation::SendUntil {
+            lengths, lifetime, ..
+        } => {
+            check_lengths(field, lengths)?;
+            time(field, *lifetime, LIFETIME)
+        }
+        Operation::Withdraw(Withdrawal {
+            lengths,
+            behind,
+            count,
+            ..
+        }) => {
+            check_lengths(field, lengths)?;
+            within(&format!("behind in {field}"), *behind, MESSAGES)?;
+            within(&format!("count in {field}"), *count, MESSAGES)
         }
         Operation::Link { fault, .. } => fault
             .check()
@@ -176,6 +188,13 @@ fn check_operation(field: &str, operation: &Operation) -> Result<(), ScenarioErr
         | Operation::PauseReader(_)
         | Operation::ResumeReader(_) => Ok(()),
     }
+}
+
+fn check_lengths(field: &str, lengths: &[usize]) -> Result<(), ScenarioError> {
+    let count = format!("the length of lengths in {field}");
+    within(&count, lengths.len(), MESSAGES)?;
+    let mut lengths = lengths.iter();
+    lengths.try_for_each(|len| within(&format!("a length in {field}"), *len, MESSAGE_BYTES))
 }
 
 fn within<T: PartialOrd + fmt::Debug>(

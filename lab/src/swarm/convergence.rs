@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
 use super::{
-    Limits, LinkFault, Operation, Scenario,
+    Limits, LinkFault, Operation, Scenario, Withdrawal,
     limits::{RECONNECT_POLL, SESSION_TIMEOUT},
 };
 use crate::{Delay, ms, secs};
@@ -93,7 +93,14 @@ impl Scenario {
     fn windows(&self) -> usize {
         let mut lines: BTreeMap<(usize, usize), usize> = BTreeMap::new();
         for step in &self.steps {
-            if let Operation::Send { from, to, lengths } = &step.operation {
+            if let Operation::Send { from, to, lengths }
+            | Operation::SendUntil {
+                from, to, lengths, ..
+            }
+            | Operation::Withdraw(Withdrawal {
+                from, to, lengths, ..
+            }) = &step.operation
+            {
                 *lines.entry((*from, *to)).or_default() += lengths.iter().sum::<usize>();
             }
         }

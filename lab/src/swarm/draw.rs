@@ -4,17 +4,15 @@
 //! each other. Worlds that leave out half of them, each another half, find more (Groce and others,
 //! "Swarm Testing", 2012).
 
+mod limits;
+mod withdrawing;
+
 use std::{
     ops::{Deref, DerefMut},
     time::Duration,
 };
 
-use quicpool_core::{Flush, OnPeerRestart, Sealing};
-
-use super::{
-    Condition, Limits, LinkFault, LinkProfile, Operation, Outsider, OwnLimits, Scenario, Step,
-    Where,
-};
+use super::{Condition, LinkFault, LinkProfile, Operation, Outsider, Scenario, Step, Where};
 use crate::{Crypto, Delay, Domain, Draw, ms, secs};
 
 /// Operations in a world, at least and at most.
@@ -65,6 +63,15 @@ const WITH_DATAGRAMS: u64 = 3;
 /// In one world of so many applications end their managers as well.
 const WITH_ENDINGS: u64 = 3;
 
+/// In one world of so many applications take messages back, and send some with a lifetime.
+const WITH_WITHDRAWALS: u64 = 4;
+
+/// How often the operations of that family are drawn beside those of others.
+const WITHDRAWALS: usize = 3;
+
+/// In one world of so many nodes differ in what they announce to each other.
+const WITH_PARAMETERS: u64 = 3;
+
 /// Draws an operation of a family.
 type Draft = fn(&mut WorldDraw) -> Operation;
 
@@ -82,6 +89,8 @@ enum Part {
     Datagrams,
     Driven,
     Endings,
+    Withdrawals,
+    Parameters,
     Step(u64),
 }
 
@@ -99,6 +108,8 @@ impl Part {
             Self::Datagrams => 8,
             Self::Driven => 9,
             Self::Endings => 10,
+            Self::Withdrawals => 11,
+            Self::Parameters => 12,
             Self::Step(n) => 16 + n,
         }
     }
@@ -123,8 +134,12 @@ impl Scenario {
         if part(Part::Endings, nodes).below(WITH_ENDINGS) == 0 {
             families.push(WorldDraw::end);
         }
+        if part(Part::Withdrawals, nodes).below(WITH_WITHDRAWALS) == 0 {
+            families.extend([WorldDraw::withdrawal as Draft; WITHDRAWALS]);
+        }
         let limits = part(Part::Limits, nodes).limits();
         let own_limits = part(Part::OwnLimits, nodes).own_limits();
+        let own_limits = part(Part::Parameters, nodes).parameters(own_limits);
         let outsiders = part(Part::Outsiders, nodes).outsiders();
         // Strangers wait for a slot as long as others are busy, and who is never well again may be so
         // for ever.
@@ -236,75 +251,7 @@ impl WorldDraw {
         }
     }
 
-    // Limits
-
-    /// Limits so small that they are met.
-    fn limits(&mut self) -> Limits {
-        let mut limits = Limits {
-            connections_max: self.between((1, 5)) as usize,
-            // Worlds last for a minute: nothing of the default of five would be seen in it.
-            pool_ttl: self.millis((500, 20_000)),
-            liveness_timeout: secs(self.between((3, 12))),
-            backoff_max: secs(self.between((2, 11))),
-            inbox_bytes_max: 8_192,
-            outbox_bytes_max: 65_536,
-            ..Limits::default()
-        };
-        self.maybe(&mut limits.hold_time_min, |draw| draw.millis((200, 1_000)));
-        self.maybe(&mut limits.slot_wait, |draw| draw.millis((0, 1_000)));
-        self.maybe(&mut limits.stable_after, |draw| draw.millis((0, 5_000)));
-        self.maybe(&mut limits.handshake_timeout, |draw| {
-            draw.millis((3_000, 8_000))
-        });
-        self.maybe(&mut limits.handshakes_max, |draw| {
-            draw.between((1, 4)) as usize
-        });
-        self.maybe(&mut limits.dial_rate, |draw| draw.between((1, 20)) as u32);
-        self.maybe(&mut limits.batch_messages_max, |draw| {
-            draw.between((1, 64)) as usize
-        });
-        limits.batch_bytes_max = self.pick([1_024, 4_096, 32_768]);
-        limits.flush = self.pick([Flush::Adaptive, Flush::Fixed]);
-        limits.sealing = self.pick([Sealing::On, Sealing::Off]);
-        limits.on_peer_restart = self.pick([OnPeerRestart::Report, OnPeerRestart::Resend]);
-        limits
-    }
-
-    /// In one world of two all are alike; in the others some are not, in some of their limits.
-    fn own_limits(&mut self) -> Vec<OwnLimits> {
-        if self.happens() {
-            return Vec::new();
-        }
-        let nodes = (0..self.nodes as usize).map(|node| self.own_limits_of(node));
-        let own: Vec<OwnLimits> = nodes.collect();
-        own.into_iter()
-            .filter(|own| *own != OwnLimits::of(own.node))
-            .collect()
-    }
-
-    fn own_limits_of(&mut self, node: usize) -> OwnLimits {
-        let mut own = OwnLimits::of(node);
-        self.maybe(&mut own.connections_max, |draw| {
-            Some(draw.between((1, 5)) as usize)
-        });
-        self.maybe(&mut own.batch_messages_max, |draw| {
-            Some(draw.between((1, 64)) as usize)
-        });
-        self.maybe(&mut own.batch_bytes_max, |draw| {
-            Some(draw.pick([1_024, 4_096, 32_768]))
-        });
-        self.maybe(&mut own.inbox_bytes_max, |draw| {
-            Some(draw.pick([2_048, 8_192, 65_536]))
-        });
-        self.maybe(&mut own.outbox_bytes_max, |draw| {
-            Some(draw.pick([40_960, 65_536, 262_144]))
-        });
-        self.maybe(&mut own.pool_ttl, |draw| Some(draw.millis((500, 20_000))));
-        self.maybe(&mut own.liveness_timeout, |draw| {
-            Some(secs(draw.between((3, 12))))
-        });
-        own
-    }
+    // Nodes that are special
 
     /// Nobody in three worlds of four; in the others one, which the others cannot dial.
     fn hidden(&mut self) -> Vec<usize> {

@@ -29,7 +29,7 @@ pub(super) const RECONNECT_POLL: Duration = secs(5);
 /// The limits of a [`Config`] that worlds differ in, in its units and under its names. Files may have
 /// the former name of a field (`alias`).
 ///
-/// What is left out of a file is as in [`Config::default`].
+/// What is left out of a file is as in [`Config::default`], but for `message_bytes_max`, which is 4,096.
 ///
 /// ```
 /// use quicpool_lab::swarm::Limits;
@@ -48,6 +48,8 @@ pub struct Limits {
     pub batch_messages_max: usize,
     /// [`Config::batch_bytes_max`].
     pub batch_bytes_max: usize,
+    /// [`Config::message_bytes_max`].
+    pub message_bytes_max: usize,
     /// [`Config::inbox_bytes_max`].
     pub inbox_bytes_max: usize,
     /// [`Config::outbox_bytes_max`].
@@ -94,6 +96,7 @@ impl Default for Limits {
             handshakes_max: config.handshakes_max,
             batch_messages_max: config.batch_messages_max,
             batch_bytes_max: config.batch_bytes_max,
+            message_bytes_max: MESSAGE_BYTES_MAX,
             inbox_bytes_max: config.inbox_bytes_max,
             outbox_bytes_max: config.outbox_bytes_max,
             dial_rate: config.dial_rate,
@@ -120,7 +123,7 @@ impl Limits {
         config.handshakes_max = self.handshakes_max;
         config.batch_messages_max = self.batch_messages_max;
         config.batch_bytes_max = self.batch_bytes_max;
-        config.message_bytes_max = MESSAGE_BYTES_MAX;
+        config.message_bytes_max = self.message_bytes_max;
         config.inbox_bytes_max = self.inbox_bytes_max;
         config.outbox_bytes_max = self.outbox_bytes_max;
         config.datagram_queue_bytes_max = DATAGRAM_QUEUE_BYTES_MAX;

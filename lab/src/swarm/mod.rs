@@ -40,7 +40,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 pub use check::ScenarioError;
 pub use limits::Limits;
 pub use marks::MARKS;
-pub use operation::{Operation, Where};
+pub use operation::{Operation, When, Where, Withdrawal};
 pub use own_limits::OwnLimits;
 pub use quicpool_sim::{LinkFault, lab::ReproError};
 pub use repro::{Failure, Repro, play_all};
@@ -132,6 +132,10 @@ pub enum Property {
     LooksIn,
     /// Once every peer has forgotten the others, every map and queue is empty.
     NothingLeftBehind,
+    /// A message that was withdrawn, has expired or is too long for its receiver is written on no
+    /// connection and taken by no process. What could be withdrawn is, what has expired is reported in
+    /// time, and no message is reported twice.
+    LeftOut,
     /// Each loss fails all flushes that wait for it, or else the next one, and none after; what no flush
     /// has reported the end of the manager does, in time.
     LossesReported,

@@ -29,6 +29,20 @@ pub enum Operation {
         /// Bytes of each message.
         lengths: Vec<usize>,
     },
+    /// A node sends messages to another that are worth nothing after a time.
+    SendUntil {
+        /// The sender.
+        from: usize,
+        /// The receiver.
+        to: usize,
+        /// Bytes of each message.
+        lengths: Vec<usize>,
+        /// How long each is worth something.
+        #[serde(with = "duration")]
+        lifetime: Duration,
+    },
+    /// A node takes messages back that it has sent to another.
+    Withdraw(Withdrawal),
     /// A node sends datagrams to another, each of which is sent once or not at all.
     SendDatagrams {
         /// The sender.
@@ -126,6 +140,35 @@ pub enum Operation {
     ResumeReader(usize),
 }
 
+/// Messages that are taken back, all at one instant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Withdrawal {
+    /// The sender.
+    pub from: usize,
+    /// The receiver.
+    pub to: usize,
+    /// Bytes of each message that is sent right before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lengths: Vec<usize>,
+    /// How many newer messages are not taken back.
+    pub behind: usize,
+    /// How many are, the newest first.
+    pub count: usize,
+    /// When they are.
+    pub when: When,
+}
+
+/// When messages are taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum When {
+    /// At once.
+    Now,
+    /// Once another connection is there.
+    Reconnected,
+}
+
 /// Which links something happens to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -143,6 +186,8 @@ impl Operation {
         match self {
             Self::Send { .. } => "send",
             Self::SendConfirmed { .. } => "send_confirmed",
+            Self::SendUntil { .. } => "send_until",
+            Self::Withdraw(_) => "withdraw",
             Self::SendDatagrams { .. } => "send_datagrams",
             Self::Connect(..) => "connect",
             Self::ConnectBoth(..) => "connect_both",
@@ -180,6 +225,8 @@ impl Operation {
         match self {
             Self::Send { from, to, .. }
             | Self::SendConfirmed { from, to, .. }
+            | Self::SendUntil { from, to, .. }
+            | Self::Withdraw(Withdrawal { from, to, .. })
             | Self::SendDatagrams { from, to, .. }
             | Self::Clog { from, to, .. } => vec![from, to],
             Self::Connect(a, b)

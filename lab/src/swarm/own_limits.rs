@@ -41,6 +41,9 @@ pub struct OwnLimits {
     /// [`Limits::batch_bytes_max`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_bytes_max: Option<usize>,
+    /// [`Limits::message_bytes_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_bytes_max: Option<usize>,
     /// [`Limits::inbox_bytes_max`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inbox_bytes_max: Option<usize>,
@@ -70,6 +73,7 @@ macro_rules! for_each_limit {
             connections_max,
             batch_messages_max,
             batch_bytes_max,
+            message_bytes_max,
             inbox_bytes_max,
             outbox_bytes_max,
             pool_ttl,
@@ -87,6 +91,7 @@ impl OwnLimits {
             connections_max: None,
             batch_messages_max: None,
             batch_bytes_max: None,
+            message_bytes_max: None,
             inbox_bytes_max: None,
             outbox_bytes_max: None,
             pool_ttl: None,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::swarm::{Limits, LinkFault, Operation, OwnLimits, Where};
+use crate::swarm::{Limits, LinkFault, Operation, OwnLimits, When, Where, Withdrawal};
 
 /// Worlds that are written and read back.
 const SEEDS: std::ops::Range<u64> = 0..3_000;
@@ -63,7 +63,7 @@ fn what_cannot_be_played_is_an_error_that_says_what_can() {
         let on = Where::Everywhere;
         first_step(Operation::Link { on, fault })
     };
-    let changes: [(&str, Change); 15] = [
+    let changes: [(&str, Change); 17] = [
         (
             "a node in steps[0].operation is 2, allowed is 0..=1",
             first_step(Operation::Crash(2)),
@@ -83,6 +83,26 @@ fn what_cannot_be_played_is_an_error_that_says_what_can() {
         ),
         ("is 0, allowed is 1500..=", link(LinkFault::Rate(0))),
         ("is 0, allowed is 1..=65527", link(LinkFault::Mtu(0))),
+        (
+            "is 36001s, allowed is 0s..=36000s",
+            first_step(Operation::SendUntil {
+                from: 0,
+                to: 1,
+                lengths: vec![12],
+                lifetime: crate::secs(36_001),
+            }),
+        ),
+        (
+            "count in steps[0].operation is 10001, allowed is 0..=10000",
+            first_step(Operation::Withdraw(Withdrawal {
+                from: 0,
+                to: 1,
+                lengths: Vec::new(),
+                behind: 0,
+                count: 10_001,
+                when: When::Now,
+            })),
+        ),
         (
             "nodes is 1, allowed is 2..=64",
             Box::new(|world| world.nodes = 1),

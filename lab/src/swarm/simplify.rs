@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use super::{
-    Condition, Limits, LinkFault, LinkProfile, Operation, Outsider, Step, Where, world::HEADER_LEN,
+    Condition, Limits, LinkFault, LinkProfile, Operation, Outsider, Step, When, Where, Withdrawal,
+    world::HEADER_LEN,
 };
 use crate::{Delay, ms};
 
@@ -142,6 +143,30 @@ impl Simplify for Operation {
                 to,
                 ref lengths,
             } => simpler(lengths, |lengths| Self::SendConfirmed { from, to, lengths }),
+            Self::SendUntil {
+                from,
+                to,
+                ref lengths,
+                lifetime,
+            } => {
+                let plain = Self::Send {
+                    from,
+                    to,
+                    lengths: lengths.clone(),
+                };
+                let until = |lengths, lifetime| Self::SendUntil {
+                    from,
+                    to,
+                    lengths,
+                    lifetime,
+                };
+                let mut candidates = vec![plain];
+                candidates.extend(simpler(lengths, |lengths| until(lengths, lifetime)));
+                let shorter = simpler(&lifetime, |lifetime| until(lengths.clone(), lifetime));
+                candidates.extend(shorter);
+                candidates
+            }
+            Self::Withdraw(ref withdrawal) => simpler(withdrawal, Self::Withdraw),
             Self::Connect(..)
             | Self::Flush(..)
             | Self::Abort(_)
@@ -154,6 +179,35 @@ impl Simplify for Operation {
             | Self::PauseReader(_)
             | Self::ResumeReader(_) => Vec::new(),
         }
+    }
+}
+
+impl Simplify for Withdrawal {
+    /// At once, fewer messages, and fewer that are sent before.
+    fn simpler(&self) -> Vec<Self> {
+        let mut candidates = vec![Self {
+            when: When::Now,
+            ..self.clone()
+        }];
+        let none = [Vec::new()].into_iter();
+        let lengths = none.chain(self.lengths.simpler());
+        candidates.extend(lengths.map(|lengths| Self {
+            lengths,
+            ..self.clone()
+        }));
+        let fewer = |number: usize| [0].into_iter().chain((number as u64).simpler());
+        candidates.extend(fewer(self.behind).map(|behind| Self {
+            behind: behind as usize,
+            ..self.clone()
+        }));
+        let counts = (self.count as u64).simpler().into_iter();
+        let counts = counts.chain((self.count as u64).checked_sub(1));
+        candidates.extend(counts.map(|count| Self {
+            count: count as usize,
+            ..self.clone()
+        }));
+        candidates.retain(|candidate| candidate != self);
+        candidates
     }
 }
 
@@ -276,6 +330,7 @@ impl Simplify for Limits {
             handshakes_max,
             batch_messages_max,
             batch_bytes_max,
+            message_bytes_max,
             inbox_bytes_max,
             outbox_bytes_max,
             dial_rate,

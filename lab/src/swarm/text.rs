@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use super::{Condition, LinkFault, LinkProfile, Operation, Outsider, Scenario, Where};
+use super::{
+    Condition, LinkFault, LinkProfile, Operation, Outsider, Scenario, When, Where, Withdrawal,
+};
 use crate::{Crypto, Delay, duration::text};
 
 impl Display for Scenario {
@@ -96,6 +98,20 @@ impl Display for Operation {
                     "n{from} sends n{to} {count} messages to be confirmed, {bytes} B"
                 )
             }
+            Self::SendUntil {
+                from,
+                to,
+                lengths,
+                lifetime,
+            } => {
+                let (count, bytes) = (lengths.len(), lengths.iter().sum::<usize>());
+                let lifetime = text(*lifetime);
+                write!(
+                    f,
+                    "n{from} sends n{to} {count} messages that live for {lifetime}, {bytes} B"
+                )
+            }
+            Self::Withdraw(withdrawal) => withdrawal.fmt(f),
             Self::SendDatagrams { from, to, lengths } => {
                 let (count, bytes) = (lengths.len(), lengths.iter().sum::<usize>());
                 write!(f, "n{from} sends n{to} {count} datagrams, {bytes} B")
@@ -147,6 +163,32 @@ impl Display for Operation {
                 write!(f, "n{node} reads {messages} messages more, and then none")
             }
             Self::ResumeReader(node) => write!(f, "n{node} reads again"),
+        }
+    }
+}
+
+impl Display for Withdrawal {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self {
+            from,
+            to,
+            lengths,
+            behind,
+            count,
+            when,
+        } = self;
+        if !lengths.is_empty() {
+            let (count, bytes) = (lengths.len(), lengths.iter().sum::<usize>());
+            write!(f, "n{from} sends n{to} {count} messages, {bytes} B, and ")?;
+        }
+        match when {
+            When::Now => {}
+            When::Reconnected => f.write_str("once reconnected ")?,
+        }
+        write!(f, "n{from} takes back {count} to n{to}")?;
+        match behind {
+            0 => Ok(()),
+            newer => write!(f, " behind {newer} newer ones"),
         }
     }
 }

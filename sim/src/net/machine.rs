@@ -3,8 +3,9 @@
 use std::{any::Any, net::SocketAddr, sync::Arc, time::Instant};
 
 use quicpool_core::{
-    Action, Config, Credentials, Datagram, Deadline, Event, Incarnation, Manager, Message,
-    PeerAddr, PeerError, PeerId, SendDatagramError, SendError, Transmit, driver::OpenBatch,
+    Action, Cancelled, Config, Credentials, Datagram, Deadline, Event, Incarnation, Manager,
+    Message, MessageNumber, PeerAddr, PeerError, PeerId, SendDatagramError, SendError, Transmit,
+    driver::OpenBatch,
 };
 
 /// What a network asks of a machine. All kinds are treated alike.
@@ -77,6 +78,21 @@ pub trait Verbs {
         message: &[u8],
         token: u64,
     ) -> Result<(), SendError>;
+    /// Sends a message if there is room, which is worth nothing after `until`.
+    fn send_until(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        message: &[u8],
+        until: Instant,
+    ) -> Result<(), SendError>;
+    /// Takes messages back, in the given order and at one instant. Returns what has become of each.
+    fn cancel(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        numbers: &[MessageNumber],
+    ) -> Result<Vec<Cancelled>, PeerError>;
     /// Asks for [`Event::Writable`] once there is room for a message of this length.
     fn want_room(&mut self, now: Instant, peer: PeerId, len: usize);
     /// Sends a datagram.
@@ -223,6 +239,28 @@ impl Verbs for Manager {
         token: u64,
     ) -> Result<(), SendError> {
         Self::send_confirmed(self, now, peer, message, token)
+    }
+
+    fn send_until(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        message: &[u8],
+        until: Instant,
+    ) -> Result<(), SendError> {
+        Self::send_until(self, now, peer, message, until).map(drop)
+    }
+
+    fn cancel(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        numbers: &[MessageNumber],
+    ) -> Result<Vec<Cancelled>, PeerError> {
+        let numbers = numbers.iter();
+        numbers
+            .map(|number| Self::cancel(self, now, peer, *number))
+            .collect()
     }
 
     fn want_room(&mut self, now: Instant, peer: PeerId, len: usize) {

@@ -1,8 +1,8 @@
 //! What the applications above the machines do.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use quicpool_core::{Manager, PeerError, SendDatagramError, SendError};
+use quicpool_core::{Cancelled, Manager, MessageNumber, PeerError, SendDatagramError, SendError};
 
 use super::{Net, NodeId, machine::Verbs, watch::Asked};
 
@@ -131,6 +131,47 @@ impl Net {
             verbs.send_confirmed(now, peer, message, token)
         });
         self.show_asked(node, Some(to), &Asked::Send(message, &result));
+        result
+    }
+
+    /// As [`stage`](Self::stage), for a message that is worth nothing once this time has passed.
+    ///
+    /// # Errors
+    ///
+    /// See [`Manager::send_until`].
+    #[doc(hidden)]
+    pub fn stage_until(
+        &mut self,
+        node: NodeId,
+        to: NodeId,
+        message: &[u8],
+        lifetime: Duration,
+    ) -> Result<(), SendError> {
+        let peer = self.peer_id(to);
+        let until = self.clock.now() + lifetime;
+        let result = self.ask_quietly(node, |verbs, now| {
+            verbs.send_until(now, peer, message, now + lifetime)
+        });
+        self.show_asked(node, Some(to), &Asked::SendUntil(message, until, &result));
+        result
+    }
+
+    /// Takes messages back, and returns what has become of each.
+    ///
+    /// # Errors
+    ///
+    /// See [`Manager::cancel`].
+    #[doc(hidden)]
+    pub fn cancel(
+        &mut self,
+        node: NodeId,
+        to: NodeId,
+        numbers: &[MessageNumber],
+    ) -> Result<Vec<Cancelled>, PeerError> {
+        let peer = self.peer_id(to);
+        let result = self.ask_quietly(node, |verbs, now| verbs.cancel(now, peer, numbers));
+        self.show_asked(node, Some(to), &Asked::Cancel(numbers, &result));
+        self.settle(node);
         result
     }
 

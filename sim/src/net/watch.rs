@@ -4,7 +4,10 @@ use std::{
     cell::RefCell, collections::BTreeMap, net::SocketAddr, rc::Rc, time::Duration, time::Instant,
 };
 
-use quicpool_core::{Datagram, Event, Manager, Message, PeerError, SendDatagramError, SendError};
+use quicpool_core::{
+    Cancelled, Datagram, Event, Manager, Message, MessageNumber, PeerError, SendDatagramError,
+    SendError,
+};
 
 pub use super::node::Departure;
 use super::{Net, NodeId, node::Node};
@@ -41,6 +44,10 @@ pub trait Watch {
 pub enum Asked<'a> {
     /// To send a message.
     Send(&'a [u8], &'a Result<(), SendError>),
+    /// To send a message that is worth nothing after this time of the run.
+    SendUntil(&'a [u8], Duration, &'a Result<(), SendError>),
+    /// To take messages back. The answer has as many parts as there are messages.
+    Cancel(&'a [MessageNumber], &'a Result<Vec<Cancelled>, PeerError>),
     /// To send a datagram.
     SendDatagram(&'a Result<(), SendDatagramError>),
     /// To connect.

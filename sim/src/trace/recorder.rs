@@ -237,11 +237,14 @@ impl Recorder {
 impl Watch for Recorder {
     fn asked(&mut self, scene: &Scene<'_>, to: Option<NodeId>, asked: &Asked<'_>) {
         let (verb, refusal) = match asked {
-            Asked::Send(message, Ok(())) => {
+            Asked::Send(message, Ok(())) | Asked::SendUntil(message, _, Ok(())) => {
                 self.sent(scene.at, scene.node, to, message.len() as u64);
                 return;
             }
-            Asked::Send(_, Err(error)) => ("send", Some(error.to_string())),
+            Asked::Send(_, Err(error)) | Asked::SendUntil(_, _, Err(error)) => {
+                ("send", Some(error.to_string()))
+            }
+            Asked::Cancel(_, result) => ("cancel", why(result)),
             Asked::SendDatagram(result) => ("send datagram", why(result)),
             Asked::Connect(result) => ("connect", why(result)),
             Asked::Other(verb, refusal) => (*verb, refusal.clone()),
@@ -296,7 +299,7 @@ impl Watch for Recorder {
 }
 
 /// Returns the reason if a verb was refused.
-fn why<E: fmt::Display>(result: &Result<(), E>) -> Option<String> {
+fn why<T, E: fmt::Display>(result: &Result<T, E>) -> Option<String> {
     result.as_ref().err().map(ToString::to_string)
 }
 

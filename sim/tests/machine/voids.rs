@@ -41,6 +41,28 @@ fn a_message_that_was_never_written_is_taken_back() {
 }
 
 #[test]
+fn a_void_that_a_greeting_acknowledges_does_not_count_as_delivered() {
+    let (mut net, a, b) = pair();
+    net.connect(a, b);
+    net.run_until(secs(5), |net| net.are_connected(a, b));
+    net.advance(secs(1));
+    net.cut_one_way(b, a); // no acknowledgement comes back
+    let peer = net.peer_id(b);
+    net.with(a, |m, now| {
+        m.send(now, peer, b"kept").expect("there is room");
+        let number = m.send(now, peer, b"taken back").expect("there is room");
+        assert_eq!(m.cancel(now, peer, number), Ok(Cancelled::Withdrawn));
+    });
+    net.advance(secs(60));
+    assert_eq!(received(&mut net, b), [b"kept"]);
+    net.heal_all();
+    net.advance(secs(150));
+    let counters = net.metrics(a).expect("it is up").counters;
+    let [delivered, withdrawn] = [counters.messages_delivered, counters.messages_withdrawn];
+    assert_eq!((delivered, withdrawn), (1, 1));
+}
+
+#[test]
 fn a_message_that_was_written_goes_on() {
     let (mut net, a, b) = pair();
     send(&mut net, a, b, b"first");

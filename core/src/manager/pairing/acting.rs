@@ -142,9 +142,7 @@ fn resume(
     // Before anything changes: a greeting that is refused leaves the session as it is.
     session.outbox.check(greeting.yours)?;
     session.inbox.greeted(&greeting.mine);
-    let first = session.outbox.outstanding().start;
-    let continuity = session.outbox.greeted(cx.now, greeting.yours, memory)?;
-    let taken = session.outbox.outstanding().start - first;
+    let (continuity, taken) = session.outbox.greeted(cx.now, greeting.yours, memory)?;
     session.accepts = Some(greeting.accepts);
     session.their_held = greeting.mine.held;
     session.timeout = cx

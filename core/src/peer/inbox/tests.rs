@@ -148,7 +148,7 @@ impl Pair {
                     .outbox
                     .greeted(self.now, known, Memory::Kept)
                     .expect("honest hello");
-                assert_eq!(verdict, Continuity::Continues);
+                assert_eq!(verdict.0, Continuity::Continues);
                 self.outbox.start();
                 self.half = Some(half.id);
             }
@@ -371,7 +371,7 @@ fn a_peer_that_lost_its_state_gets_what_the_policy_says() {
         pair.inbox = Inbox::new(INBOX_BYTES);
         assert_eq!(
             pair.outbox.greeted(pair.now, None, Memory::Unknown),
-            Ok(Continuity::Lost)
+            Ok((Continuity::Lost, 0))
         );
         let restarted = pair.outbox.restart(policy);
         assert_eq!(

@@ -26,8 +26,8 @@ pub(super) struct Expiry {
     used: Duration,
     /// When anything waited at either end, or the connection was used.
     busy: Duration,
-    /// It has ended in this instant for being idle.
-    has_expired: bool,
+    /// When it was used last, if it has ended in this instant for being idle. Another one may have come since.
+    expired: Option<Duration>,
 }
 
 impl Expiry {
@@ -44,7 +44,7 @@ impl Expiry {
         };
         match to {
             Connected => self.use_it(log),
-            Disconnected => self.has_expired = *reason == Reason::Idle,
+            Disconnected => self.expired = (*reason == Reason::Idle).then_some(self.used),
             quicpool_core::ConnectionStatus::New
             | quicpool_core::ConnectionStatus::Connecting
             | quicpool_core::ConnectionStatus::Failed => {}
@@ -53,7 +53,7 @@ impl Expiry {
 
     /// Whether it has ended in this instant for being idle, as this end or the other says.
     pub(super) const fn has_expired(&self) -> bool {
-        self.has_expired
+        self.expired.is_some()
     }
 
     /// The machine has nothing more to do. `is_own` tells that connections which have expired were
@@ -66,10 +66,10 @@ impl Expiry {
         is_own: bool,
         their_outbox_bytes: usize,
     ) {
-        if std::mem::take(&mut self.has_expired) {
+        if let Some(used) = self.expired.take() {
             sometimes!(log, is_own, "a connection expired");
             if is_own {
-                self.expired(log, config, peer);
+                Self::judge(log, config, peer, log.at - used);
             }
         }
         if peer.received > self.seen.received || peer.connections != self.seen.connections {
@@ -82,8 +82,7 @@ impl Expiry {
         self.seen = peer;
     }
 
-    fn expired(&self, log: &mut Log, config: &Config, peer: PeerSample) {
-        let idle = log.at - self.used;
+    fn judge(log: &mut Log, config: &Config, peer: PeerSample, idle: Duration) {
         always!(
             log,
             idle >= config.pool_ttl,
@@ -93,7 +92,7 @@ impl Expiry {
         let waiting = peer.outbox_bytes + peer.inbox_bytes;
         always!(
             log,
-            waiting == 0,
+            waiting == 0 || peer.status == Connected,
             NotExpiredEarly,
             "a connection has expired while {waiting} bytes wait"
         );
@@ -140,6 +139,27 @@ mod tests {
         assert_eq!(expire(secs(3), 0), []);
         assert_eq!(expire(secs(2), 0), [NotExpiredEarly]);
         assert_eq!(expire(secs(3), 5), [NotExpiredEarly]);
+    }
+
+    #[test]
+    fn the_next_connection_does_not_make_it_early() {
+        let then = |idle: Duration| {
+            let (mut log, config, mut expiry) = connected();
+            log.at += idle;
+            expiry.hear(&log, &ended(Reason::Idle));
+            let moved = moved(quicpool_core::ConnectionStatus::Connecting, Connected);
+            expiry.hear(&log, &moved);
+            let peer = PeerSample {
+                status: Connected,
+                connections: 2,
+                inbox_bytes: 5,
+                ..PeerSample::default()
+            };
+            expiry.settle(&mut log, &config, peer, true, 0);
+            log.broken()
+        };
+        assert_eq!(then(secs(3)), []);
+        assert_eq!(then(secs(2)), [NotExpiredEarly]);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! - [`calm`]: no connection is lost where nothing happens to it.
 //! - [`datagrams`]: each is counted, and queues of them are bounded.
 //! - [`flushes`]: each loss is reported by the flushes that it concerns, and by no other.
+//! - [`left_out`]: what was never written is withdrawn or expires.
 //! - [`handed`]: what an application was given counts as taken in time.
 //! - [`progress`]: senders hear of what is taken.
 //! - [`punctual`]: batches leave in time.
@@ -30,6 +31,8 @@ mod expiry;
 mod flushes;
 mod handed;
 mod health;
+mod hearing;
+mod left_out;
 mod lifecycle;
 mod pairs;
 mod progress;
@@ -45,7 +48,7 @@ mod wire;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use quicpool_core::{Config, Datagram, Event, PeerId, Reason, SendError};
+use quicpool_core::{Config, Datagram, PeerId, SendError};
 
 pub(super) use self::records::FILLING;
 use self::{
@@ -189,7 +192,9 @@ impl Audit {
 
     /// The application of a node waits for the message that was accepted last.
     pub(super) fn confirm(&mut self, node: usize, to: usize, token: u64) {
-        self.processes[node].flushes.confirm(self.peers[to], token);
+        let process = &mut self.processes[node];
+        process.flushes.confirm(self.peers[to], token);
+        process.pairs[to].left_out.confirm();
     }
 
     /// The caller of a flush waits no longer.
@@ -229,6 +234,12 @@ impl Audit {
                 if process.sample.waiting_dials == 0 {
                     pair.visits.pass(&mut self.log, &process.config);
                 }
+            }
+            for pair in &mut process.pairs {
+                if process.is_held_up {
+                    pair.left_out.hold_up(at);
+                }
+                pair.left_out.pass(&mut self.log);
             }
             if process.is_held_up {
                 process.tally.hold_up(&self.log);
@@ -316,68 +327,6 @@ impl Audit {
         (0..self.nodes.len()).filter(move |peer| *peer != place)
     }
 
-    fn hear(&mut self, scene: &Scene<'_>, place: usize, event: &Event) {
-        let (log, process) = (&mut self.log, &mut self.processes[place]);
-        process.lifecycle.hear(log, event);
-        bounds::hear(log, &process.config, &process.lifecycle);
-        process.tally.hear(log, event);
-        process.flushes.hear(log, event);
-        sometimes!(
-            log,
-            matches!(event, Event::Writable { .. }),
-            "an outbox had room again"
-        );
-        let peer = event.peer();
-        let Some(peer) = self.peers.iter().position(|other| Some(*other) == peer) else {
-            return;
-        };
-        self.hear_of_health(place, peer, event);
-        let Event::StatusChanged { reason, .. } = event else {
-            return;
-        };
-        self.hear_of_connection(scene, place, peer, event);
-        let (log, process) = (&mut self.log, &mut self.processes[place]);
-        let is_busy = process.sample.peers.get(peer).copied().unwrap_or_default();
-        sometimes!(
-            log,
-            *reason == Reason::Evicted && is_busy.outbox_bytes > 0,
-            "a busy peer gave up its slot for another"
-        );
-        let pair = &mut process.pairs[peer];
-        // A manager that ends schedules no reconnect.
-        if self.hidden.contains(&place) && !process.flushes.is_ending() {
-            pair.visits.hear(log, event);
-        }
-        pair.backoff.hear(log, &process.config, event);
-        pair.expiry.hear(log, event);
-    }
-
-    fn hear_of_health(&mut self, place: usize, peer: usize, event: &Event) {
-        let theirs = Some(&self.processes[peer]).filter(|process| process.is_up());
-        let theirs = theirs.map_or(Duration::ZERO, |process| process.config.liveness_timeout);
-        let process = &mut self.processes[place];
-        let health = &mut process.pairs[peer].health;
-        health.hear(&mut self.log, &process.config, theirs, event);
-    }
-
-    fn hear_of_connection(&mut self, scene: &Scene<'_>, place: usize, peer: usize, event: &Event) {
-        let (at, end) = between(place, peer);
-        let between = &mut self.between[at];
-        let log = &mut self.log;
-        if [place, peer]
-            .iter()
-            .any(|at| self.processes[*at].is_held_up)
-        {
-            between.calm.disturb(log);
-        }
-        let faults = scene.faults_between(scene.node, self.nodes[peer]);
-        let calm_since = between.calm.look(log.at, faults);
-        between.agreement.hear(log, end, self.peers[place], event);
-        let process = &mut self.processes[place];
-        let kept_alive = &mut process.pairs[peer].kept_alive;
-        kept_alive.hear(log, &process.config, event, calm_since);
-    }
-
     /// Looks whether both ends of each of its connections call it the same.
     fn compare(&mut self, scene: &Scene<'_>, place: usize) {
         let Some(machine) = scene.machine else {
@@ -442,6 +391,7 @@ impl Audit {
             .iter()
             .map(|other| other.pairs.get(place)?.punctual.faults_before())
             .collect();
+        let written = self.records.written(place);
         let dials = self.wire.dials(place);
         self.steady[place] &= !scene.is_held_up;
         let (log, process) = (&mut self.log, &mut self.processes[place]);
@@ -491,6 +441,7 @@ impl Audit {
             }
             if was_held_up || scene.is_held_up {
                 pair.health.disturb(scene.at);
+                pair.left_out.hold_up(scene.at);
                 // Also when it goes on: the pair may not have been compared meanwhile.
                 self.between[between(place, peer).0].calm.disturb(log);
             }
@@ -508,6 +459,7 @@ impl Audit {
             let path = || Path::between(scene, self.nodes[peer]);
             pair.punctual
                 .settle(log, numbers, faults_before[peer], path);
+            pair.left_out.settle(log, written[peer]);
         }
     }
 }
@@ -523,6 +475,12 @@ impl Watch for Audit {
         let is_accepted = match asked {
             Asked::Connect(result) => result.is_ok(),
             Asked::Other(..) => return,
+            Asked::Cancel(numbers, result) => {
+                if let Ok(outcomes) = result {
+                    self.withdraw(from, to, numbers, outcomes);
+                }
+                return;
+            }
             // Datagrams are no use of a connection.
             Asked::SendDatagram(result) => {
                 process.datagrams.ask(log, result);
@@ -532,7 +490,7 @@ impl Watch for Audit {
                 }
                 return;
             }
-            Asked::Send(_, result) => {
+            Asked::Send(_, result) | Asked::SendUntil(_, _, result) => {
                 sometimes!(log, **result == Err(SendError::Full), "an outbox was full");
                 result.is_ok()
             }
@@ -546,7 +504,16 @@ impl Watch for Audit {
         let pair = &mut process.pairs[to];
         pair.backoff.use_it();
         pair.expiry.use_it(log);
-        if let Asked::Send(message, _) = asked {
+        let sent = match asked {
+            Asked::Send(message, _) => Some((message, None)),
+            Asked::SendUntil(message, until, _) => Some((message, Some(*until))),
+            Asked::Connect(_) | Asked::Other(..) | Asked::SendDatagram(_) | Asked::Cancel(..) => {
+                None
+            }
+        };
+        if let Some((message, until)) = sent {
+            let status = process.lifecycle.status(self.peers[to]);
+            pair.left_out.accept(status, until);
             process.tally.accept();
             process.flushes.accept(self.peers[to]);
             let number = self.records.accept(scene.at, from, to, message);

@@ -6,6 +6,7 @@ use super::{
     calm::{Calm, KeptAlive},
     expiry::Expiry,
     health::HealthTold,
+    left_out::LeftOut,
     progress::Progress,
     punctual::Punctual,
     visits::Visits,
@@ -18,6 +19,7 @@ pub(super) struct Pair {
     pub(super) expiry: Expiry,
     pub(super) health: HealthTold,
     pub(super) kept_alive: KeptAlive,
+    pub(super) left_out: LeftOut,
     pub(super) punctual: Punctual,
     pub(super) visits: Visits,
 }

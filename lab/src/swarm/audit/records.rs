@@ -1,6 +1,6 @@
 //! Records on the wire: what was accepted is in them, nobody can read it, and no nonce recurs.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, ops::Range, time::Duration};
 
 use quicpool_core::{Config, Flush, Sealing, driver::OpenBatch};
 
@@ -36,6 +36,8 @@ struct Line {
     accepted: Vec<Accepted>,
     /// The number behind the last one that was written.
     written: u64,
+    /// Numbers whose messages were withdrawn, have expired or are too long.
+    left_out: BTreeSet<u64>,
 }
 
 #[derive(Debug)]
@@ -54,6 +56,26 @@ pub(super) struct RecordStart {
     pub(super) count: u32,
     len: usize,
     kind: u8,
+}
+
+impl Line {
+    /// Voids are written.
+    fn notice_voids(&self, log: &mut Log, start: RecordStart) {
+        let first = self.accepted.get(start.first as usize);
+        let is_of_the_batch = |number: u64| {
+            let other = self.accepted.get(number as usize);
+            let is_together = other.zip(first).is_some_and(|(a, b)| a.at == b.at);
+            is_together && !self.left_out.contains(&number)
+        };
+        let before = start.first.checked_sub(1).is_some_and(is_of_the_batch);
+        let after = is_of_the_batch(start.next());
+        sometimes!(log, before && after, "a void was written amid a batch");
+        sometimes!(
+            log,
+            start.count > 1 && !before && !after,
+            "a batch was written that has voids alone"
+        );
+    }
 }
 
 impl RecordStart {
@@ -90,6 +112,40 @@ impl Records {
             cost: OpenBatch::cost(message.len()),
         });
         line.accepted.len() as u64 - 1
+    }
+
+    /// A message is to be written on no connection.
+    pub(super) fn leave_out(&mut self, log: &mut Log, from: usize, to: usize, number: u64) {
+        let line = &mut self.lines[from][to];
+        never!(
+            log,
+            number < line.written,
+            LeftOut,
+            "message {number} is withdrawn or expires, and {} are written",
+            line.written
+        );
+        line.left_out.insert(number);
+    }
+
+    /// Whether messages were accepted together with these, and are not left out.
+    pub(super) fn is_amid_others(&self, from: usize, to: usize, messages: &Range<u64>) -> bool {
+        let line = &self.lines[from][to];
+        let at = |number: u64| {
+            line.accepted
+                .get(number as usize)
+                .map(|accepted| accepted.at)
+        };
+        let is_other = |number: u64| !line.left_out.contains(&number);
+        let neighbours = [messages.start.checked_sub(1), Some(messages.end)];
+        let mut neighbours = neighbours.into_iter().flatten();
+        neighbours.any(|number| {
+            is_other(number) && at(number).is_some_and(|it| Some(it) == at(messages.start))
+        })
+    }
+
+    /// The number after the last message that a node has written, for each other node.
+    pub(super) fn written(&self, from: usize) -> Vec<u64> {
+        self.lines[from].iter().map(|line| line.written).collect()
     }
 
     /// Nothing that is sealed is legible.
@@ -142,9 +198,10 @@ impl Records {
         let at = log.at;
         let RecordStart { len, count, .. } = start;
         let line = &mut self.lines[leaving.from][start.to];
-        let fits = count as usize <= config.batch_messages_max
-            && (len <= config.batch_bytes_max || count == 1)
-            && len <= leaving.accepts;
+        let is_headed = start.kind == HEADED;
+        let is_a_batch = count as usize <= config.batch_messages_max
+            && (len <= config.batch_bytes_max || count == 1);
+        let fits = (is_a_batch || is_headed) && len <= leaving.accepts;
         always!(
             log,
             fits && count > 0 && start.next() <= line.accepted.len() as u64,
@@ -158,6 +215,19 @@ impl Records {
             is_known,
             "a record was sent again on another connection"
         );
+        let voids = line.left_out.range(start.first..start.next()).count();
+        let expected = if is_headed { count as usize } else { 0 };
+        always!(
+            log,
+            voids == expected,
+            LeftOut,
+            "it sends {start:?}, of which {voids} are withdrawn, have expired or are too long"
+        );
+        if is_headed {
+            line.notice_voids(log, start);
+            line.written = line.written.max(start.next());
+            return;
+        }
         let next = line.accepted.get(start.next() as usize);
         let is_full = count as usize == config.batch_messages_max;
         let is_long = next.is_some_and(|next| len + next.cost > config.batch_bytes_max);
@@ -294,7 +364,7 @@ fn length(len: usize) -> Vec<u8> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::swarm::Property::{self, NonceUsedOnce, NothingInClear, RecordsAddUp};
+    use crate::swarm::Property::{self, LeftOut, NonceUsedOnce, NothingInClear, RecordsAddUp};
 
     const MESSAGE: [u8; 40] = [FILLING; 40];
     /// More than any record here has.
@@ -331,6 +401,38 @@ pub(super) mod tests {
         assert_eq!(scene.send(0, |_| ()), []);
         scene.accepts -= 1;
         assert_eq!(scene.send(1, |_| ()), [RecordsAddUp]);
+    }
+
+    #[test]
+    fn what_is_left_out_and_written_all_the_same_is_noticed() {
+        let mut scene = Scene::new(Sealing::Off);
+        assert_eq!(scene.send(0, |_| ()), []);
+        scene.records.leave_out(&mut scene.log, 0, 1, 1);
+        assert_eq!(scene.log.broken(), []);
+        assert_eq!(scene.send(1, |_| ()), [LeftOut]);
+        scene.records.leave_out(&mut scene.log, 0, 1, 0);
+        assert_eq!(scene.log.broken(), [LeftOut], "it was written before");
+    }
+
+    #[test]
+    fn a_void_in_place_of_a_message_is_noticed() {
+        let void = |scene: &mut Scene, first| {
+            let start = RecordStart {
+                kind: HEADED,
+                len: 3,
+                ..start(first, 1)
+            };
+            let (log, config) = (&mut scene.log, &scene.config);
+            scene.records.start(log, config, &leaving(&[]), start);
+            log.broken()
+        };
+        let mut scene = Scene::new(Sealing::Off);
+        scene.records.leave_out(&mut scene.log, 0, 1, 1);
+        assert_eq!(void(&mut scene, 0), [LeftOut]);
+        assert_eq!(void(&mut scene, 1), []);
+        let marks = scene.log.marks();
+        assert_eq!(marks["a void was written amid a batch"], 1);
+        assert_eq!(marks["a batch was written that has voids alone"], 0);
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub(super) struct Tally {
     lost: u64,
     reconnects: u64,
     undelivered: u64,
+    withdrawn: u64,
     /// Messages that the application has looked at.
     taken: u64,
     handed: Handed,
@@ -37,6 +38,11 @@ impl Tally {
     /// An application has sent a message, which was accepted.
     pub(super) fn accept(&mut self) {
         self.accepted += 1;
+    }
+
+    /// An application has taken a message back.
+    pub(super) fn withdraw(&mut self) {
+        self.withdrawn += 1;
     }
 
     /// An application has sent a message or asked for a connection.
@@ -131,6 +137,7 @@ impl Tally {
                 counters.messages_undelivered,
                 self.undelivered,
             ),
+            ("withdrawn", counters.messages_withdrawn, self.withdrawn),
             ("hits", counters.pool_hits, self.hits),
             ("misses", counters.pool_misses, self.misses),
             ("lost", counters.connections_lost, self.lost),
@@ -334,9 +341,10 @@ mod tests {
     #[test]
     fn every_counter_that_is_off_by_one_is_noticed() {
         assert_eq!(settle(|_| ()), []);
-        let changes: [fn(&mut Sample); 14] = [
+        let changes: [fn(&mut Sample); 15] = [
             |sample| sample.counters.messages_accepted += 1,
             |sample| sample.counters.messages_undelivered += 1,
+            |sample| sample.counters.messages_withdrawn += 1,
             |sample| sample.counters.messages_delivered += 1,
             |sample| sample.counters.messages_received += 1,
             |sample| sample.counters.messages_taken += 1,

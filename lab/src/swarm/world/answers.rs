@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, ops::Range};
 use quicpool_core::Losses;
 
 use super::World;
-use crate::{Driven, swarm::Property};
+use crate::{
+    Driven,
+    swarm::{Property, ledger::Line},
+};
 
 /// A flush that is not answered.
 #[derive(Debug, Clone)]
@@ -29,7 +32,7 @@ impl World<'_> {
         }
         let life = self.lives[from];
         let line = self.lines.get(&(from, life, to));
-        let covers = 0..line.map_or(0, |line| line.sent);
+        let covers = 0..line.map_or(0, Line::sent);
         let flush = Flush {
             from,
             life,
@@ -65,8 +68,8 @@ impl World<'_> {
             self.messages += 1;
             self.flushes_begun += 1;
             let line = self.lines.entry((from, life, to)).or_default();
-            let covers = line.sent..line.sent + 1;
-            line.sent += 1;
+            let covers = line.sent()..line.sent() + 1;
+            line.send(message.len());
             let flush = Flush {
                 from,
                 life,

@@ -4,6 +4,7 @@ mod answers;
 mod datagrams;
 mod phases;
 mod storm;
+mod withdrawing;
 
 use std::{
     cell::RefCell,
@@ -15,7 +16,7 @@ use std::{
 
 use quicpool_core::{Event, Message, PeerId};
 
-use self::{answers::Flush, datagrams::Sent};
+use self::{answers::Flush, datagrams::Sent, withdrawing::Planned};
 use super::{
     Effect, Outcome, Phase, Property, Scenario, Violation, Watch,
     audit::{Audit, Packets, Places},
@@ -61,6 +62,10 @@ pub(super) struct World<'a> {
     flushes_begun: u64,
     /// Who is well after the storm.
     core: BTreeSet<usize>,
+    /// Messages to take back once their sender is connected again.
+    planned: Vec<Planned>,
+    /// Bytes of the longest message that each node accepts.
+    accepts: Vec<usize>,
     audit: Rc<RefCell<Audit>>,
     violations: Vec<Violation>,
     injected: BTreeMap<&'static str, u64>,
@@ -109,6 +114,10 @@ impl<'a> World<'a> {
             flushes: BTreeMap::new(),
             flushes_begun: 0,
             core: scenario.core().collect(),
+            planned: Vec::new(),
+            accepts: (0..scenario.nodes)
+                .map(|place| scenario.limits_of(place).config().message_bytes_max)
+                .collect(),
             violations: Vec::new(),
             injected: BTreeMap::new(),
             messages: 0,
@@ -206,6 +215,9 @@ impl<'a> World<'a> {
     }
 
     fn advance_to(&mut self, at: Duration) {
+        while self.is_reconnected_by(at) {
+            self.withdraw_planned();
+        }
         self.net.advance(at.saturating_sub(self.net.now()));
     }
 
@@ -268,7 +280,7 @@ impl<'a> World<'a> {
         news.sort_by_key(|(_, (at, _))| *at);
         for (place, (at, event)) in &news {
             self.watch.event(*at, *place, event);
-            self.hear(*place, event);
+            self.hear(*place, *at, event);
         }
         self.audit.borrow_mut().pass(self.net.now());
         let found = self.audit.borrow_mut().take_violations();
@@ -276,11 +288,14 @@ impl<'a> World<'a> {
         self.violations.extend(found);
     }
 
-    fn hear(&mut self, place: usize, event: &Event) {
-        if let Event::Undelivered { peer, messages, .. } = event
-            && let Some(line) = self.line_to(place, *peer)
+    fn hear(&mut self, place: usize, at: Duration, event: &Event) {
+        if let Event::Undelivered {
+            peer,
+            messages,
+            reason,
+        } = event
         {
-            line.report(messages.clone());
+            self.undelivered(place, at, *peer, messages, *reason);
         }
         if let Event::PeerRestarted { peer, resent, .. } = event
             && let Some(line) = self.line_to(place, *peer)
@@ -313,7 +328,10 @@ impl<'a> World<'a> {
                 continue;
             };
             let line = self.lines.entry((from, life, place)).or_default();
-            line.take(self.lives[place], number);
+            if let Some(wrong) = line.take(self.lives[place], number) {
+                let node = self.nodes[place];
+                self.violated(Property::LeftOut, format!("{node} of n{from}: {wrong}"));
+            }
         }
     }
 
@@ -341,7 +359,7 @@ impl<'a> World<'a> {
             }
             let missing = line.missing();
             if !missing.is_empty() && self.is_of_core(*from, *to) {
-                let what = format!("{who}: of {} missing {missing:?}", line.sent);
+                let what = format!("{who}: of {} missing {missing:?}", line.sent());
                 found.push((Property::Converges, what));
             }
             let given_up = line.given_up();

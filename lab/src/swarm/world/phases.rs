@@ -99,6 +99,8 @@ impl World<'_> {
         if self.is_settled() {
             self.converged_in = Some(self.net.now() - began);
         }
+        // A plan may send messages, which nothing waits for any more.
+        self.planned.clear();
         self.pass(LAST_WORD);
         self.observe();
     }

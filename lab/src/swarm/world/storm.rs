@@ -45,6 +45,13 @@ impl World<'_> {
                 to,
                 ref lengths,
             } => return self.send_confirmed(from, to, lengths),
+            Operation::SendUntil {
+                from,
+                to,
+                ref lengths,
+                lifetime,
+            } => return self.send_until(from, to, lengths, lifetime),
+            Operation::Withdraw(ref withdrawal) => return self.withdraw(withdrawal),
             Operation::SendDatagrams {
                 from,
                 to,
@@ -114,7 +121,7 @@ impl World<'_> {
             false => self.net.try_send(node, peer, &message),
         };
         if sent.is_ok() {
-            line.sent += 1;
+            line.send(message.len());
             self.messages += 1;
         } else {
             self.net.want_room(node, peer, message.len());
@@ -126,7 +133,7 @@ impl World<'_> {
         let life = self.lives[from];
         let line = self.lines.entry((from, life, to)).or_default();
         let mut message = life.to_be_bytes().to_vec();
-        message.extend_from_slice(&line.sent.to_be_bytes());
+        message.extend_from_slice(&line.sent().to_be_bytes());
         message.resize(HEADER_LEN.max(length), FILLING);
         message
     }
