@@ -285,7 +285,7 @@ impl Liar {
         );
     }
 
-    /// A lie ends its connection with its code. A peer that has told none gets all, once it lets it come.
+    /// A lie ends its connection with its code. A peer without one gets all, once its limits let it come.
     fn end(&mut self) {
         self.run(100);
         assert_eq!(self.peer.close_code, self.lie, "{:?}", self.peer.lost);

@@ -1,4 +1,4 @@
-//! What auditors are told of events, and of messages that are taken back.
+//! Passes events to auditors, and messages that are taken back.
 
 use std::time::Duration;
 

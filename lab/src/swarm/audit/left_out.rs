@@ -23,8 +23,10 @@ pub(super) struct LeftOut {
     accepted: u64,
     /// The first message that cannot have been written.
     unwritten: u64,
-    /// Messages that their callers wait for, which cannot be taken back.
-    awaited: BTreeSet<u64>,
+    /// Messages that their callers wait for, by token, which cannot be taken back.
+    awaited: BTreeMap<u64, u64>,
+    /// Those whose callers wait no longer. A call that is dropped later than that still counts.
+    left: BTreeSet<u64>,
     /// Messages that were withdrawn or reported.
     gone: BTreeSet<u64>,
     /// When the lifetimes end that have not ended.
@@ -45,13 +47,19 @@ impl LeftOut {
     }
 
     /// The message that was accepted last is to be confirmed.
-    pub(super) fn confirm(&mut self) {
-        self.awaited.extend(self.accepted.checked_sub(1));
+    pub(super) fn confirm(&mut self, token: u64) {
+        let last = self.accepted.checked_sub(1);
+        self.awaited.extend(last.map(|number| (token, number)));
+    }
+
+    /// The caller of a flush, or of a message to be confirmed, waits no longer.
+    pub(super) fn leave(&mut self, token: u64) {
+        self.left.extend(self.awaited.remove(&token));
     }
 
     /// A message was taken back.
     pub(super) fn withdraw(&mut self, log: &mut Log, number: u64) {
-        let is_there = number < self.accepted && !self.awaited.contains(&number);
+        let is_there = number < self.accepted && !self.is_awaited(number);
         always!(
             log,
             self.gone.insert(number) && is_there,
@@ -97,7 +105,8 @@ impl LeftOut {
     /// have been written.
     pub(super) fn settle(&mut self, log: &mut Log, written: u64) {
         for number in std::mem::take(&mut self.refused) {
-            let can_be = self.is_unwritten(number) && !self.awaited.contains(&number);
+            let may_be_awaited = self.is_awaited(number) || self.left.contains(&number);
+            let can_be = self.is_unwritten(number) && !may_be_awaited;
             always!(
                 log,
                 !can_be,
@@ -131,6 +140,10 @@ impl LeftOut {
         }
     }
 
+    fn is_awaited(&self, number: u64) -> bool {
+        self.awaited.values().any(|awaited| *awaited == number)
+    }
+
     /// Whether a message cannot have been written, and is held.
     fn is_unwritten(&self, number: u64) -> bool {
         (self.unwritten..self.accepted).contains(&number) && !self.gone.contains(&number)
@@ -161,7 +174,12 @@ mod tests {
             sent.hear(log, &moved(Connecting, Connected));
         };
         assert_eq!(refuse(Disconnected, connect), []);
-        assert_eq!(refuse(Disconnected, |_, sent| sent.confirm()), []);
+        assert_eq!(refuse(Disconnected, |_, sent| sent.confirm(7)), []);
+        let leave = |_: &mut Log, sent: &mut LeftOut| {
+            sent.confirm(7);
+            sent.leave(7);
+        };
+        assert_eq!(refuse(Disconnected, leave), [], "it may be dropped later");
         let lose = |log: &mut Log, sent: &mut LeftOut| sent.hear(log, &expired());
         assert_eq!(refuse(Disconnected, lose), []);
     }
@@ -174,9 +192,14 @@ mod tests {
         sent.withdraw(&mut log, 0);
         assert_eq!(log.broken(), [Broken]);
         sent.accept(Disconnected, None);
-        sent.confirm();
+        sent.confirm(7);
         sent.withdraw(&mut log, 1);
         assert_eq!(log.broken(), [Broken]);
+        sent.accept(Disconnected, None);
+        sent.confirm(8);
+        sent.leave(8);
+        sent.withdraw(&mut log, 2);
+        assert_eq!(log.broken(), [], "its caller has left");
     }
 
     #[test]

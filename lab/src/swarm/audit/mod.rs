@@ -194,12 +194,14 @@ impl Audit {
     pub(super) fn confirm(&mut self, node: usize, to: usize, token: u64) {
         let process = &mut self.processes[node];
         process.flushes.confirm(self.peers[to], token);
-        process.pairs[to].left_out.confirm();
+        process.pairs[to].left_out.confirm(token);
     }
 
     /// The caller of a flush waits no longer.
     pub(super) fn cancel_flush(&mut self, node: usize, to: usize, token: u64) {
-        self.processes[node].flushes.cancel(self.peers[to], token);
+        let process = &mut self.processes[node];
+        process.flushes.cancel(self.peers[to], token);
+        process.pairs[to].left_out.leave(token);
     }
 
     /// The application of a node is about to end the manager.

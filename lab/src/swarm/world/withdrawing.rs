@@ -139,7 +139,7 @@ impl World<'_> {
         metrics.map_or(0, |metrics| metrics.outbox_bytes)
     }
 
-    /// A process is told that messages are not delivered.
+    /// A process has an event of messages that are not delivered.
     pub(super) fn undelivered(
         &mut self,
         place: usize,
