@@ -349,7 +349,9 @@ fn is_undrained(manager: &Manager) -> bool {
         || matches!(shared.closing, Closing::Ending { .. })
 }
 
-/// Whether anything is marked that the loop works off, but for connections.
+/// Whether anything is marked that the loop works off, but for connections. Asked at each poll: inlined it is one
+/// percent less of an acknowledgement.
+#[inline]
 fn has_marks(slots: &Slots, shared: &Shared) -> bool {
     !shared.work.is_empty()
         || slots.is_awake()
