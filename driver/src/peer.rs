@@ -142,11 +142,7 @@ impl Peer {
         until: Instant,
     ) -> Result<MessageNumber, SendError> {
         let message = message.as_ref();
-        self.with_room(|| {
-            let order = Order::ExpireNext(until);
-            self.shared.stage_after(&self.peer, order, message)
-        })
-        .await
+        self.with_room(|| self.stage_until(message, until)).await
     }
 
     /// Takes a message back that was never written on any connection: the peer never sees it, its room is free
@@ -184,6 +180,24 @@ impl Peer {
     pub fn try_send(&self, message: impl AsRef<[u8]>) -> Result<MessageNumber, SendError> {
         let message = message.as_ref();
         self.sent(self.shared.stage(&self.peer, message, Urgency::Batched))
+    }
+
+    /// Like [`send_until`](Self::send_until), if the outbox has room. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_send`](Self::try_send).
+    pub fn try_send_until(
+        &self,
+        message: impl AsRef<[u8]>,
+        until: Instant,
+    ) -> Result<MessageNumber, SendError> {
+        self.sent(self.stage_until(message.as_ref(), until))
+    }
+
+    fn stage_until(&self, message: &[u8], until: Instant) -> Result<MessageNumber, Refused> {
+        let order = Order::ExpireNext(until);
+        self.shared.stage_after(&self.peer, order, message)
     }
 
     /// Waits until the outbox has room for a message of `len` bytes.

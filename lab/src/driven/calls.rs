@@ -210,10 +210,7 @@ impl Verbs for Driven {
         message: &[u8],
         until: Instant,
     ) -> Result<(), SendError> {
-        let handle = self.with_room(peer, message.len())?;
-        let message = message.to_vec();
-        let mut task = Task::new(async move { handle.send_until(message, until).await });
-        let sent = task.run().expect("invariant: there is room");
+        let sent = self.peer(peer)?.try_send_until(message, until);
         let number = sent.map_err(unsent)?;
         assert_eq!(number.get(), self.count(peer), "the number of a message");
         Ok(())
