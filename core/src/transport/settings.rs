@@ -133,10 +133,10 @@ pub(super) fn stream_window(config: &Config) -> usize {
     config.inbox_bytes_max.max(config.record_bytes_max()) + config.record_bytes_max()
 }
 
-/// The connection's credit. Data can fill its own window and no more, so the rest is left for
-/// acknowledgements: `control_reserve` of them twice, and as much as has to be read before the other
-/// end is told of new credit, which quinn-proto does once an eighth of the window is free. Without
-/// that, acknowledgements beside a full data stream would use up their credit and get no other.
+/// The connection's credit. Data can fill its own window and no more, so the rest is left for acknowledgements:
+/// `control_reserve` of them twice, and as much as has to be read before new credit is sent, which quinn-proto
+/// does once an eighth of the window is free. Without that, acknowledgements beside a full data stream would
+/// use up their credit and get no other.
 fn receive_window(config: &Config) -> usize {
     (stream_window(config) + 2 * config.tuning.control_reserve) * 8 / 7
 }

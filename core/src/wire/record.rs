@@ -203,7 +203,7 @@ impl RecordReader {
         }
     }
 
-    /// Appends bytes of the stream, and says how many of them belonged to this record.
+    /// Appends bytes of the stream, and returns how many of them belonged to this record.
     pub(crate) fn push(&mut self, mut chunk: &[u8]) -> Result<usize, CloseCode> {
         let offered = chunk.len();
         while let State::Header {
