@@ -50,7 +50,7 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The task of a manager.
 pub struct EventLoop<R: Runtime> {
     runtime: Arc<R>,
-    /// None once it has ended: the port is free before anyone is told so.
+    /// `None` once it has ended: the port is free before the end is reported.
     socket: Option<R::Socket>,
     timer: Pin<Box<R::Timer>>,
     /// What the timer is set to. It may be earlier than the deadline: moving it back each time an
@@ -66,8 +66,8 @@ pub struct EventLoop<R: Runtime> {
     receive_pause: Option<Instant>,
     /// When to give up on the last packets, once the machine has ended.
     goodbye_until: Option<Instant>,
-    /// Set while a turn is taken: still set when the loop is dropped, it tells that the turn panicked.
-    /// Whether the thread is unwinding does not tell, as some executors drop a task only afterwards.
+    /// Set while a turn is taken: still set when the loop is dropped, it shows that the turn panicked. Whether
+    /// the thread is unwinding does not, as some executors drop a task only afterwards.
     in_turn: bool,
 }
 
@@ -203,7 +203,7 @@ impl<R: Runtime> EventLoop<R> {
     /// Lets the machine act: all its events first, then its transmits while the socket takes them.
     fn act(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<Acted> {
         if !self.send_waiting(cx)? {
-            // What has happened is told all the same.
+            // Events are passed on all the same.
             self.board.pass_events(now);
             self.board.answer_done(now);
             return Ok(Acted::BLOCKED);
