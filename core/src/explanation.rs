@@ -117,7 +117,7 @@ impl fmt::Display for Explanation {
             }
         }
         match &self.refuses {
-            // Contained in `next_attempt`.
+            // Shown by `next_attempt`, unless the address of a running dial was removed.
             None | Some(PeerError::NoAddress(_)) => {}
             Some(error) => write!(f, " Messages are refused: {error}.")?,
         }

@@ -211,8 +211,8 @@
 //! - The same seed, the same deterministic [`Credentials`] and the same facts at the same times give
 //!   the same actions, byte for byte. The TLS of [`Identity`] is not deterministic, since it draws
 //!   from the operating system; with [`TlsSources`] that are, it is.
-//! - After [`Event::Closed`], send the packets of the same drain and drop the machine: they are the goodbyes to
-//!   the peers.
+//! - After [`Event::Closed`], send the packets of the same drain and drop the machine: they carry the
+//!   goodbyes.
 //!
 //! # Features
 //!

@@ -119,7 +119,7 @@ pub enum ConnectError {
     /// until it succeeds or the session ends; what is queued stays queued.
     #[error("cannot connect to {peer}: {reason}")]
     Failed {
-        /// Whom we dialled.
+        /// The peer that we dialled.
         peer: PeerId,
         /// Why it failed.
         reason: Reason,

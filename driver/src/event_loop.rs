@@ -1,9 +1,9 @@
 //! The one event loop of a manager.
 //!
-//! Each turn takes in what came (orders, datagrams, deadlines), lets the machine say what follows,
-//! and passes that on (events, transmits, messages). Every step has a budget: when one was used up
-//! the loop lets the runtime's other tasks run before the next turn. When there is nothing left it
-//! sleeps until a datagram, a deadline, or a ring of the handle's doorbell.
+//! Each turn takes in orders, datagrams and deadlines, lets the machine act, and passes on its events,
+//! transmits and messages. Every step has a budget: when one was used up the loop lets the runtime's other
+//! tasks run before the next turn. When there is nothing left it sleeps until a datagram, a deadline, or a ring
+//! of the handle's doorbell.
 
 use std::{
     io,
@@ -155,8 +155,8 @@ impl<R: Runtime> EventLoop<R> {
         let mut count = 0;
         while count < DATAGRAMS_PER_TURN {
             match self.receive_some(cx) {
-                // A call without a datagram counts, so that a socket that has none, and does not say
-                // so, does not keep the loop here.
+                // A call without a datagram counts, so that a socket that returns neither datagrams nor
+                // `Pending` does not keep the loop here.
                 Poll::Ready(Ok(some)) => count += some.max(1),
                 Poll::Pending => return Ok(Rest::Nothing),
                 Poll::Ready(Err(error)) if passes(&error) => {
@@ -347,7 +347,7 @@ enum Drained {
 }
 
 impl Acted {
-    /// The machine has nothing more to say.
+    /// The machine has no more actions.
     const ALL: Self = Self {
         rest: Rest::Nothing,
         drained: Drained::Yes,

@@ -39,8 +39,8 @@ pub struct Peer {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// Whom [`ConnectionManager::peer`](crate::ConnectionManager::peer) is asked for: a [`PeerAddr`],
-/// or the [`PeerId`] of a peer whose address is known or that will dial us.
+/// The peer that [`ConnectionManager::peer`](crate::ConnectionManager::peer) is asked for: a [`PeerAddr`], or
+/// the [`PeerId`] of a peer whose address is known or that will dial us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerRef {
     pub(crate) id: PeerId,
@@ -460,8 +460,8 @@ impl Peer {
         self.ask(Order::Unprotect).await?
     }
 
-    /// How it stands with the peer: why it is not connected, when the next dial is due, what is
-    /// queued. It displays as sentences. `None` if the machine does not know the peer (any more).
+    /// Explains the state of the peer: why it is not connected, when the next dial is due, what is queued. It
+    /// displays as sentences. `None` if the machine does not know the peer (any more).
     ///
     /// Cancel safe.
     ///

@@ -66,11 +66,11 @@ pub(crate) struct Limits {
 pub(crate) enum Demand {
     /// Not at all.
     Run,
-    /// Flush, say goodbye, and end.
+    /// Flush, send goodbyes, and end.
     Close,
-    /// Say goodbye, and end.
+    /// Send goodbyes, and end.
     Abort,
-    /// End without a word.
+    /// End without goodbyes.
     Abandon,
 }
 

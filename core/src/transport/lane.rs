@@ -231,7 +231,7 @@ impl Link {
         self.lane.write(&mut self.connection, payload)
     }
 
-    /// What has become of datagrams since this was last asked.
+    /// Returns what has become of datagrams since the last call.
     pub(crate) fn take_datagram_fates(&mut self) -> Fates {
         self.lane.order.take_fates()
     }

@@ -577,8 +577,8 @@ impl Link {
         self.connection.close(now, code, reason);
     }
 
-    /// Keys and queues go as soon as they are of no more use; the connection drains without them.
-    /// All that it has to say is that it is closed.
+    /// Drops keys and queues as soon as they are of no more use; the connection drains without them. It sends
+    /// nothing more but its close.
     pub(super) fn forget_queues(&mut self) {
         self.control = Outgo::closed();
         self.data = Outgo::closed();

@@ -152,9 +152,8 @@ pub(super) fn data_in_flight_max(config: &Config) -> usize {
     config.outbox_bytes_max + config.record_bytes_max()
 }
 
-/// What may arrive before we look; `None` for no datagrams at all. However short our own queue, it
-/// holds the longest datagram that we say we take: quinn-proto closes a connection on one that it
-/// does not.
+/// What may arrive before we look; `None` for no datagrams at all. However short our own queue, it holds the
+/// longest datagram that we announce: quinn-proto closes a connection on one that it does not.
 fn datagram_buffer(config: &Config) -> Option<usize> {
     let bytes = config.datagram_queue_bytes_max;
     (bytes > 0).then(|| bytes.max(2 * lane::FRAME_BYTES_MAX))

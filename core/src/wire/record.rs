@@ -61,7 +61,7 @@ pub(crate) const fn bytes_max(batch_bytes_max: usize, message_bytes_max: usize) 
 pub(crate) enum Kind {
     /// Messages and nothing else.
     Plain,
-    /// Entries that say what they are.
+    /// Entries, each with a head.
     Headed {
         /// The age of the batch when it was written, in milliseconds.
         age_ms: u32,

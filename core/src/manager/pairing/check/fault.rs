@@ -40,7 +40,7 @@ pub(super) enum Fault {
     Disconnect(End),
     /// An end has no slot for a peer that dials it.
     Full(LinkId, End),
-    /// A process ends without a word, and another takes its place.
+    /// A process ends without a close, and another takes its place.
     Restart(End, Clock),
 }
 

@@ -43,7 +43,7 @@ pub(super) struct Party {
     pub(super) processes: Processes,
     /// Counts its processes.
     pub(super) process: u8,
-    /// What it calls itself.
+    /// The incarnation that it names in its hello.
     pub(super) incarnation: Incarnation,
     /// Which line it sends on: the number of its session.
     pub(super) line: HalfId,
@@ -95,7 +95,7 @@ pub(super) enum Stage {
     /// It was dialled, and its first packet has not come.
     #[default]
     Unheard,
-    /// TLS is not done. An end that was dialled does not know by whom.
+    /// TLS is not done. An end that was dialled does not know its dialler.
     Handshaking,
     /// TLS is done, the other's hello has not come.
     Greeted,
