@@ -1,8 +1,8 @@
 //! Keeps one process connected to many peers over QUIC.
 //!
-//! You send messages to *peers*; quicpool dials, pools, batches, encrypts, reconnects, and says
-//! what happened. Peers are permanent and connections are a cache: a message that was accepted
-//! arrives exactly once and in order, however many connections that takes, or it is reported.
+//! You send messages to *peers*; quicpool dials, pools, batches, encrypts, reconnects, and reports what
+//! happened. Peers are permanent and connections are a cache: a message that was accepted arrives exactly once
+//! and in order, however many connections that takes, or it is reported.
 //!
 //! ```
 //! use quicpool::{Config, ConnectionManager, Identity, TokioRuntime};
@@ -23,9 +23,8 @@
 //! # Where to begin
 //!
 //! [`ConnectionManager`] is the handle to everything, and [`Peer`] the one to keep for each peer.
-//! [`Config`] has every limit and delay, with its default. [`Identity`] is who you are;
-//! [`IdentityFile`] keeps it on disk. [`ConnectionManager::subscribe`] tells what happens, as
-//! [`Event`]s.
+//! [`Config`] has every limit and delay, with its default. [`Identity`] is your key; [`IdentityFile`] keeps it
+//! on disk. [`ConnectionManager::subscribe`] reports what happens, as [`Event`]s.
 //!
 //! # Features
 //!

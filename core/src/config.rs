@@ -58,11 +58,10 @@ pub struct Config {
     /// the newest one of each peer as much again.
     /// 4 KiB to 16 MiB, or 0 for no datagrams at all; default 64 KiB.
     pub datagram_queue_bytes_max: usize,
-    /// Bytes for queues and connections together. 1 MiB, and two largest records, to 1 TiB; default
-    /// 256 MiB. All outboxes together hold at most half of it; the less of it is free, the smaller a part
-    /// of that may each have. While all inboxes together hold a quarter of it no
-    /// more is read but from peers of whom nothing waits, and while it is half no stranger comes
-    /// in but those for whom something waits.
+    /// Bytes for queues and connections together. 1 MiB, and two largest records, to 1 TiB; default 256 MiB.
+    /// All outboxes together hold at most half of it; the less of it is free, the smaller a part of that may
+    /// each have. While all inboxes together hold a quarter of it no more is read but from peers of which
+    /// nothing waits, and while it is half no stranger comes in but those for which something waits.
     pub memory_max: usize,
     /// How long a connection may be idle before it leaves the pool. The specification calls it
     /// `pool_timeout`. 100 ms to 24 h; default 300 s.
@@ -77,9 +76,9 @@ pub struct Config {
     pub handshake_timeout: Duration,
     /// The delays between dials that fail.
     pub backoff: Backoff,
-    /// Dials per second over all peers, and a burst of a tenth of them. Those that the user asks for
-    /// do not wait for those that the machine does by itself. A dial to the next address of a peer
-    /// waits for nobody, and counts. 1 to 1,000,000; default 100.
+    /// Dials per second over all peers, and a burst of a tenth of them. Those that the user asks for do not
+    /// wait for those that the machine does by itself. A dial to the next address of a peer does not wait, and
+    /// counts. 1 to 1,000,000; default 100.
     pub dial_rate: u32,
     /// Failures in a row after which `send` fails at once; a peer that has no room at this moment
     /// has not failed. 1 to 1,000; default 5.
@@ -254,7 +253,7 @@ impl Config {
         delay("session_timeout", self.session_timeout, longest_dial..=DAY)
     }
 
-    /// What this configuration accepts, as hello says it.
+    /// The limits of what this configuration accepts, as hello announces them.
     pub(crate) fn accepts(&self) -> Accepts {
         let body = record::body_max(self.batch_bytes_max, self.message_bytes_max);
         let bytes = |bytes| u32::try_from(bytes).expect("invariant: records are below 17 MiB");
@@ -320,9 +319,9 @@ pub enum Flush {
 
 /// Whether each batch is sealed with ChaCha20-Poly1305 (RFC 8439) inside the QUIC connection.
 ///
-/// QUIC already encrypts. The second layer protects messages from whoever sees the plaintext of
-/// the QUIC layer but not of this process (a TLS key log, an offloading network card), and with a
-/// [`MeshKey`] from a peer whose identity key was stolen. Both ends must agree.
+/// QUIC already encrypts. The second layer protects messages from an observer of the plaintext of the QUIC
+/// layer, outside of this process (a TLS key log, an offloading network card), and with a [`MeshKey`] from the
+/// holder of a stolen identity key. Both ends must agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sealing {
     /// Seal each batch.
@@ -343,7 +342,7 @@ pub enum OnPeerRestart {
 /// Which strangers may connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accept {
-    /// Anyone who proves an identity, up to the limits.
+    /// Any peer that proves an identity, up to the limits.
     Anyone,
     /// Only peers that were added before.
     Known,

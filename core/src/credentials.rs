@@ -1,4 +1,4 @@
-//! The seam for cryptography: who we are, and how a session proves who the other end is.
+//! The seam for cryptography: our identity, and how a session proves that of the other end.
 
 use std::sync::Arc;
 

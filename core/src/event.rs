@@ -1,4 +1,4 @@
-//! What the machine says: events for the application, packets for the network.
+//! The output of the machine: events for the application, packets for the network.
 
 use std::{
     fmt, net::IpAddr, net::SocketAddr, ops::Range, slice::Chunks, time::Duration, time::Instant,
@@ -12,7 +12,7 @@ use crate::{Health, HealthReason, Losses, PeerId, address};
 /// One thing for the driver to do.
 #[derive(Debug)]
 pub enum Action {
-    /// Tell the application.
+    /// Pass this on to the application.
     Notify(Event),
     /// Send the bytes that `poll_action` left in the caller's buffer.
     Transmit(Transmit),
@@ -53,7 +53,7 @@ impl Transmit {
 /// A datagram that has arrived.
 #[derive(Debug)]
 pub struct Datagram {
-    /// Who sent it.
+    /// The address of the sender.
     pub remote: SocketAddr,
     /// The local address it was sent to, if the socket knows.
     pub local_ip: Option<IpAddr>,
@@ -96,7 +96,7 @@ pub enum ConnectionStatus {
 pub enum Event {
     /// A peer's connection has moved along an edge of the lifecycle.
     StatusChanged {
-        /// Whose connection.
+        /// The peer.
         peer: PeerId,
         /// The state it left.
         from: ConnectionStatus,
@@ -110,7 +110,7 @@ pub enum Event {
     /// Each connection begins as `Healthy` without this event, and ends without it. One that is lost
     /// because the other end did not answer was `Unresponsive` before, at the latest right before it is lost.
     HealthChanged {
-        /// Who.
+        /// The peer.
         peer: PeerId,
         /// What it was.
         from: Health,
@@ -121,19 +121,19 @@ pub enum Event {
     },
     /// Messages of a peer wait for `receive`.
     Readable {
-        /// Who sent them.
+        /// The sender.
         peer: PeerId,
     },
     /// An outbox that had no room for what `want_room` asked for has room.
     Writable {
-        /// Whose outbox.
+        /// The receiver of the messages in the outbox.
         peer: PeerId,
     },
     /// A `flush` or `send_confirmed` has ended.
     Flushed {
-        /// To whom the messages were sent.
+        /// The receiver of the messages.
         peer: PeerId,
-        /// What the caller named it.
+        /// The caller's name for it.
         token: u64,
         /// Whether the peer's application has taken every message that was accepted before, or the
         /// one that was to be confirmed.
@@ -143,7 +143,7 @@ pub enum Event {
     },
     /// Messages have left the outbox, and whether the peer's application took them is unknown.
     Undelivered {
-        /// To whom they were sent.
+        /// The receiver.
         peer: PeerId,
         /// Their numbers: the first message ever accepted for this peer has number 0.
         messages: Range<u64>,
@@ -152,7 +152,7 @@ pub enum Event {
     },
     /// The peer has lost its state: it is a new process, or it has forgotten us.
     PeerRestarted {
-        /// Who.
+        /// The peer.
         peer: PeerId,
         /// How many unacknowledged messages are sent again.
         resent: u64,
@@ -161,18 +161,18 @@ pub enum Event {
     },
     /// The peer has not taken a message for `stall_timeout` although it is connected.
     Stalled {
-        /// Who.
+        /// The peer.
         peer: PeerId,
     },
-    /// Datagrams of a peer wait for `receive_datagrams`. Said again only after all of them were read.
+    /// Datagrams of a peer wait for `receive_datagrams`. Reported again only after all of them were read.
     DatagramsReadable {
-        /// Who sent them.
+        /// The sender.
         peer: PeerId,
     },
     /// The longest datagram that can be sent to a peer has changed: it has connected, the path has
     /// proved to carry longer or only shorter packets, or it is connected no longer.
     DatagramLimit {
-        /// Who.
+        /// The peer.
         peer: PeerId,
         /// Bytes of a datagram; `None` if none can be sent.
         max: Option<usize>,
@@ -181,12 +181,12 @@ pub enum Event {
     /// our connection. Both have the same key: a copy of the process still runs, or the key file
     /// was copied.
     ///
-    /// Of two that are alive the one that started later, by its wall clock, stays. It hears nothing
-    /// of this. The other one gets this event from each peer that knows both, its queue for that
-    /// peer is reported as undelivered, and it does not dial the peer again by itself. `send` and
-    /// `connect` try once more each; a dial of the peer is answered.
+    /// Of two that are alive the one that started later, by its wall clock, stays, and gets no such event. The
+    /// other one gets this event from each peer that knows both, its queue for that peer is reported as
+    /// undelivered, and it does not dial the peer again by itself. `send` and `connect` try once more each; a
+    /// dial of the peer is answered.
     IdentityInUse {
-        /// Who told us.
+        /// The peer that closed our connection.
         peer: PeerId,
     },
     /// The machine has ended: everything is flushed or its time was up.
@@ -253,7 +253,7 @@ pub enum Cancelled {
 pub enum Reason {
     /// We dial, because of `connect` or because messages wait.
     Dialling,
-    /// The peer has dialled us and proved who it is.
+    /// The peer has dialled us and proved its identity.
     Arriving,
     /// Both ends have confirmed the connection.
     Confirmed,
@@ -272,9 +272,9 @@ pub enum Reason {
         /// How long the peer asked us to wait, capped at the largest backoff.
         retry_after: Option<Duration>,
     },
-    /// Somebody else answered at the address we dialled.
+    /// The end that answered at the address we dialled is not the peer.
     WrongPeer {
-        /// Who answered, if it proved an identity at all.
+        /// The identity that it proved, if any.
         found: Option<PeerId>,
     },
     /// The other end speaks another protocol or wire version.
@@ -294,9 +294,9 @@ pub enum Reason {
     Unresponsive,
     /// The peer has lost the connection's state (stateless reset, RFC 9000 section 10.3).
     Reset,
-    /// The peer broke the protocol, and this is how.
+    /// The peer broke the protocol in this way.
     Violation(&'static str),
-    /// The transport failed, and this is what it says.
+    /// The transport failed with this error.
     Transport(String),
 }
 
@@ -335,7 +335,7 @@ impl Reason {
         matches!(self, Self::Busy { .. })
     }
 
-    /// Whether trying again by itself cannot help: somebody has to change something first.
+    /// Whether no automatic retry can help: one of the ends has to be changed first.
     pub const fn is_lasting(&self) -> bool {
         matches!(
             self,
@@ -429,7 +429,7 @@ pub enum DeadlineReason {
     Stall,
     /// A dial has waited `slot_wait` for a slot.
     Slot,
-    /// Those who were told of room that others have made may not have taken it.
+    /// Callers to which room that others have made was reported may not have taken it.
     Room,
     /// `close` reaches `close_timeout`.
     Close,

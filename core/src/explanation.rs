@@ -4,12 +4,12 @@ use std::{fmt, net::SocketAddr, time::Duration};
 
 use crate::{ConnectionStatus, Health, HealthReason, PeerError, PeerId, Reason};
 
-/// How it stands with a peer at one moment, as [`Manager::explain`](crate::Manager::explain) tells
-/// it. It displays as sentences, for logs and for whoever looks at them.
+/// The state of a peer at one moment, as [`Manager::explain`](crate::Manager::explain) returns it. It displays
+/// as sentences, for logs and for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// Whom it is about.
+    /// The peer.
     pub peer: PeerId,
     /// The state of its connection.
     pub status: ConnectionStatus,
@@ -53,7 +53,7 @@ pub enum NextAttempt {
     Dialling {
         /// The address.
         address: SocketAddr,
-        /// When the next address is tried, or the dial has failed, if nobody answers.
+        /// When the next address is tried, or the dial has failed, if there is no answer.
         gives_up_in: Duration,
     },
     /// The next dial waits for the end of the backoff.
@@ -80,8 +80,8 @@ pub enum NextAttempt {
         /// When.
         dials_in: Duration,
     },
-    /// The last failure is one that trying again by itself would not mend: somebody has to change
-    /// something, and then call `send` or `connect`.
+    /// No automatic retry mends the last failure: one of the ends has to be changed, and then `send` or
+    /// `connect` called.
     Barred,
     /// Nothing is dialled: there is no address, and the peer has to dial us.
     Unreachable,
@@ -117,7 +117,7 @@ impl fmt::Display for Explanation {
             }
         }
         match &self.refuses {
-            // That is said before.
+            // Shown by `next_attempt`, unless the address of a running dial was removed.
             None | Some(PeerError::NoAddress(_)) => {}
             Some(error) => write!(f, " Messages are refused: {error}.")?,
         }

@@ -5,8 +5,8 @@ use std::{fmt, time::Duration};
 /// How well a connected peer can be reached.
 ///
 /// It is judged from what is measured anyway: the smoothed round-trip time, packets that were lost, and how
-/// long nothing was heard, or acknowledged. Whatever becomes of it, messages are neither dropped nor
-/// held back: it is for whoever wants to choose another peer, or to warn somebody.
+/// long nothing was heard, or acknowledged. Whatever becomes of it, messages are neither dropped nor held back:
+/// an application may use it to choose another peer, or to warn.
 ///
 /// While there is no connection there is no health. Each connection begins as `Healthy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,10 +1,10 @@
-//! Which run of a process this is.
+//! Identifies the run of a process.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::rng;
 
-/// Tells one run of a process from the next.
+/// Distinguishes one run of a process from the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Incarnation {
     /// When the process started, in milliseconds since the Unix epoch.
@@ -14,8 +14,8 @@ pub struct Incarnation {
 }
 
 impl Incarnation {
-    /// The incarnation of a process that starts at `started`, with random bits from its secret
-    /// `seed`: the one that [`Manager::new`](crate::Manager::new) is given. They tell nothing of it.
+    /// The incarnation of a process that starts at `started`, with random bits from its secret `seed`: the one
+    /// that [`Manager::new`](crate::Manager::new) is given. They reveal nothing of it.
     ///
     /// A clock before 1970 counts as 1970: the order of two processes counts only while both live.
     ///

@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, hash::Hash, time::Instant};
 
 use rustc_hash::FxSeededState;
 
-/// A hash map for look-up only: without iteration there is no order to depend on, and without the
-/// seed nobody can grind keys that collide.
+/// A hash map for look-up only: without iteration there is no order to depend on, and without the seed keys
+/// that collide cannot be made.
 #[derive(Debug)]
 #[expect(
     clippy::disallowed_types,

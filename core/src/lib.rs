@@ -196,9 +196,8 @@
 //! - All [`Notify`](Action::Notify) of a drain come before its first
 //!   [`Transmit`](Action::Transmit), and events of one peer are in order. Packets are built when
 //!   they are polled and never queued; connections take turns.
-//! - Messages are never actions. [`Readable`](Event::Readable) says that some wait, and is said
-//!   again only after all of them were read. Whoever reads slowly holds up the peer that sends to
-//!   it, and nobody else.
+//! - Messages are never actions. [`Readable`](Event::Readable) reports that some wait, and comes again only
+//!   after all of them were read. Slow reading of one peer's messages holds up that peer, and no other.
 //! - A goodbye carries the last acknowledgement. A driver that [reads](Manager::receive_held) ahead of its
 //!   application marks what that has [taken](driver::Driver::mark_taken) before it calls
 //!   [`close`](Manager::close), [`abort`](Manager::abort), [`disconnect`](Manager::disconnect),
@@ -212,8 +211,8 @@
 //! - The same seed, the same deterministic [`Credentials`] and the same facts at the same times give
 //!   the same actions, byte for byte. The TLS of [`Identity`] is not deterministic, since it draws
 //!   from the operating system; with [`TlsSources`] that are, it is.
-//! - After [`Event::Closed`], send the packets of the same drain and drop the machine: they tell the
-//!   peers.
+//! - After [`Event::Closed`], send the packets of the same drain and drop the machine: they carry the
+//!   goodbyes.
 //!
 //! # Features
 //!

@@ -99,7 +99,7 @@ pub struct Counters {
 pub struct UnreliableCounters {
     /// Accepted by `send_datagram`.
     pub accepted: u64,
-    /// Put into a packet. Whether it arrives, nobody knows.
+    /// Put into a packet, which may be lost.
     pub sent: u64,
     /// Dropped unsent: newer ones took their place in a full queue.
     pub crowded_out: u64,
@@ -116,7 +116,7 @@ pub struct UnreliableCounters {
     pub discarded: u64,
     /// Dropped as they arrived: before the connection was confirmed at this end.
     pub early: u64,
-    /// Dropped as they arrived: they had arrived before, or were too late to tell.
+    /// Dropped as they arrived: they had arrived before, or were older than the replay window.
     pub replayed: u64,
     /// Dropped as they arrived: the other end has not sealed them.
     pub forged: u64,
@@ -165,9 +165,9 @@ pub struct PeerMetrics {
 /// What both ends call a connection that is confirmed, and no end calls another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConnectionName {
-    /// Who dialled.
+    /// The end that dialled.
     pub dialler: PeerId,
-    /// In which run of its process.
+    /// The run of that end's process.
     pub incarnation: Incarnation,
     /// The number of the dial in that run, from 1; later dials have greater ones.
     pub dial: u64,

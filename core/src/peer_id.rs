@@ -1,4 +1,4 @@
-//! Who a peer is, and where it may be found.
+//! The identity of a peer, and where it may be found.
 
 use std::{fmt, net::SocketAddr, str::FromStr};
 
@@ -46,8 +46,7 @@ impl PeerId {
         Self(bytes)
     }
 
-    /// The identity of whoever has this key: a `SubjectPublicKeyInfo` in DER (RFC 5280 section
-    /// 4.1.2.7).
+    /// The identity of the holder of this key: a `SubjectPublicKeyInfo` in DER (RFC 5280 section 4.1.2.7).
     ///
     /// The bytes are hashed as they are. Two encodings of one key would be two identities, so the
     /// caller accepts only one encoding.
@@ -78,7 +77,7 @@ impl fmt::Display for PeerId {
     }
 }
 
-/// The beginning of the text: enough to tell peers apart in a log.
+/// The beginning of the text: enough to distinguish peers in a log.
 impl fmt::Debug for PeerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PeerId({:.11}..)", self.to_string())
@@ -173,7 +172,7 @@ impl ParsePeerIdError {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PeerAddr {
-    /// Who must answer at `addr`.
+    /// The peer that must answer at `addr`.
     pub id: PeerId,
     /// Where to dial.
     pub addr: SocketAddr,

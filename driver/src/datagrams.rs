@@ -55,7 +55,7 @@ impl DatagramInbox {
         room
     }
 
-    /// Moves datagrams to the end of the queue, and wakes those who wait.
+    /// Moves datagrams to the end of the queue, and wakes callers that wait.
     pub(crate) fn push(&self, datagrams: &mut Vec<Message>) {
         let count = datagrams.len();
         let mut queue = self.queue.lock();
@@ -87,12 +87,12 @@ impl DatagramInbox {
         Popped::Taken { value, wake }
     }
 
-    /// What wakes once there are datagrams. To be asked for before the last look.
+    /// Returns what wakes once there are datagrams. To be asked for before the last look.
     pub(crate) fn listen(&self) -> EventListener {
         self.arrived.listen()
     }
 
-    /// Drops what is queued of one peer, and says how many they were.
+    /// Drops what is queued of one peer, and returns how many they were.
     pub(crate) fn forget(&self, peer: PeerId) -> u64 {
         let mut queue = self.queue.lock();
         let before = queue.waiting.len();

@@ -91,7 +91,7 @@ pub enum BindError {
     Bind {
         /// The address, the last one if there were several.
         addr: SocketAddr,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The socket lacks something that QUIC needs.
@@ -119,7 +119,7 @@ pub enum ConnectError {
     /// until it succeeds or the session ends; what is queued stays queued.
     #[error("cannot connect to {peer}: {reason}")]
     Failed {
-        /// Whom we dialled.
+        /// The peer that we dialled.
         peer: PeerId,
         /// Why it failed.
         reason: Reason,
@@ -272,7 +272,7 @@ pub enum EventsError {
     Closed(#[from] Closed),
 }
 
-/// Any error of quicpool, for those who do not tell them apart.
+/// Any error of quicpool, for callers that do not distinguish them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -1,9 +1,9 @@
 //! The one event loop of a manager.
 //!
-//! Each turn takes in what came (orders, datagrams, deadlines), lets the machine say what follows,
-//! and passes that on (events, transmits, messages). Every step has a budget: when one was used up
-//! the loop lets the runtime's other tasks run before the next turn. When there is nothing left it
-//! sleeps until a datagram, a deadline, or a ring of the handle's doorbell.
+//! Each turn takes in orders, datagrams and deadlines, lets the machine act, and passes on its events,
+//! transmits and messages. Every step has a budget: when one was used up the loop lets the runtime's other
+//! tasks run before the next turn. When there is nothing left it sleeps until a datagram, a deadline, or a ring
+//! of the handle's doorbell.
 
 use std::{
     io,
@@ -50,7 +50,7 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The task of a manager.
 pub struct EventLoop<R: Runtime> {
     runtime: Arc<R>,
-    /// None once it has ended: the port is free before anyone is told so.
+    /// `None` once it has ended: the port is free before the end is reported.
     socket: Option<R::Socket>,
     timer: Pin<Box<R::Timer>>,
     /// What the timer is set to. It may be earlier than the deadline: moving it back each time an
@@ -66,8 +66,8 @@ pub struct EventLoop<R: Runtime> {
     receive_pause: Option<Instant>,
     /// When to give up on the last packets, once the machine has ended.
     goodbye_until: Option<Instant>,
-    /// Set while a turn is taken: still set when the loop is dropped, it tells that the turn panicked.
-    /// Whether the thread is unwinding does not tell, as some executors drop a task only afterwards.
+    /// Set while a turn is taken: still set when the loop is dropped, it shows that the turn panicked. Whether
+    /// the thread is unwinding does not, as some executors drop a task only afterwards.
     in_turn: bool,
 }
 
@@ -155,8 +155,8 @@ impl<R: Runtime> EventLoop<R> {
         let mut count = 0;
         while count < DATAGRAMS_PER_TURN {
             match self.receive_some(cx) {
-                // A call without a datagram counts, so that a socket that has none, and does not say
-                // so, does not keep the loop here.
+                // A call without a datagram counts, so that a socket that returns neither datagrams nor
+                // `Pending` does not keep the loop here.
                 Poll::Ready(Ok(some)) => count += some.max(1),
                 Poll::Pending => return Ok(Rest::Nothing),
                 Poll::Ready(Err(error)) if passes(&error) => {
@@ -203,7 +203,7 @@ impl<R: Runtime> EventLoop<R> {
     /// Lets the machine act: all its events first, then its transmits while the socket takes them.
     fn act(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<Acted> {
         if !self.send_waiting(cx)? {
-            // What has happened is told all the same.
+            // Events are passed on all the same.
             self.board.pass_events(now);
             self.board.answer_done(now);
             return Ok(Acted::BLOCKED);
@@ -347,7 +347,7 @@ enum Drained {
 }
 
 impl Acted {
-    /// The machine has nothing more to say.
+    /// The machine has no more actions.
     const ALL: Self = Self {
         rest: Rest::Nothing,
         drained: Drained::Yes,

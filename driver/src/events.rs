@@ -1,4 +1,4 @@
-//! What happens, told to whoever asks.
+//! Passes events to subscribers.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -15,8 +15,8 @@ const EVENTS_MAX: usize = 4_096;
 
 /// Everything that happens after a snapshot was taken, in order.
 ///
-/// [`ConnectionManager::subscribe`](crate::ConnectionManager::subscribe) makes one. It holds up to
-/// 4,096 events; a subscriber that is slower than that is told how many it has missed.
+/// [`ConnectionManager::subscribe`](crate::ConnectionManager::subscribe) makes one. It holds up to 4,096
+/// events; a slower subscriber gets the number of events that it has missed.
 #[derive(Debug)]
 pub struct Events {
     subscription: Arc<Subscription>,
@@ -43,7 +43,7 @@ impl Events {
     ///
     /// # Errors
     ///
-    /// [`EventsError::Missed`] says how many events were dropped, once; the next call goes on.
+    /// [`EventsError::Missed`] counts the events that were dropped, once; the next call goes on.
     /// [`EventsError::Closed`] comes after the last event.
     pub async fn next(&mut self) -> Result<Event, EventsError> {
         loop {
@@ -83,7 +83,7 @@ impl Drop for Events {
     }
 }
 
-/// Who is told, and the lock under which it is told: statuses change with the event that says so.
+/// The subscribers, and the lock under which events are published: statuses change together with their events.
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
     subscribers: Mutex<Subscribers>,
@@ -96,7 +96,7 @@ struct Subscribers {
 }
 
 impl Hub {
-    /// Applies what an event changes, and tells every subscriber of it.
+    /// Applies what an event changes, and passes it to every subscriber.
     pub(crate) fn publish(&self, event: &Event, apply: impl FnOnce()) {
         let subscribers = self.subscribers.lock();
         apply();

@@ -11,7 +11,7 @@ use bech32::{Bech32m, Hrp, primitives::decode::CheckedHrpstring};
 use quicpool_core::Identity;
 use zeroize::Zeroizing;
 
-/// How the line in the file begins, so that nobody takes it for a peer id.
+/// The prefix of the line in the file, which distinguishes it from a peer id.
 const HRP: Hrp = Hrp::parse_unchecked("qpsecret");
 
 /// The length of the line: prefix, separator, 52 characters of seed, 6 of checksum.
@@ -98,7 +98,7 @@ pub enum IdentityFileError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// There is no file, and none is made by [`IdentityFile::load`].
@@ -116,7 +116,7 @@ pub enum IdentityFileError {
     Create {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The directory that the file should be in does not exist.
@@ -257,7 +257,7 @@ fn create(path: &Path) -> Result<Identity, IdentityFileError> {
     }
 }
 
-/// A complete file under a name that nobody looks for, removed when it is dropped.
+/// A complete file under a random name, removed when it is dropped.
 struct Draft(PathBuf);
 
 impl Draft {

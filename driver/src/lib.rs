@@ -1,9 +1,9 @@
 //! The event loop and the handle of quicpool.
 //!
-//! `quicpool-core` decides everything and touches nothing. This crate brings it its facts and
-//! carries out its orders: one task owns the machine and the UDP socket, and any number of threads
-//! talk to it through [`ConnectionManager`] and [`Peer`]. It works on every async runtime for which
-//! somebody has written the few lines of [`Runtime`](runtime::Runtime).
+//! `quicpool-core` decides everything and touches nothing. This crate brings it its facts and carries out its
+//! orders: one task owns the machine and the UDP socket, and any number of threads talk to it through
+//! [`ConnectionManager`] and [`Peer`]. It works on every async runtime that has the few lines of an
+//! implementation of [`Runtime`](runtime::Runtime).
 //!
 //! Most users want the crate `quicpool`, which brings this one and a runtime together.
 //!
@@ -14,16 +14,15 @@
 //! as batches. How much may be staged is lent by the machine in advance, so that what was accepted
 //! is never refused later, and neither side waits for the other.
 //!
-//! A message that arrives goes into one inbox for all tasks, and its sender is told that it was
-//! taken once [`recv`](ConnectionManager::recv) has returned it.
+//! A message that arrives goes into one inbox for all tasks, and is acknowledged to its sender as taken once
+//! [`recv`](ConnectionManager::recv) has returned it.
 //!
 //! # The event loop
 //!
-//! Each turn takes in orders, datagrams and deadlines, lets the machine say what follows, and
-//! passes that on. Every step has a budget, so that neither a flood of datagrams nor one busy peer
-//! keeps the others waiting. Errors of the socket that pass (ICMP messages, full buffers) are
-//! counted in [`SocketMetrics`]; one that does not ends the manager, and every pending call returns
-//! it as [`CloseReason::Socket`].
+//! Each turn takes in orders, datagrams and deadlines, and passes on the machine's events and packets. Every
+//! step has a budget, so that neither a flood of datagrams nor one busy peer keeps the others waiting. Errors
+//! of the socket that pass (ICMP messages, full buffers) are counted in [`SocketMetrics`]; one that does not
+//! ends the manager, and every pending call returns it as [`CloseReason::Socket`].
 //!
 //! # Another runtime
 //!

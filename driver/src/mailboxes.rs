@@ -8,9 +8,9 @@ use std::{
 use quicpool_core::{Message, PeerId, driver::DeficitRoundRobin};
 use slab::Slab;
 
-/// Bytes of one peer that the application is given before it is the next one's turn: a batch of the
-/// default size. So a message waits for one batch of each peer that floods us, and whoever takes
-/// many at once seldom has to change peers.
+/// Bytes of one peer that the application is given before it is the next one's turn: a batch of the default
+/// size. So a message waits for one batch of each peer that floods us, and a caller that takes many at once
+/// seldom has to change peers.
 const TURN_BYTES: usize = 64 * 1024;
 
 /// What a message costs beside its bytes: an empty one is not free.

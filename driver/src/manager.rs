@@ -35,9 +35,8 @@ use crate::{
 /// A cheap clone, to be used from any number of threads and tasks. It is not tied to the runtime it
 /// was bound in: only [`bind`](Self::bind) is.
 ///
-/// Dropping the last clone ends it without flushing: peers are told, queued messages are lost, and
-/// a warning says how many they were. [`Peer`]s do not keep it running. [`close`](Self::close) is
-/// the way to end it without loss.
+/// Dropping the last clone ends it without flushing: goodbyes are sent, queued messages are lost, and a warning
+/// counts them. [`Peer`]s do not keep it running. [`close`](Self::close) is the way to end it without loss.
 ///
 /// # Peers that are not known
 ///
@@ -357,8 +356,8 @@ impl ConnectionManager {
         self.known(peer)?.unblock().await
     }
 
-    /// Ends without loss: accepts no message any more, waits until the peers have taken what was
-    /// sent, tells them, and frees the port. It takes `close_timeout` at most.
+    /// Ends without loss: accepts no message any more, waits until the peers have taken what was sent, sends
+    /// goodbyes, and frees the port. It takes `close_timeout` at most.
     ///
     /// Messages go on to be received while it waits, which the peers may need for their own close.
     /// What [`recv`](Self::recv) has returned is acknowledged.
@@ -392,8 +391,8 @@ impl ConnectionManager {
         }
     }
 
-    /// Ends at once and without a word, as a crash of the process would: what is queued is lost,
-    /// and the peers find out by themselves. The port is free once it returns.
+    /// Ends at once and without a goodbye, as a crash of the process would: what is queued is lost, and the
+    /// peers find out by themselves. The port is free once it returns.
     ///
     /// For tests of what a crash does to others. Use [`close`](Self::close) for everything else.
     ///

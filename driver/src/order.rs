@@ -14,15 +14,15 @@ use crate::{
 pub(crate) enum Order {
     /// The peer is to be known.
     Add,
-    /// Here the peer may be found.
+    /// An address of the peer.
     AddAddress(SocketAddr),
-    /// There it is no longer found.
+    /// An address that the peer no longer has.
     RemoveAddress(SocketAddr),
     /// Connect, or count that it was connected already.
     Connect(Responder<Result<(), ConnectError>>),
     /// Let everything staged before be taken.
     Flush(u64, Responder<Result<(), FlushError>>),
-    /// Say when the next message is taken.
+    /// Report when the next message is taken.
     ConfirmNext(u64, Responder<Result<(), FlushError>>),
     /// Have the next message expire if it is not written by then.
     ExpireNext(Instant),
@@ -44,8 +44,8 @@ pub(crate) enum Order {
     Protect(Responder<Result<(), Rejected>>),
     /// Let the peer's slot be taken away again.
     Unprotect(Responder<Result<(), Rejected>>),
-    /// Say the peer's numbers.
+    /// Return the peer's numbers.
     Metrics(Responder<Option<PeerMetrics>>),
-    /// Say how it stands with the peer.
+    /// Explain the state of the peer.
     Explain(Responder<Option<Explanation>>),
 }

@@ -39,8 +39,8 @@ pub struct Peer {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// Whom [`ConnectionManager::peer`](crate::ConnectionManager::peer) is asked for: a [`PeerAddr`],
-/// or the [`PeerId`] of a peer whose address is known or that will dial us.
+/// The peer that [`ConnectionManager::peer`](crate::ConnectionManager::peer) is asked for: a [`PeerAddr`], or
+/// the [`PeerId`] of a peer whose address is known or that will dial us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerRef {
     pub(crate) id: PeerId,
@@ -78,7 +78,7 @@ impl Peer {
 
     /// How well it can be reached; `None` while it is not connected. Never waits.
     ///
-    /// [`HealthChanged`](quicpool_core::Event::HealthChanged) says when and why it changes.
+    /// [`HealthChanged`](quicpool_core::Event::HealthChanged) reports when and why it changes.
     pub fn health(&self) -> Option<Health> {
         self.peer.mirror.health()
     }
@@ -247,11 +247,11 @@ impl Peer {
     /// Sends a datagram, if the peer is connected: at most once, in no order, and perhaps in vain. It
     /// is for what is worthless when it is late. Never waits.
     ///
-    /// Datagrams stand outside of the session. They dial nobody, are not sent again, do not keep a
-    /// connection from expiring, and go after acknowledgements. Beyond
-    /// [`datagram_queue_bytes_max`](quicpool_core::Config::datagram_queue_bytes_max) the oldest make
-    /// room; [`UnreliableCounters`](quicpool_core::UnreliableCounters) count all that is dropped at
-    /// this end. [`recv_datagram`](crate::ConnectionManager::recv_datagram) receives them.
+    /// Datagrams stand outside of the session. They start no dial, are not sent again, do not keep a connection
+    /// from expiring, and go after acknowledgements. Beyond
+    /// [`datagram_queue_bytes_max`](quicpool_core::Config::datagram_queue_bytes_max) the oldest make room;
+    /// [`UnreliableCounters`](quicpool_core::UnreliableCounters) count all that is dropped at this end.
+    /// [`recv_datagram`](crate::ConnectionManager::recv_datagram) receives them.
     ///
     /// ```no_run
     /// # use quicpool_driver::{Peer, SendDatagramError};
@@ -325,9 +325,8 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// See [`ConnectError`]. After a failed dial others follow, with backoff, until one succeeds or
-    /// the session ends, as by [`disconnect`](Self::disconnect). Whoever calls meanwhile waits for
-    /// the next.
+    /// See [`ConnectError`]. After a failed dial others follow, with backoff, until one succeeds or the session
+    /// ends, as by [`disconnect`](Self::disconnect). Calls made meanwhile wait for the next.
     pub async fn connect(&self) -> Result<(), ConnectError> {
         let connected = self.status() == Some(ConnectionStatus::Connected);
         let (responder, reply) = reply::channel();
@@ -394,9 +393,8 @@ impl Peer {
         (responder, pending)
     }
 
-    /// Ends the session in both directions: closes the connection, calls off a dial, and reports
-    /// what is queued as undelivered, at both ends. Nobody redials until the next `send` or
-    /// `connect`.
+    /// Ends the session in both directions: closes the connection, calls off a dial, and reports what is queued
+    /// as undelivered, at both ends. Neither end redials until the next `send` or `connect`.
     ///
     /// Once it returns, the session has ended at this end. Cancel safe: it ends all the same.
     ///
@@ -453,8 +451,8 @@ impl Peer {
         self.ask(Order::Unblock).await?
     }
 
-    /// Keeps the peer's slot from being taken away for another peer, as when all slots of
-    /// `connections_max` are taken and somebody else has something to send.
+    /// Keeps the peer's slot from being taken away for another peer, as when all slots of `connections_max` are
+    /// taken and another peer needs one.
     ///
     /// Cancel safe: it is protected all the same.
     ///
@@ -476,8 +474,8 @@ impl Peer {
         self.ask(Order::Unprotect).await?
     }
 
-    /// How it stands with the peer: why it is not connected, when the next dial is due, what is
-    /// queued. It displays as sentences. `None` if the machine does not know the peer (any more).
+    /// Explains the state of the peer: why it is not connected, when the next dial is due, what is queued. It
+    /// displays as sentences. `None` if the machine does not know the peer (any more).
     ///
     /// Cancel safe.
     ///

@@ -10,16 +10,15 @@ use crate::{
 };
 
 impl ConnectionManager {
-    /// Waits for the next message of any peer. Messages of one peer come in order, and peers take
-    /// turns of 64 KiB: whoever floods us buries nobody. The peer that sent the message is told that
-    /// it was taken.
+    /// Waits for the next message of any peer, and acknowledges it to its sender as taken. Messages of one peer
+    /// come in order, and peers take turns of 64 KiB: a peer that floods us does not hold up the others.
     ///
     /// Cancel safe: a message is taken only if it is returned. Several tasks may receive at once.
     ///
     /// # Errors
     ///
-    /// [`Closed`] if the manager has ended. What was not received by then is not handed out, and
-    /// its senders were told.
+    /// [`Closed`] if the manager has ended. What was not received by then is not handed out, and was not
+    /// acknowledged as taken.
     pub async fn recv(&self) -> Result<Message, Closed> {
         let shared = self.shared();
         loop {
@@ -34,8 +33,8 @@ impl ConnectionManager {
         }
     }
 
-    /// Waits for messages, takes up to `max` of them at once, and says how many it appended to
-    /// `out`: at least one, unless `max` is zero.
+    /// Waits for messages, takes up to `max` of them at once, and returns how many it appended to `out`: at
+    /// least one, unless `max` is zero.
     ///
     /// Cancel safe, as [`recv`](Self::recv) is.
     ///
@@ -115,7 +114,7 @@ impl ConnectionManager {
 
     /// Waits for the next datagram of any peer: see [`Peer::send_datagram`](crate::Peer::send_datagram).
     ///
-    /// Whoever does not call it loses datagrams, the oldest of each peer first, and nothing else.
+    /// Without calls of it datagrams are lost, the oldest of each peer first, and nothing else.
     ///
     /// Cancel safe: a datagram is taken only if it is returned. Several tasks may receive at once.
     ///

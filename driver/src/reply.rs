@@ -15,7 +15,7 @@ pub(crate) fn channel<T>() -> (Responder<T>, Reply<T>) {
     (Responder(Arc::clone(&slot)), Reply(slot))
 }
 
-/// The end that answers. Dropped without an answer, it tells that there will be none.
+/// The end that answers. Dropped without an answer, it ends the wait for one.
 #[derive(Debug)]
 pub(crate) struct Responder<T>(Arc<Mutex<Slot<T>>>);
 
@@ -33,7 +33,7 @@ enum Slot<T> {
     Left,
 }
 
-/// What a caller leaves behind who stops waiting.
+/// What is left of an answer when a caller stops waiting.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Leftover<T> {
     /// Nothing: it has read its answer, or there will be none.
@@ -45,7 +45,7 @@ pub(crate) enum Leftover<T> {
 }
 
 impl<T> Responder<T> {
-    /// Answers. Whoever has stopped waiting does not hear it.
+    /// Answers. The answer is dropped if the other end has stopped waiting.
     pub(crate) fn answer(self, answer: T) {
         // What was left is dropped with it.
         let _ = self.try_answer(answer);

@@ -38,7 +38,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: MetricsRequests,
     pub(crate) socket: SocketMeter,
     peers: DashMap<PeerId, Arc<PeerShared>>,
-    /// How many are in `peers`; the map itself would lock all its shards to tell.
+    /// How many are in `peers`; the map itself would lock all its shards to count them.
     peers_count: AtomicUsize,
     /// Peers that the event loop has to look at, each once.
     listed: Mutex<Vec<Arc<PeerShared>>>,
@@ -66,11 +66,11 @@ pub(crate) struct Limits {
 pub(crate) enum Demand {
     /// Not at all.
     Run,
-    /// Flush, say goodbye, and end.
+    /// Flush, send goodbyes, and end.
     Close,
-    /// Say goodbye, and end.
+    /// Send goodbyes, and end.
     Abort,
-    /// End without a word.
+    /// End without goodbyes.
     Abandon,
 }
 
@@ -277,7 +277,7 @@ impl Shared {
         let _ = self.failure.set(reason);
     }
 
-    /// Says how it ended, to whoever waits and whoever asks later. The first end counts.
+    /// Ends it, with a cause for callers that wait and for later ones. The first end counts.
     pub(crate) fn end(&self, end: End) {
         let first = self.end.set(end).is_ok();
         if !first {

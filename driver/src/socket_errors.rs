@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// Whether an error says nothing about the socket: others caused it (ICMP), or it will pass.
+/// Whether an error is not the socket's own: others caused it (ICMP), or it will pass.
 pub(crate) fn passes(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     matches!(

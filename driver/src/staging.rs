@@ -49,18 +49,17 @@ struct Staging {
     first: u64,
     /// Bytes that may still be staged, lent by the core.
     credit: usize,
-    /// The credit that the most demanding of those who found too little waits for; zero if nobody
-    /// does.
+    /// The largest credit that a waiting caller needs; zero if none waits.
     wanted: usize,
     /// Why nothing is accepted.
     verdict: Result<(), PeerError>,
     /// What was passed to the core about the peer, unless it may have forgotten that since.
     added: Added,
-    /// Why the core refused to add the peer: it does not know the peer and cannot say so later.
+    /// Why the core refused to add the peer: it does not know the peer, and keeps no reason.
     refused: Option<PeerError>,
     /// Datagrams, which have no place among messages.
     datagrams: DatagramQueue,
-    /// Bytes of the longest datagram, as the core said last.
+    /// Bytes of the longest datagram, as last reported by the core.
     datagram_max: Option<usize>,
     /// Whether the event loop is going to look at this peer.
     listed: Listed,
@@ -115,7 +114,7 @@ pub(crate) enum Urgency {
 /// Why a message was not staged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// The credit is too small; a waiter is told when there is more.
+    /// The credit is too small; a waiter is woken when there is enough.
     Full,
     /// The message is longer than either end accepts.
     TooLarge { size: usize, max: usize },
@@ -129,7 +128,7 @@ pub(crate) enum Refused {
 pub(crate) enum Listing {
     /// The caller must, since it is the first.
     Needed,
-    /// Somebody else has.
+    /// Another caller has.
     Done,
 }
 
@@ -250,8 +249,8 @@ impl PeerShared {
         self.staging.lock().datagram_max = max;
     }
 
-    /// Accepts a datagram, whoever else has to make room, if it is not too long. If it is, or none
-    /// can be sent, says how long one may be.
+    /// Accepts a datagram that is not too long; the oldest in the queue make room. If it is too long, or none
+    /// can be sent, returns how long one may be.
     pub(crate) fn stage_datagram(
         &self,
         payload: &[u8],
@@ -289,7 +288,7 @@ impl PeerShared {
             return Err(order);
         }
         match order {
-            // Those who look a peer up for each message add the same address each time.
+            // Callers that look a peer up for each message add the same address each time.
             Order::AddAddress(addr) if staging.added == Added::Address(addr) => {
                 return Ok(Listing::Done);
             }
@@ -324,7 +323,7 @@ impl PeerShared {
         Ok(staging.list())
     }
 
-    /// Whether so many orders wait that whoever gives them should wait, too.
+    /// Whether so many orders wait that a caller that gives one should wait, too.
     pub(crate) fn is_crowded(&self) -> bool {
         self.staging.lock().earlier.len() >= ORDERS_MAX
     }
@@ -363,7 +362,7 @@ impl PeerShared {
         staging.credit = room.saturating_sub(staged);
         staging.verdict = match (&staging.refused, verdict) {
             (Some(PeerError::Closed), _) => Err(PeerError::Closed),
-            // Only of a peer that the core does not know can it not say why it was refused.
+            // The core keeps no reason for a peer that it refused and does not know.
             (Some(refused), Err(PeerError::NoAddress(_) | PeerError::UnknownPeer(_))) => {
                 Err(refused.clone())
             }

@@ -1,7 +1,7 @@
 //! The certificate that carries a key: X.509 v3 (RFC 5280), written from a template.
 //!
-//! Nobody looks at anything in it but the key. It is a certificate at all because every QUIC stack
-//! can show one, and few can show a bare key (RFC 7250).
+//! Nothing in it is used but the key. It is a certificate at all because every QUIC stack can show one, and few
+//! can show a bare key (RFC 7250).
 
 use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;

@@ -1,5 +1,5 @@
-//! Whole handshakes of two endpoints of quinn-proto over a network in memory: who is accepted,
-//! and what each end learns of the other.
+//! Whole handshakes of two endpoints of quinn-proto over a network in memory: which ends are accepted, and what
+//! each learns of the other.
 
 use std::{
     collections::VecDeque,
@@ -51,7 +51,7 @@ fn both_ends_read_who_the_other_is() {
 #[test]
 fn whoever_answers_is_reported_and_not_refused() {
     let mut net = Net::new(credentials(ALICE), credentials(MALLORY));
-    // The second one is resumed: a ticket from the wrong peer makes nobody the right one.
+    // The second one is resumed: a ticket of the wrong peer does not make it the right one.
     for _ in 0..2 {
         net.connect();
         assert_eq!(net.dialler().met(), Some(id(MALLORY)));
@@ -259,7 +259,7 @@ impl KeyLog for ExporterLog {
     }
 }
 
-/// Alice, or who is in her place, at 0 dials Bob at 1.
+/// Alice, or an end in her place, at 0 dials Bob at 1.
 struct Net {
     now: Instant,
     ends: [End; 2],
@@ -299,7 +299,7 @@ impl Net {
         }
     }
 
-    /// Dials anew and waits until everything about it is said.
+    /// Dials anew, and runs both ends for longer than a handshake takes.
     fn dial(&mut self) {
         let [dialler, acceptor] = &mut self.ends;
         acceptor.link = None;
@@ -347,7 +347,7 @@ impl End {
         }
     }
 
-    /// Takes what has arrived, and says what is to be sent to `other`.
+    /// Takes what has arrived, and returns the datagrams to send to `other`.
     fn turn(&mut self, now: Instant, other: SocketAddr) -> Vec<BytesMut> {
         let mut sent = Vec::new();
         for data in std::mem::take(&mut self.arriving) {

@@ -22,11 +22,11 @@ pub use sources::TlsSources;
 
 use crate::{Credentials, PeerId};
 
-/// A peer's own key, from which everything that proves who it is follows.
+/// A peer's own key, from which all proofs of its identity follow.
 ///
-/// The key is Ed25519 (RFC 8032). It is shown to others in a self-signed certificate, so that a
-/// QUIC stack in any language can be a peer; no authority vouches for it. Others know its
-/// [`PeerId`], the hash of the public half, and accept whoever proves to have the secret half.
+/// The key is Ed25519 (RFC 8032). It is shown to others in a self-signed certificate, so that a QUIC stack in
+/// any language can be a peer; no authority vouches for it. Others know its [`PeerId`], the hash of the public
+/// half, and accept an end that proves to have the secret half.
 ///
 /// The seed is kept in one place in memory, zeroized on drop, and never printed or cloned. The TLS
 /// library keeps the key that it computes from the seed for as long as the identity or credentials
@@ -62,7 +62,7 @@ impl Identity {
         Self::new(place)
     }
 
-    /// An identity that nobody has yet, from randomness of the operating system.
+    /// Generates a new identity from randomness of the operating system.
     ///
     /// To be found under the same [`PeerId`] after a restart, keep its [`seed`](Self::seed).
     ///
@@ -83,14 +83,14 @@ impl Identity {
 
     /// The secret from which [`from_seed`](Self::from_seed) makes this identity again.
     ///
-    /// Whoever reads it can be this peer. It is here to be written to a file that only its owner
-    /// can read; copy it nowhere else, and erase the copy.
+    /// With it any process can be this peer. It is here to be written to a file that only its owner can read;
+    /// copy it nowhere else, and erase the copy.
     pub fn seed(&self) -> &[u8; Self::SEED_LEN] {
         &self.seed
     }
 
-    /// Mutual TLS 1.3 with this identity and no authority: whoever proves to have an Ed25519 key
-    /// is the peer with its [`PeerId`].
+    /// Mutual TLS 1.3 with this identity and no authority: an end that proves to have an Ed25519 key is the
+    /// peer with its [`PeerId`].
     ///
     /// Whether that is the peer that was dialled, or one that may come in, is decided by the
     /// machine after the handshake. Each call makes credentials with a store of their own for
@@ -124,7 +124,7 @@ impl Identity {
     }
 }
 
-/// Who it is, without the secret.
+/// Shows the peer id, and not the secret.
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Identity({}, ..)", self.id)
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn the_certificate_of_a_seed_never_changes() {
-        // Ed25519 is deterministic, so the signature tells whether what is signed has changed.
+        // Ed25519 is deterministic, so the signature shows whether the signed part has changed.
         let certificate = Identity::from_seed(&SEED).certificate;
         let signature = &certificate[certificate.len() - 64..];
         assert_eq!(

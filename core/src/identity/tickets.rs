@@ -149,8 +149,8 @@ impl<K: Ord + Clone, V: Default> Recent<K, V> {
         Some(value)
     }
 
-    /// The value of a key, which is the last to go from now on. Who was touched the longest ago makes
-    /// room for it.
+    /// Returns the value of a key, which becomes the last to be removed. If there is no room, a new key
+    /// replaces the one that was touched the longest ago.
     fn touch(&mut self, key: K) -> &mut V {
         self.touches += 1;
         let touched = self.touches;

@@ -111,7 +111,7 @@ pub(super) fn client(sources: &TlsSources, shown: Arc<SingleCertAndKey>) -> Clie
         .with_custom_certificate_verifier(verifier)
         .with_client_cert_resolver(shown);
     config.alpn_protocols = vec![ALPN.to_vec()];
-    // Who is dialled is nobody else's business, and the other end has one certificate only.
+    // The name would reveal the peer that is dialled, and the other end has one certificate only.
     config.enable_sni = false;
     config.enable_early_data = false;
     config.resumption = Resumption::store(Arc::new(OurTickets::new(TICKET_PEERS_MAX)));

@@ -1,4 +1,4 @@
-//! Who is accepted in a handshake.
+//! Decides which ends are accepted in a handshake.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use super::certificate;
 
 /// Accepts every well-formed certificate of one Ed25519 key that signs the handshake.
 ///
-/// It does not compare the key with the peer that was dialled. The machine does, after resumed
-/// handshakes too, and can say who was met instead.
+/// It does not compare the key with the peer that was dialled. The machine does, after resumed handshakes too,
+/// and can report the identity that answered instead.
 #[derive(Debug)]
 pub(super) struct AnyEd25519 {
     algorithms: WebPkiSupportedAlgorithms,

@@ -60,7 +60,7 @@ pub(super) fn backoff_ended(peer: &mut Peer, shared: &mut Shared) {
     }
 }
 
-/// Queues a dial whatever the backoff says: the session is about to expire.
+/// Queues a dial without waiting for the backoff: the session is about to expire.
 pub(super) fn dial_last(cx: &mut Context<'_>) {
     match cx.peer.links.dialling() {
         Dialling::Idle | Dialling::Backoff if !cx.peer.links.has_arrivals() => {

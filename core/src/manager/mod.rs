@@ -320,15 +320,14 @@ impl Manager {
 
     // The end
 
-    /// Flushes every peer, says goodbye, and ends with [`Event::Closed`], after `close_timeout` at
-    /// the latest. That event is the last one; the packets that follow it in the same drain tell
-    /// the peers.
+    /// Flushes every peer, sends goodbyes, and ends with [`Event::Closed`], after `close_timeout` at the
+    /// latest. That event is the last one; the packets that follow it in the same drain carry the goodbyes.
     pub fn close(&mut self, now: Instant) {
         self.now = now;
         ending::flush_all(now, &mut self.peers, &mut self.shared);
     }
 
-    /// Like [`close`](Self::close), without flushing: the next drain says goodbye and ends.
+    /// Like [`close`](Self::close), without flushing: the next drain sends goodbyes and ends.
     pub fn abort(&mut self, now: Instant) {
         self.now = now;
         ending::end_all(&mut self.parts(now));

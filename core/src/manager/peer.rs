@@ -95,7 +95,7 @@ pub(super) struct Queued {
     pub(super) inbox: usize,
 }
 
-/// Room in an outbox that somebody waits for.
+/// Room in an outbox that a caller waits for.
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) bytes: usize,
@@ -103,7 +103,7 @@ pub(super) struct Wanted {
     pub(super) place: Option<Place>,
 }
 
-/// A place among those who wait for others to hold less.
+/// A place among the callers that wait for other peers to hold less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     /// Bytes that must be free.
@@ -121,7 +121,7 @@ impl Queued {
     }
 }
 
-/// What has happened, as [`PeerMetrics`](crate::PeerMetrics) tells it.
+/// Counters of a peer, as [`PeerMetrics`](crate::PeerMetrics) reports them.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) messages_accepted: u64,
@@ -174,11 +174,11 @@ pub(super) struct Session {
     pub(super) ours: Option<Box<Incarnation>>,
     /// The peer's half as its last hello named it.
     pub(super) their_half: Option<HalfId>,
-    /// What the peer accepts, as its last hello said.
+    /// What the peer accepts, by its last hello.
     pub(super) accepts: Option<Accepts>,
     /// Bytes that the peer holds for us, by its last frame.
     pub(super) their_held: u64,
-    /// What we last said that we hold for it.
+    /// Bytes that we hold for it, as last reported to it.
     pub(super) held_reported: u64,
     /// The smaller of both ends' timeouts.
     pub(super) timeout: Duration,
@@ -186,10 +186,10 @@ pub(super) struct Session {
     pub(super) reachability: Reachability,
 }
 
-/// Whether the peer can dial us, as its last hello of this session said.
+/// Whether the peer can dial us, by its last hello of this session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reachability {
-    /// It has not said hello.
+    /// Its hello has not come.
     Unknown,
     /// It knows an address of ours.
     CanDialUs,
@@ -482,7 +482,7 @@ impl Peers {
 
     /// Bytes of memory for the table and what is in it, but for queues.
     pub(super) fn memory(&self) -> usize {
-        // A place of a slab says beside its content whether it is taken.
+        // A place of a slab has a mark beside its content: taken or free.
         let place = size_of::<(usize, Box<Peer>)>();
         self.table.len() * size_of::<Peer>() + self.table.capacity() * place + self.keys.memory()
     }

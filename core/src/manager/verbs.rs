@@ -89,8 +89,8 @@ impl Manager {
         Ok(())
     }
 
-    /// Ends the session: closes its connection, calls off its dial, reports what is queued, at
-    /// both ends. Nobody dials until the next `send` or `connect`.
+    /// Ends the session: closes its connection, calls off its dial, reports what is queued, at both ends.
+    /// Neither end dials until the next `send` or `connect`.
     ///
     /// # Errors
     ///
@@ -167,8 +167,8 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// As [`verdict`](Self::verdict), and [`PeerError::NoAddress`] also for a peer that accepts
-    /// messages since it looks in by itself. State is unchanged.
+    /// As [`verdict`](Self::verdict), and [`PeerError::NoAddress`] also for a peer that accepts messages since
+    /// it reconnects by itself. State is unchanged.
     pub fn connect(&mut self, now: Instant, peer: PeerId) -> Result<(), PeerError> {
         self.now = now;
         self.verdict(peer)?;

@@ -133,7 +133,7 @@ impl Manager {
         }
     }
 
-    /// How it stands with a peer: why it is not connected, when the next dial is due, what is queued.
+    /// Explains the state of a peer: why it is not connected, when the next dial is due, what is queued.
     /// `None` if the peer is not known.
     ///
     /// It looks through the dials that wait for their turn, so it is for people and not for loops.

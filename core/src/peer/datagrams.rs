@@ -18,9 +18,9 @@ pub(crate) struct Datagrams {
     pub(crate) unsent: DatagramQueue,
     /// Arrived, and not taken by the application.
     pub(crate) unread: DatagramQueue,
-    /// Whether the application was told of the unread ones.
+    /// Whether the unread ones were reported to the application.
     pub(crate) is_announced: bool,
-    /// The longest that can be sent, as the application was told.
+    /// The longest that can be sent, as last reported to the application.
     pub(crate) told_max: Option<usize>,
     /// Their part in the machine's count of bytes.
     pub(crate) counted_bytes: usize,
@@ -63,7 +63,7 @@ impl DatagramQueue {
         self.row.push_back(datagram);
     }
 
-    /// Whether nothing waits, and nothing was dropped that nobody has counted.
+    /// Whether nothing waits, and all that was dropped was counted.
     pub fn is_empty(&self) -> bool {
         self.row.is_empty() && self.crowded_out == 0
     }
@@ -90,7 +90,7 @@ impl DatagramQueue {
         std::mem::take(&mut self.crowded_out)
     }
 
-    /// Drops all, and says how many they were. Their memory is given back.
+    /// Drops all, and returns how many they were. Their memory is given back.
     #[must_use]
     pub(crate) fn clear(&mut self) -> u64 {
         let dropped = self.row.len() as u64;

@@ -7,7 +7,7 @@ use crate::ConnectionStatus::{self, Connected, Connecting, Disconnected, Failed,
 /// What can happen to a peer's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// A dial of ours begins, or a handshake of the peer has proved who it is.
+    /// A dial of ours begins, or the peer has proved its identity in a handshake of its own.
     Begun,
     /// A connection is confirmed by both ends.
     Confirmed,

@@ -72,7 +72,7 @@ impl Links {
         self.live().is_some()
     }
 
-    /// The same, as those ask who wait for the peer's place.
+    /// The same, for processes that wait for the peer's place.
     pub(crate) fn presence(&self) -> Presence {
         match self.is_live() {
             true => Presence::Connected,
@@ -126,7 +126,7 @@ impl Links {
 
     // Dials
 
-    /// Whether a dial may be asked for: none is, nothing is live, and nobody is coming.
+    /// Whether a dial may be asked for: none was, no connection is live, and none has arrived.
     pub(crate) fn may_dial(&self) -> bool {
         self.dialling == Dialling::Idle && !self.is_live() && !self.has_arrivals()
     }
@@ -156,8 +156,8 @@ impl Links {
 
     // Connections
 
-    /// The peer has begun a connection and proved who it is. Answers which one to close, if there are
-    /// too many.
+    /// Adds a connection that the peer has begun, and on which it has proved its identity. Returns which one to
+    /// close, if there are too many.
     #[must_use]
     pub(crate) fn arrived(&mut self, link: LinkId) -> Option<LinkId> {
         self.stop_waiting();
@@ -165,7 +165,7 @@ impl Links {
         (self.arrivals.len() > ARRIVALS_MAX).then(|| self.arrivals[0])
     }
 
-    /// A connection is confirmed. Answers which one to close, if any.
+    /// Confirms a connection. Returns which one to close, if any.
     #[must_use]
     pub(crate) fn confirm(
         &mut self,

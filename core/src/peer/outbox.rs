@@ -127,7 +127,7 @@ pub(crate) enum Continuity {
     Lost,
 }
 
-/// Whether the peer is the one that we last heard of, with everything that it knew.
+/// Whether a hello is from the process and session that were last seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Memory {
     Kept,
@@ -349,7 +349,7 @@ impl Outbox {
         Some(())
     }
 
-    /// Whether what the peer's hello says of our line can be true.
+    /// Checks whether the numbers in the peer's hello can be true of our line.
     pub(crate) fn check(&self, yours: Option<Known>) -> Result<(), CloseCode> {
         let of_our_line = yours.filter(|known| known.id == self.half);
         of_our_line.map_or(Ok(()), |known| {
@@ -364,12 +364,11 @@ impl Outbox {
         Ok(())
     }
 
-    /// A connection is confirmed on which the peer's hello says that it knows `yours`.
+    /// Takes over what the peer's hello knows of our line, `yours`, as a connection is confirmed. Returns also
+    /// how many messages the peer's application has newly taken.
     ///
-    /// `memory` tells whether the hello comes from the peer as it was when it last acknowledged
-    /// something: then what it says may be older than what we know, but it has lost nothing. Returns
-    /// also how many messages the peer's application has newly taken.
-    /// After [`Continuity::Lost`] the caller must [`restart`](Self::restart) the line.
+    /// With [`Memory::Kept`] the peer has lost nothing, though the hello may be older than what we know. After
+    /// [`Continuity::Lost`] the caller must [`restart`](Self::restart) the line.
     pub(crate) fn greeted(
         &mut self,
         now: Instant,
@@ -393,7 +392,7 @@ impl Outbox {
         self.cursor = self.received;
     }
 
-    /// The peer says how far it has come. Numbers that were overtaken by later ones change
+    /// Applies the numbers that the peer has acknowledged. Numbers that were overtaken by later ones change
     /// nothing.
     pub(crate) fn acknowledge(
         &mut self,

@@ -5,11 +5,11 @@
 //! newcomer waits, since its hello alone proves little: it may have been on its way for longer than
 //! its process has lived. Only an answer to something that was sent after the hello proves a process
 //! to be alive. One that started later is the peer from its own answer on. One that started earlier,
-//! or whose clock has stepped back, is refused once the other has answered. When the other's
-//! connection has ended, whoever waits gets the place.
+//! or with a clock that has stepped back, is refused once the other has answered. When the other's connection
+//! has ended, the one that waits gets the place.
 //!
-//! A process that comes back after another one had its place still believes in a session that was
-//! given up here. It is told so before anything else, and comes again as a new one.
+//! A process that comes back after another one had its place still believes in a session that was given up
+//! here. It gets a close with `Forgotten` before anything else, and comes again as a new one.
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -20,7 +20,7 @@ use crate::Incarnation;
 /// one session are a key that many processes hold.
 const PAST_MAX: usize = 8;
 
-/// Whoever has said hello for one peer.
+/// The processes that have sent a hello for one peer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Processes {
     present: Option<Incarnation>,
@@ -74,7 +74,7 @@ impl Processes {
         self.present
     }
 
-    /// What it means that this process says hello.
+    /// Classifies the hello of a process.
     pub(crate) fn judge(&self, newcomer: Incarnation, presence: Presence) -> Claim {
         let Some(present) = self.present.filter(|present| *present != newcomer) else {
             return Claim::Same;
@@ -103,18 +103,18 @@ impl Processes {
         }
     }
 
-    /// The session has ended: whoever comes back finds another line.
+    /// Ends the session: a process that comes back finds another line.
     pub(crate) fn end_session(&mut self) {
         self.past = None;
     }
 
-    /// The session has expired: whoever comes next is the first one.
+    /// Expires the session: the next process is the first one.
     pub(crate) fn expire(&mut self) {
         self.present = None;
         self.past = None;
     }
 
-    /// A process waits on this connection since it has said hello.
+    /// Notes that a process waits on this connection, from its hello on.
     pub(crate) fn wait(&mut self, now: Instant, link: LinkId, newcomer: Incarnation) {
         self.waiting.push(Waiting {
             link,
@@ -153,15 +153,15 @@ impl Processes {
     }
 
     fn waited(&self, until: Instant, wanted: Age) -> impl Iterator<Item = &Waiting> {
-        // Whoever has the place may have come on two connections: it waits for nobody on the other.
+        // The process in the place may have come on two connections: it does not wait for itself on the other.
         let others = |process| self.present.filter(|present| *present != process);
         let age = move |process| others(process).map(|present| age(process, present));
         let waited = move |w: &&Waiting| w.since <= until && age(w.process) == Some(wanted);
         self.waiting.iter().filter(waited)
     }
 
-    /// Whether the process on this connection need not wait any longer: nobody has the place that it
-    /// waits for, or it has got it on another connection.
+    /// Whether the process on this connection need not wait any longer: the place that it waits for is free, or
+    /// it has got it on another connection.
     pub(crate) fn is_free_for(&self, link: LinkId, presence: Presence) -> bool {
         let mut waiting = self.waiting.iter().filter(|w| w.link == link);
         waiting.any(|w| presence == Presence::Absent || Some(w.process) == self.present)

@@ -1,4 +1,4 @@
-//! Who is next, where what each has costs differently.
+//! Takes turns between members with pieces of different cost.
 //!
 //! Deficit round robin (Shreedhar and Varghese 1995): each gets the same number of bytes in turn, and
 //! what it could not use of a turn counts for its next one while it has more. How long a burst of
@@ -7,10 +7,10 @@
 
 use std::collections::VecDeque;
 
-/// A row of those who have something, each with the bytes that are left of its turn.
+/// A row of members that have something, each with the bytes that are left of its turn.
 ///
-/// Between two who always have more, the bytes that they have had never differ by more than a turn
-/// and the largest piece. Whoever has nothing leaves, and keeps neither what was left nor its place.
+/// Between two that always have more, the bytes that they have had never differ by more than a turn and the
+/// largest piece. A member that has nothing leaves, and keeps neither what was left nor its place.
 ///
 /// ```
 /// use quicpool_core::driver::DeficitRoundRobin;
@@ -34,7 +34,7 @@ pub struct DeficitRoundRobin<K> {
 }
 
 impl<K: Copy> DeficitRoundRobin<K> {
-    /// A row of nobody, in which each turn has this many bytes: at least 1.
+    /// Creates an empty row, in which each turn has this many bytes: at least 1.
     #[must_use]
     pub fn new(quantum: usize) -> Self {
         Self {
@@ -48,7 +48,7 @@ impl<K: Copy> DeficitRoundRobin<K> {
         self.quantum = quantum.max(1);
     }
 
-    /// Whether nobody is in the row.
+    /// Whether the row is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.row.is_empty()
@@ -59,12 +59,12 @@ impl<K: Copy> DeficitRoundRobin<K> {
         self.row.capacity() * std::mem::size_of::<(K, isize)>()
     }
 
-    /// Adds somebody who is not in the row, at its end.
+    /// Adds a member that is not in the row, at its end.
     pub fn join(&mut self, key: K) {
         self.row.push_back((key, self.turn()));
     }
 
-    /// Whose turn it is. Those who have overdrawn are passed over until they have paid.
+    /// Returns the member that has its turn. Those that have overdrawn are passed over until they have paid.
     pub fn current(&mut self) -> Option<K> {
         loop {
             let turn = self.turn();
@@ -77,14 +77,14 @@ impl<K: Copy> DeficitRoundRobin<K> {
         }
     }
 
-    /// Whose turn it is has had this many bytes.
+    /// Charges the member that has its turn for this many bytes.
     pub fn spend(&mut self, bytes: usize) {
         if let Some((_, left)) = self.row.front_mut() {
             *left = left.saturating_sub(isize::try_from(bytes).unwrap_or(isize::MAX));
         }
     }
 
-    /// Whose turn it is has nothing more.
+    /// Removes the member that has its turn: it has nothing more.
     pub fn leave(&mut self) {
         self.row.pop_front();
     }

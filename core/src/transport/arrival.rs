@@ -28,7 +28,7 @@ impl Incoming {
 /// Something that has happened to a connection.
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
-    /// TLS is done, and this is who the other end is.
+    /// TLS is done, and the other end has proved this identity, if any.
     Established { peer: Option<PeerId> },
     /// It ended: by the other end, or by an error.
     Ended(Ending),

@@ -26,7 +26,7 @@ pub(super) const FRAME_BYTES_MAX: usize = 65_535;
 /// The part of a connection that is about datagrams.
 pub(super) struct Lane {
     seals: Seals,
-    /// Whether quinn-proto has said that some have arrived.
+    /// Whether quinn-proto has reported arrivals.
     pub(super) has_arrivals: bool,
     pub(super) order: Order,
     /// DATAGRAM frames that have arrived and were read.
@@ -169,7 +169,7 @@ impl Lane {
         })
     }
 
-    /// Drops those that have arrived, and says how many they were.
+    /// Drops those that have arrived, and returns how many they were.
     pub(super) fn drop_arrivals(&mut self, connection: &mut Connection) -> u64 {
         while connection.datagrams().recv().is_some() {}
         self.has_arrivals = false;
@@ -177,8 +177,8 @@ impl Lane {
         arrived.saturating_sub(std::mem::replace(&mut self.read, arrived))
     }
 
-    /// How many have arrived and were dropped by quinn-proto for want of room, since this was last
-    /// asked. To be asked when all others are read.
+    /// Returns how many have arrived and were dropped by quinn-proto for want of room, since the last call. To
+    /// be called when all others are read.
     pub(super) fn take_overrun(&mut self, connection: &Connection) -> u64 {
         let arrived = connection.stats().frame_rx.datagram;
         arrived.saturating_sub(std::mem::replace(&mut self.read, arrived))
@@ -231,7 +231,7 @@ impl Link {
         self.lane.write(&mut self.connection, payload)
     }
 
-    /// What has become of datagrams since this was last asked.
+    /// Returns what has become of datagrams since the last call.
     pub(crate) fn take_datagram_fates(&mut self) -> Fates {
         self.lane.order.take_fates()
     }

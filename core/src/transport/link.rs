@@ -76,15 +76,14 @@ pub(crate) struct Link {
     pub(super) connection: Connection,
     pub(super) handle: ConnectionHandle,
     pub(crate) dialler: Dialler,
-    /// Whose it is: the peer that we dialled, or the one that has proved its identity.
+    /// The peer that we dialled, or the one that has proved its identity.
     pub(crate) owner: Option<PeerKey>,
     /// The number of our dial; 0 if the other end dialled.
     pub(crate) dial: u64,
     pub(crate) stage: Stage,
-    /// Which process we said that we are.
+    /// The incarnation that we named in our hello.
     pub(crate) said: Option<Incarnation>,
-    /// How it ended, until its peer has been told. It is not polled meanwhile: the endpoint would
-    /// forget it.
+    /// How it ended, until that is handled. It is not polled meanwhile: the endpoint would forget it.
     pub(crate) ending: Option<Ending>,
     /// When a datagram last arrived that names the connection, which anybody can have sent.
     pub(super) arrival: Instant,
@@ -109,7 +108,7 @@ pub(crate) struct Link {
     unread: usize,
     /// The most that this ever was: the list of pieces in QUIC only grows.
     most_unread: usize,
-    /// Its part in what [`Transport`](super::Transport) says that all links hold.
+    /// Its part in what [`Transport`](super::Transport) counts as held by all links.
     pub(super) counted: Held,
     pub(super) lane: Lane,
     message_bytes_max: usize,
@@ -578,8 +577,8 @@ impl Link {
         self.connection.close(now, code, reason);
     }
 
-    /// Keys and queues go as soon as they are of no more use; the connection drains without them.
-    /// All that it has to say is that it is closed.
+    /// Drops keys and queues as soon as they are of no more use; the connection drains without them. It sends
+    /// nothing more but its close.
     pub(super) fn forget_queues(&mut self) {
         self.control = Outgo::closed();
         self.data = Outgo::closed();

@@ -46,8 +46,8 @@ const BURST_BYTES_MAX: usize = 65_507;
 /// connections more turns than others.
 const DATAGRAM_BYTES_MAX: usize = 1_452;
 
-/// What a connection holds when it is idle: between that of who dials and that of who answers, with
-/// TLS. `sim/tests/memory` measures it.
+/// Bytes that an idle connection holds, with TLS: between those of the dialling and of the answering end.
+/// `sim/tests/memory` measures it.
 const LINK_BYTES: usize = 23 * 1024;
 
 /// All connections.
@@ -98,7 +98,7 @@ pub(crate) enum Key {
     Datagrams,
 }
 
-/// Whether the endpoint has told a connection anything.
+/// Whether the endpoint has passed anything to the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Exchanged {
     Nothing,
@@ -312,7 +312,7 @@ impl Transport {
         }
     }
 
-    /// Says that there is no room for another handshake.
+    /// Refuses a handshake for which there is no room.
     pub(crate) fn refuse(&mut self, incoming: Incoming) -> Arrival {
         let mut buf = Vec::new();
         let transmit = self.endpoint.refuse(*incoming.0, &mut buf);
@@ -439,8 +439,8 @@ impl Transport {
         }
     }
 
-    /// Settles what the connection and the endpoint have to tell each other, within this call.
-    /// A connection that has drained is removed.
+    /// Passes the events of the connection to the endpoint and its answers back, within this call. A connection
+    /// that has drained is removed.
     fn exchange(&mut self, id: LinkId) -> Exchanged {
         let mut exchanged = Exchanged::Nothing;
         loop {

@@ -133,10 +133,10 @@ pub(super) fn stream_window(config: &Config) -> usize {
     config.inbox_bytes_max.max(config.record_bytes_max()) + config.record_bytes_max()
 }
 
-/// The connection's credit. Data can fill its own window and no more, so the rest is left for
-/// acknowledgements: `control_reserve` of them twice, and as much as has to be read before the other
-/// end is told of new credit, which quinn-proto does once an eighth of the window is free. Without
-/// that, acknowledgements beside a full data stream would use up their credit and get no other.
+/// The connection's credit. Data can fill its own window and no more, so the rest is left for acknowledgements:
+/// `control_reserve` of them twice, and as much as has to be read before new credit is sent, which quinn-proto
+/// does once an eighth of the window is free. Without that, acknowledgements beside a full data stream would
+/// use up their credit and get no other.
 fn receive_window(config: &Config) -> usize {
     (stream_window(config) + 2 * config.tuning.control_reserve) * 8 / 7
 }
@@ -152,9 +152,8 @@ pub(super) fn data_in_flight_max(config: &Config) -> usize {
     config.outbox_bytes_max + config.record_bytes_max()
 }
 
-/// What may arrive before we look; `None` for no datagrams at all. However short our own queue, it
-/// holds the longest datagram that we say we take: quinn-proto closes a connection on one that it
-/// does not.
+/// What may arrive before we look; `None` for no datagrams at all. However short our own queue, it holds the
+/// longest datagram that we announce: quinn-proto closes a connection on one that it does not.
 fn datagram_buffer(config: &Config) -> Option<usize> {
     let bytes = config.datagram_queue_bytes_max;
     (bytes > 0).then(|| bytes.max(2 * lane::FRAME_BYTES_MAX))

@@ -134,7 +134,7 @@ pub(crate) fn busy_reason(retry_after: Duration) -> Bytes {
     out.into()
 }
 
-/// How long `Busy` asks to wait, if it says.
+/// How long `Busy` asks to wait, if it has a time.
 pub(crate) fn read_busy_reason(reason: &[u8]) -> Option<Duration> {
     varint::get(reason).map(|(millis, _)| Duration::from_millis(millis))
 }

@@ -36,7 +36,7 @@ pub(crate) const OVERHEAD: usize = COUNTER_LEN + FLOW_LEN + TAG_LEN;
 pub(crate) enum Refused {
     /// The other end has not sealed it.
     Forged,
-    /// It has arrived before, or it is too late to tell.
+    /// It has arrived before, or is older than the replay window.
     Replayed,
     /// It belongs to a flow that this end does not know.
     UnknownFlow,

@@ -61,7 +61,7 @@ pub(crate) const fn bytes_max(batch_bytes_max: usize, message_bytes_max: usize) 
 pub(crate) enum Kind {
     /// Messages and nothing else.
     Plain,
-    /// Entries that say what they are.
+    /// Entries, each with a head.
     Headed {
         /// The age of the batch when it was written, in milliseconds.
         age_ms: u32,
@@ -203,7 +203,7 @@ impl RecordReader {
         }
     }
 
-    /// Appends bytes of the stream, and says how many of them belonged to this record.
+    /// Appends bytes of the stream, and returns how many of them belonged to this record.
     pub(crate) fn push(&mut self, mut chunk: &[u8]) -> Result<usize, CloseCode> {
         let offered = chunk.len();
         while let State::Header {

@@ -3,8 +3,8 @@
 /// Words of the bitmap, of which the newest is only partly in use.
 const WORDS: u64 = 16;
 
-/// How far behind the newest counter one may be and still be told from a repetition. Many more
-/// than the packets by which a path reorders, since one packet may hold dozens of datagrams.
+/// How far behind the newest counter one may be and still be distinguished from a repetition. Many more than
+/// the packets by which a path reorders, since one packet may hold dozens of datagrams.
 pub(crate) const WINDOW: u64 = (WORDS - 1) * 64;
 
 /// The counters that have been seen, as far back as [`WINDOW`].

@@ -102,8 +102,8 @@ pub trait Socket: Send + 'static {
     ///
     /// # Errors
     ///
-    /// Fails with what the system says, [`WouldBlock`](io::ErrorKind::WouldBlock) excepted. What
-    /// was to be sent is lost; the event loop decides whether the socket can go on.
+    /// Fails with the error of the system, [`WouldBlock`](io::ErrorKind::WouldBlock) excepted. What was to be
+    /// sent is lost; the event loop decides whether the socket can go on.
     fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
@@ -118,8 +118,8 @@ pub trait Socket: Send + 'static {
     ///
     /// # Errors
     ///
-    /// Fails with what the system says, [`WouldBlock`](io::ErrorKind::WouldBlock) excepted. The
-    /// event loop decides whether the socket can go on.
+    /// Fails with the error of the system, [`WouldBlock`](io::ErrorKind::WouldBlock) excepted. The event loop
+    /// decides whether the socket can go on.
     fn poll_receive(
         &mut self,
         cx: &mut Context<'_>,

@@ -11,8 +11,8 @@ pub use quinn_udp::UdpSockRef;
 
 use super::{Runtime, SocketError, Task, Timer, UdpSocket, udp};
 
-/// What a runtime over the operating system has to say; the rest of [`Runtime`] is the same for all
-/// of them, and comes with it.
+/// What a runtime over the operating system has to provide; the rest of [`Runtime`] is the same for all of
+/// them, and comes with it.
 pub trait SystemRuntime: Send + Sync + 'static {
     /// A UDP socket that this runtime watches.
     type Watched: Watched;

@@ -31,8 +31,8 @@ const MESSAGES_PER_PEER: usize = 256;
 /// Messages handed out in one turn.
 const MESSAGES_PER_TURN: usize = 4_096;
 
-/// How long the taking of a few messages may wait to be told to the machine. Most of the time an
-/// answer is sent before, and the loop has a turn anyway.
+/// How long a few taken messages may wait to be reported to the machine. Most of the time an answer is sent
+/// before, and the loop has a turn anyway.
 const TAKEN_DELAY_MAX: Duration = Duration::from_millis(2);
 
 /// The machine, and what it takes to serve the handle. Knows nothing of sockets and runtimes.
@@ -56,7 +56,7 @@ pub(crate) struct Switchboard {
     datagrams_read_last: PeerId,
     messages: Vec<Message>,
     taken: Vec<TakenMessages>,
-    /// When a few taken messages must be told.
+    /// When a few taken messages must be reported.
     taken_due: Option<Instant>,
     connects: HashMap<PeerId, Vec<Responder<Result<(), ConnectError>>>>,
     flushes: HashMap<u64, Responder<Result<(), FlushError>>>,
@@ -64,7 +64,7 @@ pub(crate) struct Switchboard {
     done: Vec<Done>,
     /// Callers that wait for the numbers of the machine since before this turn.
     metrics_requests: Vec<Responder<NetworkMetrics>>,
-    /// Peers shared at which those that nobody needs are looked for.
+    /// The number of shared peers at which unused ones are looked for.
     sweep_at: usize,
     /// Set by the machine's last event.
     closed: Option<End>,
@@ -240,7 +240,7 @@ impl Switchboard {
         }
     }
 
-    /// Passes on what the machine says.
+    /// Passes on an event of the machine.
     pub(crate) fn notify(&mut self, now: Instant, event: Event) {
         trace!(?event, "an event");
         match event {
@@ -371,7 +371,7 @@ impl Switchboard {
         Some(self.read_last)
     }
 
-    /// Lends the machine's room to those who stage, where it may have changed.
+    /// Lends the machine's room to callers that stage, where it may have changed.
     pub(crate) fn lend(&mut self, now: Instant) {
         let mut touched = mem::take(&mut self.touched);
         for peer in touched.drain(..) {
@@ -438,7 +438,7 @@ impl Switchboard {
         self.taken_due
     }
 
-    /// Messages that were accepted and that nobody knows to be delivered or reported.
+    /// Messages that were accepted, and neither delivered, reported nor withdrawn.
     pub(crate) fn undelivered(&mut self, now: Instant) -> u64 {
         let counters = self.core.metrics(now).counters;
         counters
@@ -465,7 +465,7 @@ fn next_in_turn(peers: &BTreeSet<PeerId>, last: PeerId) -> Option<PeerId> {
     later.next().or_else(|| peers.first()).copied()
 }
 
-/// Peers below which nobody looks for those that are not needed.
+/// The number of shared peers below which unused ones are not looked for.
 const SWEEP_PEERS_MIN: usize = 1_024;
 
 impl Rest {

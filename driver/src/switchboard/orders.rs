@@ -158,7 +158,7 @@ impl Switchboard {
         }
     }
 
-    /// Whoever waits for the session's next dial waits in vain, and no event says so if none was
+    /// Answers calls of `connect` that wait for the session's next dial: no event answers them if no dial was
     /// under way.
     fn session_ended(&mut self, now: Instant, peer: PeerId) {
         self.pass_events(now);
@@ -176,7 +176,7 @@ impl Switchboard {
         self.done.push(Done { responder, outcome });
     }
 
-    /// Whoever waits for a dial waits in vain once there is nowhere to dial.
+    /// Answers calls of `connect` that wait for a dial, once there is nowhere to dial.
     fn fail_hopeless_connects(&mut self, peer: PeerId) {
         let dialling = self.core.status(peer) == Some(ConnectionStatus::Connecting);
         let Err(error @ (PeerError::NoAddress(_) | PeerError::UnknownPeer(_))) =

@@ -1,4 +1,4 @@
-//! A peer that is heard, is far, loses packets, says nothing, or hears nothing.
+//! A peer that is heard, is far, loses packets, is silent, or hears nothing.
 
 use proptest::prelude::*;
 
@@ -375,9 +375,9 @@ proptest! {
         }
         let moves = |to| scene.changes.iter().filter(move |change| change.to == to).count();
         let time = (scene.now - start).as_secs_f64();
-        // Spells of 5, 10, 20, 40 seconds, and then of 80; whoever is healthy for so long begins anew.
+        // Spells of 5, 10, 20, 40 seconds, and then of 80; a peer that is healthy for so long begins anew.
         prop_assert!(moves(Healthy) as f64 <= 4.0 + time / 80.0, "{:?}", scene.changes);
-        // Nobody becomes silent again before it was silent again.
+        // Each move to `Unresponsive` takes at least half of the limit anew.
         prop_assert!(moves(Unresponsive) as f64 <= 1.0 + time / 7.5, "{:?}", scene.changes);
     }
 

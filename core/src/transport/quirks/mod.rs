@@ -27,9 +27,9 @@
 //!   is not later than `now`: that of a loss probe counts from the packet, not from the probe before. No
 //!   upstream issue found. Remove when `handle_timeout` serves all deadlines until `now`.
 //! - **drained** (`Transport::poll_event`). The event that a connection has drained may come before the one
-//!   that says why it was lost, and an endpoint that has taken it gives the index to another connection
-//!   at once. Upstream: #1018 and #1495 are about the same order. Remove when the endpoint events of a
-//!   connection wait for its own events.
+//!   with the cause of its loss, and an endpoint that has taken it gives the index to another connection at
+//!   once. Upstream: #1018 and #1495 are about the same order. Remove when the endpoint events of a connection
+//!   wait for its own events.
 //! - **loss timer after a failed path validation** (`Cargo.toml`, profile of quinn-proto). The timer of the
 //!   path that is given up stays armed, which a debug assertion takes for a bug. Upstream: #2658, mended by
 //!   #2660, in no release. Without the assertion the timer fires for nothing. No test, as upstream has none:

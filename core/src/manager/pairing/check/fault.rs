@@ -25,10 +25,10 @@ fn process(incarnation: Incarnation) -> u64 {
 /// What goes wrong, or is done on purpose at a bad moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// A connection is dead, and nobody is told.
+    /// A connection is dead, and neither end is notified.
     Drop(LinkId),
-    /// A hello arrives though the end that has said it has been heard of since as another process,
-    /// or with another session: it was on its way for longer than a whole handshake takes.
+    /// A hello arrives though its sender has since been seen as another process, or with another session: it
+    /// was on its way for longer than a whole handshake takes.
     Late(LinkId, End),
     /// A close does not arrive.
     LoseClose(LinkId, End),
@@ -38,13 +38,13 @@ pub(super) enum Fault {
     Evict(End),
     /// An end ends the session, and begins another at once.
     Disconnect(End),
-    /// An end has no slot for somebody who comes.
+    /// An end has no slot for a peer that dials it.
     Full(LinkId, End),
-    /// A process ends without a word, and another takes its place.
+    /// A process ends without a close, and another takes its place.
     Restart(End, Clock),
 }
 
-/// What the clock of a new process says, beside that of the one before.
+/// The start of a new process by its clock, beside that of the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Clock {
     Later,
@@ -100,8 +100,8 @@ impl World {
             || their_half.is_some_and(|line| line.is_after(hello.line))
     }
 
-    /// Whether an end may be out of slots for a connection that is about to prove who dialled it:
-    /// a peer that holds a slot keeps it (`Pool::acquire`).
+    /// Whether an end may be out of slots for a connection that is about to prove its dialler's identity: a
+    /// peer that holds a slot keeps it (`Slots::acquire`).
     fn is_full_for(&self, one: &Connection, end: End) -> bool {
         let arrives =
             one.dialler != end && one.stage(end) == Stage::Handshaking && one.underway(end).flight;

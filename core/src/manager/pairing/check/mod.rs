@@ -23,9 +23,9 @@ use self::{
 };
 use crate::{peer::LinkId, wire::code::CloseCode};
 
-/// The most dials after the last of 0, 1, 2 faults. Each end begins one when nothing is there. A
-/// fault may end what both have and what they have just begun; and who hears late that the other
-/// has gone on as another process, or with another session, begins once more.
+/// The most dials after the last of 0, 1, 2 faults. Each end begins one when nothing is there. A fault may end
+/// what both have and what they have just begun; and an end that learns late that the other has gone on as
+/// another process, or with another session, begins once more.
 const DIALS_MAX: [u8; 3] = [2, 5, 7];
 
 #[test]

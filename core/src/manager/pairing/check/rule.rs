@@ -1,9 +1,9 @@
-//! The rule that ships, and rules that do not work: the check has to tell them apart.
+//! The rule that ships, and rules that do not work: the check has to distinguish them.
 
 use super::world::{End, World};
 use crate::peer::{LinkId, chooser::Candidate, links::Links};
 
-/// Who decides which connection stays, and when to dial.
+/// The rule that decides which connection stays, and when to dial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rule {
     /// The real thing.
@@ -12,7 +12,7 @@ pub(super) enum Rule {
     SmallDialWins,
     /// The smaller id closes the connection that was confirmed later.
     LaterIsClosed,
-    /// Of connections with different diallers nobody closes one.
+    /// Of connections with different diallers neither end closes one.
     NobodyCloses,
     /// Both ends close the connection that was confirmed earlier.
     BothClose,
@@ -22,7 +22,7 @@ pub(super) enum Rule {
     DialsThoughLive,
     /// A process that started later takes the place of an earlier one though it may be dead.
     LaterIsBelieved,
-    /// Who is told on one connection that it is forgotten takes it for old news while it has another.
+    /// An end with a live connection takes `Forgotten` or `IdentityInUse` on another one for outdated.
     ForgottenIsIgnored,
 }
 

@@ -43,11 +43,11 @@ pub(super) struct Party {
     pub(super) processes: Processes,
     /// Counts its processes.
     pub(super) process: u8,
-    /// What it calls itself.
+    /// The incarnation that it names in its hello.
     pub(super) incarnation: Incarnation,
     /// Which line it sends on: the number of its session.
     pub(super) line: HalfId,
-    /// The other end's line, as its last hello said.
+    /// The other end's line, by its last hello.
     pub(super) their_half: Option<HalfId>,
     pub(super) demand: Demand,
 }
@@ -75,7 +75,7 @@ pub(super) struct Connection {
     pub(super) dial: u64,
     sides: [Side; 2],
     underway: [Underway; 2],
-    /// Nothing gets through any more, and nobody is told.
+    /// Nothing gets through any more, and neither end is notified.
     pub(super) cut: bool,
 }
 
@@ -83,9 +83,9 @@ pub(super) struct Connection {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(super) struct Side {
     pub(super) stage: Stage,
-    /// What the other end said.
+    /// The hello of the other end.
     pub(super) hello: Option<Hello>,
-    /// Which process it was told that this end is.
+    /// The incarnation that this end has named in its hello.
     pub(super) said: Option<Incarnation>,
 }
 
@@ -95,7 +95,7 @@ pub(super) enum Stage {
     /// It was dialled, and its first packet has not come.
     #[default]
     Unheard,
-    /// TLS is not done. An end that was dialled does not know by whom.
+    /// TLS is not done. An end that was dialled does not know its dialler.
     Handshaking,
     /// TLS is done, the other's hello has not come.
     Greeted,
@@ -117,7 +117,7 @@ pub(super) struct Underway {
     pub(super) close: Option<CloseCode>,
 }
 
-/// What hello says, as far as it matters here. The dial number is the connection's.
+/// The fields of hello that matter here. The dial number is the connection's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Hello {
     pub(super) incarnation: Incarnation,
@@ -254,7 +254,7 @@ impl World {
         names
     }
 
-    /// All of it as bytes: different for different states, since each field says how long it is.
+    /// Encodes the state: different states differ in bytes, since the length of each field can be read from it.
     pub(super) fn to_bytes(&self) -> Box<[u8]> {
         let mut bytes = Bytes(Vec::with_capacity(128));
         self.hash(&mut bytes);
@@ -339,7 +339,7 @@ impl Connection {
         }
     }
 
-    /// Whether nobody at the other end will ever say anything more, and nothing says so.
+    /// Whether the end holds it, and the other end will send nothing more, with no close on its way.
     pub(super) fn is_silent(&self, end: End) -> bool {
         let told = self.underway(end).close.is_some();
         self.is_held(end) && !told && (self.cut || self.stage(end.other()) == Stage::Gone)
@@ -362,8 +362,8 @@ impl Connection {
         }
     }
 
-    /// Whether it is of no concern to either end: whoever was dialled does not know by whom until
-    /// the dialler has had its answer.
+    /// Whether it is of no concern to either end: a dialled end does not know its dialler until the dialler has
+    /// had its answer.
     fn is_over(&self) -> bool {
         let dialled = self.dialler.other();
         let unknown = match self.stage(dialled) {

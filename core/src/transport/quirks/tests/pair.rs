@@ -141,13 +141,13 @@ impl Pair {
         Some(transmit.size)
     }
 
-    /// Returns what a connection has to say.
+    /// Returns the events of a connection.
     pub(super) fn events(&mut self, end: usize) -> Vec<Event> {
         let connection = self.connection(end);
         std::iter::from_fn(|| connection.poll()).collect()
     }
 
-    /// Settles what connection and endpoint tell each other. Whether the connection has drained.
+    /// Passes the events of a connection to its endpoint. Returns whether the connection has drained.
     pub(super) fn exchange(&mut self, end: usize) -> bool {
         let End { endpoint, open, .. } = &mut self.ends[end];
         let Some((handle, connection)) = open else {
