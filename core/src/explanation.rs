@@ -116,10 +116,10 @@ impl fmt::Display for Explanation {
                 count => write!(f, " ({count} failures in a row).")?,
             }
         }
-        match &self.refuses {
-            // Shown by `next_attempt`, unless the address of a running dial was removed.
-            None | Some(PeerError::NoAddress(_)) => {}
-            Some(error) => write!(f, " Messages are refused: {error}.")?,
+        match (&self.refuses, &self.next_attempt) {
+            // The next attempt has named it.
+            (None, _) | (Some(PeerError::NoAddress(_)), NextAttempt::Unreachable) => {}
+            (Some(error), _) => write!(f, " Messages are refused: {error}.")?,
         }
         if self.queued_messages > 0 {
             let (messages, bytes) = (self.queued_messages, self.queued_bytes);
@@ -256,5 +256,12 @@ mod tests {
         assert_eq!(said.matches("address").count(), 1, "{said}");
         told.refuses = Some(PeerError::Blocked(told.peer));
         assert!(told.to_string().contains("is blocked"), "{told}");
+        // The address of a dial that runs was removed.
+        told.next_attempt = NextAttempt::Dialling {
+            address: ([192, 0, 2, 1], 4433).into(),
+            gives_up_in: Duration::from_secs(5),
+        };
+        told.refuses = Some(PeerError::NoAddress(told.peer));
+        assert!(told.to_string().contains("are refused"), "{told}");
     }
 }
