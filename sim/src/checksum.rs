@@ -124,7 +124,7 @@ impl Checksum {
         self
     }
 
-    /// States no identity: handshakes succeed, and the other end finds nobody.
+    /// States no identity: handshakes succeed, and the other end finds no identity.
     #[must_use]
     pub fn anonymous(mut self) -> Self {
         self.local.identity = None;

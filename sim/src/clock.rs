@@ -46,7 +46,7 @@ impl rustls::time_provider::TimeProvider for WallClock {
 impl Clock {
     pub(crate) fn new() -> Self {
         // An `Instant` cannot be made from a number. This is the one look at the real clock, and
-        // nothing depends on what it says: machines see differences only.
+        // nothing depends on its value: machines see differences only.
         let epoch = Instant::now();
         Self {
             epoch,

@@ -91,7 +91,7 @@ impl Link {
         }
     }
 
-    /// Takes a datagram, and says under which number.
+    /// Takes a datagram, and returns its number.
     pub(crate) fn enter(&mut self, now: Duration, parcel: Parcel) -> u64 {
         let number = self.offered * Parcel::NUMBERS;
         self.offered += 1;

@@ -10,7 +10,7 @@ const OVER_SHOWN: usize = 5;
 /// How many nodes are shown.
 const NODES_SHOWN: usize = 16;
 
-/// A run in which something did not hold. [`Display`](fmt::Display) tells all of it.
+/// A run in which something did not hold. [`Display`](fmt::Display) writes the full report.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Failure {

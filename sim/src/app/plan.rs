@@ -162,22 +162,22 @@ pub enum Trouble {
     /// A node has another port from the beginning of this on. Others dial the old one until the
     /// storm is over.
     Rebind {
-        /// Who.
+        /// The node.
         node: usize,
     },
     /// A process stands still. What comes to its time meanwhile comes when it goes on.
     Freeze {
-        /// Whose.
+        /// The node.
         node: usize,
     },
     /// A socket takes nothing: a send would block.
     BlockSocket {
-        /// Whose.
+        /// The node.
         node: usize,
     },
     /// A process is dead: it ends at the beginning, and another is started at the end.
     Crash {
-        /// Whose.
+        /// The node.
         node: usize,
     },
 }
@@ -207,7 +207,7 @@ impl Plan {
         plan
     }
 
-    /// Whether a run can follow it; or else what is wrong, and what is allowed.
+    /// Checks the plan, or returns the value that is out of range and the allowed range.
     pub(super) fn check(&self) -> Result<(), String> {
         let most = |name: &str, time: Duration, max: Duration| match time <= max {
             true => Ok(()),

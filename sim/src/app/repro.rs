@@ -94,7 +94,7 @@ impl Repro {
         Ok(repro)
     }
 
-    /// Writes it where cargo builds, and says where that is.
+    /// Writes it to `sim` in the target directory of cargo, and returns its path.
     pub(super) fn save(&self) -> io::Result<PathBuf> {
         let tame = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
         let Run { check, seed, .. } = &self.scenario;

@@ -1,4 +1,4 @@
-//! A check as a test makes it: with what the environment says, and a report that helps.
+//! Runs a check of a test with the settings of the environment, and panics with a report.
 
 use std::{env, path::Path};
 

@@ -95,7 +95,7 @@ pub(super) struct Node<A> {
     pub(super) host: Host,
     pub(super) app: Option<A>,
     pub(super) timers: Timers,
-    /// What the machine has refused, and the application has not been told yet.
+    /// Actions that the machine has refused, and whose refusal is not delivered yet.
     pub(super) refused: VecDeque<(Action, SendError)>,
 }
 
@@ -116,8 +116,8 @@ impl<A: App> Sim<A> {
         self.run_to(end);
     }
 
-    /// Lets time pass until a condition holds, for at most `limit`; says whether it does. The
-    /// condition is looked at after each input of an application, and at the end.
+    /// Lets time pass until a condition holds, for at most `limit`; returns whether it does. The
+    /// condition is checked after each input of an application, and at the end.
     pub fn run_until(&mut self, limit: Duration, mut condition: impl FnMut(&Self) -> bool) -> bool {
         let end = self.after(limit);
         self.run_to_condition(end, &Doing::Test, &mut condition)

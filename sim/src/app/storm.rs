@@ -175,7 +175,7 @@ impl<A: App> Sim<A> {
             self.net.resume(self.node(place));
             self.restart(place);
         }
-        // Whoever has moved is found again.
+        // Nodes that have moved are found again.
         for node in self.net.ids() {
             for other in self.net.ids().filter(|other| *other != node) {
                 self.net.introduce_one_way(node, other);

@@ -161,7 +161,7 @@ impl AeadKey for TagKey {
     }
 }
 
-/// Leaves headers as they are: nobody snoops here, and a trace with legible packet numbers helps.
+/// Leaves headers as they are: no simulated network snoops, and legible packet numbers help a trace.
 struct ClearHeader;
 
 impl HeaderKey for ClearHeader {

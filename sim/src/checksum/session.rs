@@ -91,7 +91,7 @@ impl Session {
         }
     }
 
-    /// Reads one message, and says whether it was the one that negotiates.
+    /// Reads one message, and returns whether it was the one that negotiates.
     fn read(&mut self, message: &[u8]) -> Result<bool, TransportError> {
         match self.step {
             Step::ReadClientHello => self.read_client_hello(message).map(|()| true),

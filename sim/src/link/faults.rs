@@ -130,7 +130,7 @@ pub enum Delay {
 /// What delays that differ do to the order of datagrams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// Nothing: who would arrive too early waits for its predecessor.
+    /// Nothing: a datagram that would arrive too early waits for its predecessor.
     Kept,
     /// The shorter delay arrives first.
     Free,

@@ -24,7 +24,7 @@ pub(super) struct Row {
     holding: Range<usize>,
     /// Those that have come through.
     through: VecDeque<Parcel>,
-    /// What the stages have done to each datagram, if anybody wants to know.
+    /// What the stages have done to each datagram, if it is noted at all.
     pub(super) notes: Notes,
 }
 

@@ -1,4 +1,4 @@
-//! What a process proves with who it is.
+//! The credentials with which a process proves its identity.
 
 use std::{rc::Rc, sync::Arc};
 

@@ -132,7 +132,7 @@ impl Net {
     }
 
     /// Starts a new process with a node's identity, address and configuration, in place of the one
-    /// that runs, if one does. It knows nobody.
+    /// that runs, if one does. It knows no peer.
     pub fn restart(&mut self, node: NodeId) {
         let again = !self.nodes[node.index()].is_fresh();
         self.nodes[node.index()].start(self.dice, &self.clock);

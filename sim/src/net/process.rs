@@ -65,7 +65,7 @@ pub(super) struct ReceiveQueue {
 }
 
 impl ReceiveQueue {
-    /// Takes a datagram, unless there is no room; says whether it does.
+    /// Takes a datagram if there is room, and returns whether there was.
     pub(super) fn push(&mut self, datagram: Datagram) -> bool {
         let bytes = self.bytes + datagram.payload.len();
         if bytes > RECEIVE_QUEUE_BYTES_MAX {

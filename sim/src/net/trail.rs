@@ -12,7 +12,7 @@ const SHOWN: usize = 20;
 pub struct Sent {
     /// When it left.
     pub at: Duration,
-    /// Who sent it.
+    /// Its sender.
     pub from: NodeId,
     /// To where.
     pub to: SocketAddr,

@@ -1,4 +1,4 @@
-//! Who looks on: shown what nodes do at the instant at which they do it, and no part of it.
+//! Watches a network: each watch sees what nodes do at the instant at which they do it, and changes nothing.
 
 use std::{
     cell::RefCell, collections::BTreeMap, net::SocketAddr, rc::Rc, time::Duration, time::Instant,
@@ -40,7 +40,7 @@ pub trait Watch {
     }
 }
 
-/// What an application asks for, and what the machine says to it.
+/// A call of an application, and the machine's answer.
 pub enum Asked<'a> {
     /// To send a message.
     Send(&'a [u8], &'a Result<(), SendError>),
@@ -72,7 +72,7 @@ pub enum Sight<'a> {
     Time,
     /// A node was added.
     Node(NodeRecord),
-    /// A datagram leaves a place. One of the next four tells where it goes.
+    /// A datagram leaves a place. One of `Enters`, `Astray` and `Injected` follows.
     Leaves {
         /// Its sender.
         from: Place,
@@ -166,7 +166,7 @@ impl Scene<'_> {
         self.nodes[node.index()].peer.addr
     }
 
-    /// Who is at an address, or was there before it moved.
+    /// Returns the node at an address, or the one that was there before it moved.
     pub fn who_is_at(&self, addr: SocketAddr) -> Option<NodeId> {
         self.addresses.get(&addr).copied()
     }

@@ -20,11 +20,11 @@ pub struct HandshakeLog(Mutex<Vec<Handshake>>);
 pub struct Handshake {
     /// Whom this end has dialled; `None` if it was dialled.
     pub dialled: Option<PeerId>,
-    /// How the other end has proved who it is.
+    /// How the other end has proved its identity.
     pub kind: HandshakeKind,
 }
 
-/// How an end of a handshake has proved who it is.
+/// How an end of a handshake has proved its identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HandshakeKind {
     /// By a certificate and a signature.

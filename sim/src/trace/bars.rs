@@ -81,7 +81,7 @@ impl Bars {
             }
             What::Event(Event::StatusChanged { to, reason, .. }) => {
                 self.close(pair, moment.at);
-                // What is said of a peer when it is forgotten is the last that is said of it.
+                // The status change at the instant of `forget` is the last: no bar begins with it.
                 if self.forgotten.get(&pair) != Some(&moment.at) {
                     self.open(pair, *to, moment.at, &reason.to_string());
                 }

@@ -270,7 +270,7 @@ const RECORD_BODY_MAX: u32 = 64 << 20;
 
 /// The records in a piece of a data stream, if it begins with a whole header.
 ///
-/// A piece does not tell whether it does, nor whether records are sealed. So both are tried, and
+/// A piece does not show whether it does, nor whether records are sealed. So both are tried, and
 /// what adds up is believed: the last record ends with the piece, or goes beyond its end.
 fn records(data: &[u8]) -> Option<String> {
     let whole = |seal| row(data, seal).filter(|(_, rest)| *rest == 0);

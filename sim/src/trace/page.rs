@@ -160,7 +160,7 @@ impl Names {
         })
     }
 
-    /// When, who, about whom, what kind, and in words.
+    /// Time, node, peer, kind, name and text of a moment.
     fn moment(&self, moment: &Moment) -> Value {
         let about = moment.about.map_or(Value::Null, |about| self.node(about));
         let kind = match &moment.what {

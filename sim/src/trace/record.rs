@@ -19,10 +19,10 @@ pub struct Recording {
     /// All datagrams, copies included, in the order in which they left.
     #[doc(hidden)]
     pub datagrams: Vec<DatagramRecord>,
-    /// What the nodes said and did, in order.
+    /// Events and verbs of the nodes, in order.
     #[doc(hidden)]
     pub moments: Vec<Moment>,
-    /// What went wrong around them, in the order in which it began.
+    /// The faults around them, in the order in which they began.
     #[doc(hidden)]
     pub faults: Vec<FaultRecord>,
     /// What did not hold.
@@ -36,7 +36,7 @@ pub struct Recording {
     pub unrecorded: u64,
 }
 
-/// Who a node is.
+/// The name, identity and address of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NodeRecord {
@@ -136,7 +136,7 @@ pub enum Fate {
     Astray,
 }
 
-/// Something that a node said or did.
+/// An event or a verb of a node, or a start or crash of its process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Moment {
@@ -150,15 +150,15 @@ pub struct Moment {
     pub what: What,
 }
 
-/// What a node said or did.
+/// What happened at a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum What {
-    /// A process has started. It knows nobody.
+    /// A process has started. It knows no peer.
     Started,
     /// It has ended without a word.
     Crashed,
-    /// The machine has told the application.
+    /// The machine has reported an event to the application.
     Event(Event),
     /// The application has sent messages, one after the other at one instant.
     Sent {

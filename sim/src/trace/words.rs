@@ -7,7 +7,7 @@ use quicpool_core::{Event, Undeliverable};
 use super::{Moment, What};
 
 impl What {
-    /// What it is called, for whoever counts or filters.
+    /// Its name, for counting and filtering.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Started => "started",
