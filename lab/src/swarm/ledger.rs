@@ -120,13 +120,13 @@ impl Line {
         }
     }
 
-    /// The sender is told that messages are sent again which may have been taken before.
+    /// The sender is notified of a resend of messages which may have been taken before.
     pub(super) fn repeat(&mut self) {
         self.repeats += 1;
     }
 
     /// The first pair of messages that one process has taken in the wrong order, or twice, beyond
-    /// what the sender was told of.
+    /// the resends that the sender was notified of.
     pub(super) fn disorder(&self) -> Option<(u64, u64)> {
         self.taken.values().find_map(|taken| {
             let pairs = taken.windows(2).map(|pair| (pair[0], pair[1]));

@@ -1,4 +1,4 @@
-//! Why a world has failed, and what the program's exit code says of it.
+//! The failure of a world, and the program's exit code for it.
 
 use std::{
     any::Any,
@@ -28,7 +28,7 @@ pub(crate) enum Kind {
     Panic,
 }
 
-/// What a panic has said.
+/// Returns the message of a panic.
 pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     let text = text.or(payload.downcast_ref::<&str>().copied());

@@ -116,7 +116,7 @@ impl Punctual {
         self.before.map(|path| path.faults)
     }
 
-    /// The machine has nothing more to do. `faults_before` is what the other end says: it may have
+    /// The machine has nothing more to do. `faults_before` comes from the other end: it may have
     /// begun the connection long before it shows at this one.
     pub(super) fn settle(
         &mut self,
