@@ -89,11 +89,11 @@ pub(crate) struct Received {
     pub(crate) arrived: BTreeMap<(usize, u32), Arrived>,
     /// From accepted to received, in microseconds.
     pub(crate) latency: Histogram<u64>,
-    /// Messages that nobody has sent like this.
+    /// Messages without a valid header or from an unknown sender.
     pub(crate) corrupt: u64,
 }
 
-/// What a peer was told.
+/// The events of a peer.
 #[derive(Debug, Default)]
 pub(crate) struct Happened {
     /// How often a connection became `Connecting`, `Connected`, `Disconnected`, `Failed`.
@@ -114,7 +114,7 @@ impl Node {
         plan.runtime.bind(addr, identity, plan.config()).await
     }
 
-    /// Begins to receive, and to send to each receiver as many messages as `quotas` says.
+    /// Begins to receive, and to send to each receiver its quota of messages.
     pub(crate) fn start(
         plan: &Arc<Plan>,
         manager: ConnectionManager,

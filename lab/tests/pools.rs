@@ -17,7 +17,7 @@ const SEEDS: Range<u64> = match cfg!(debug_assertions) {
     false => 0..2_000,
 };
 
-/// Worlds whose failure is told; those after them are written to files, and counted.
+/// Worlds whose failure is printed; those after them are written to files, and counted.
 const FAILURES_TOLD: usize = 5;
 
 #[test]
@@ -109,7 +109,7 @@ fn with_two_that_are_gone(mut scenario: Scenario, connections_max: usize) -> Sce
     scenario
 }
 
-/// Plays the world of every seed as it is changed, and tells of all that fail: the first does not
+/// Plays the world of every seed as it is changed, and reports all that fail: the first does not
 /// hide those after it.
 fn all_converge(pool: &str, change: impl Fn(Scenario) -> Scenario) {
     let mut failures = SEEDS.filter_map(|seed| failure(pool, &change(Scenario::draw(seed))));

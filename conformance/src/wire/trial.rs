@@ -85,7 +85,7 @@ pub(super) fn arrive(end: &End, from: PeerId, expected: &[Vec<u8>]) -> Result<()
     compare("the kit received", expected, &end.seen().of(from))
 }
 
-/// Messages that are told apart by their bytes.
+/// Messages of these lengths with different bytes.
 pub(super) fn messages(dice: &mut Dice, lens: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
     lens.into_iter().map(|len| dice.bytes(len)).collect()
 }

@@ -12,7 +12,7 @@ pub(crate) enum Flaw {
     None,
     /// A write is acknowledged before it is durable.
     ForgetsToSave,
-    /// A write is sent once, as if whoever is down now would hear of it later.
+    /// A write is sent once, as if a node that is down would hear of it later.
     SendsOnce,
     /// Of two writes with one stamp the first to arrive wins.
     IgnoresTies,

@@ -1,4 +1,4 @@
-//! The breaker: it opens after failures in a row, says so at once, tries one dial at a time, and closes.
+//! The breaker: it opens after failures in a row, refuses at once, tries one dial at a time, and closes.
 
 use std::time::{Duration, Instant};
 

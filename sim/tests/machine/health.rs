@@ -1,5 +1,4 @@
-//! How well peers can be reached, as machines tell it: of paths that become longer, lose packets, or
-//! go silent.
+//! The health that machines report on paths that become longer, lose packets, or go silent.
 
 use std::time::Duration;
 
@@ -272,7 +271,7 @@ fn set_delay(net: &mut Net, a: NodeId, b: NodeId, delay: Duration) {
     }
 }
 
-/// Every move of health that a node has told.
+/// Every move of health that a node has reported.
 fn moves(net: &Net, node: NodeId) -> Vec<(Duration, Health, Health, HealthReason)> {
     let history = net.history(node).iter();
     let told = history.filter_map(|(at, event)| {
