@@ -48,7 +48,7 @@ pub(crate) struct Said {
     pub(crate) line: String,
 }
 
-/// What went in, or came out.
+/// The bytes that went in, or came out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Bytes {
     pub(crate) count: u64,

@@ -1,4 +1,4 @@
-//! What the cuts did, in words.
+//! The effects of the cuts, in words.
 
 use std::{
     fmt,

@@ -274,7 +274,7 @@ impl Mesh {
         Ok(())
     }
 
-    /// Closes everyone at once, as far as a second Ctrl-C lets it.
+    /// Closes all managers at once, as far as a second Ctrl-C lets it.
     async fn close(self) {
         let closing: Vec<_> = self
             .nodes

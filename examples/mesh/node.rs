@@ -30,7 +30,7 @@ const QUEUED_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes that may wait in an outbox at least: a few batches.
 const OUTBOX_BYTES_MIN: usize = 128 * 1024;
 
-/// What all peers know.
+/// The data that all peers share.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// What the peers run on.
@@ -42,7 +42,7 @@ pub(crate) struct Plan {
     pub(crate) connections_max: Option<usize>,
     /// The zero of time stamps.
     pub(crate) began: Instant,
-    /// Everyone, in order, once everyone is bound.
+    /// All peers, in order, once all are bound.
     pub(crate) everyone: Vec<PeerAddr>,
     /// Messages received so far.
     pub(crate) received: AtomicU64,

@@ -1,4 +1,4 @@
-//! What the mesh has come to: a table for people, JSON for programs.
+//! The results of the mesh: a table for people, JSON for programs.
 
 use std::{fmt, time::Duration};
 

@@ -118,7 +118,7 @@ async fn run(command: Command) -> Result<i32, Box<dyn Error>> {
     )?);
     let started = Instant::now();
     let copied = tokio::select! {
-        // First, so that an interruption is heard before anybody can know that we run.
+        // First, so that an interruption is noticed before it can be known that we run.
         biased;
         interrupted = tokio::signal::ctrl_c() => {
             interrupted?;

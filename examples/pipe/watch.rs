@@ -1,4 +1,4 @@
-//! What happens to the connection while bytes move.
+//! Watches the connection while bytes move.
 
 use std::{
     cell::Cell,

@@ -1,4 +1,4 @@
-//! Pools that are too small, on paths that are too long: everybody gets a turn, and every turn is of
+//! Pools that are too small, on paths that are too long: every peer gets a turn, and every turn is of
 //! use.
 //!
 //! Found by `qsim`: with one slot each and a tenure shorter than the round trip, peers took the slot
@@ -75,7 +75,7 @@ fn every_world_converges(
     });
 }
 
-/// The world, with two more nodes that are gone for ever once everybody has something for them.
+/// The world, with two more nodes that are gone for ever once all others have messages for them.
 fn with_two_that_are_gone(mut scenario: Scenario, connections_max: usize) -> Scenario {
     const GONE: [Condition; 5] = [
         Condition::Crashed,
@@ -120,7 +120,7 @@ fn all_converge(pool: &str, change: impl Fn(Scenario) -> Scenario) {
     assert!(count == 0, "{count} worlds failed, beginning with\n{told}");
 }
 
-/// What did not hold in a world, and how to see it again.
+/// Returns the property that did not hold in a world, and how to see it again.
 fn failure(pool: &str, scenario: &Scenario) -> Option<String> {
     let (failure, what) = Failure::of(scenario)?;
     let seed = scenario.seed;

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What a wall clock shows when a run begins, in milliseconds since the Unix epoch: some day in
+/// The time of a wall clock when a run begins, in milliseconds since the Unix epoch: some day in
 /// 2026, and any other would do.
 const WALL_CLOCK_MS: u64 = 1_780_000_000_000;
 
@@ -21,7 +21,7 @@ pub(crate) struct Clock {
     shown: Arc<AtomicU64>,
 }
 
-/// What time a simulated process thinks it is.
+/// The wall clock of a simulated process.
 #[derive(Debug, Clone)]
 pub struct WallClock {
     run_ns: Arc<AtomicU64>,

@@ -88,7 +88,7 @@ pub struct Net {
     armed: Vec<Option<Duration>>,
     /// The node at an address, or the one that was there before it moved.
     addresses: BTreeMap<SocketAddr, NodeId>,
-    /// What new links begin with.
+    /// The path of new links.
     path: Path,
     links: BTreeMap<(NodeId, NodeId), Link>,
     trace: u128,
@@ -119,7 +119,7 @@ enum Ties {
     Drawn,
 }
 
-/// What the clock can jump to.
+/// An entry of the agenda, to which the clock can jump.
 #[derive(Debug, Clone, Copy)]
 enum Due {
     /// Something moves on a link, unless its deadline has moved since.

@@ -61,7 +61,7 @@ pub(crate) async fn fill(from: &ConnectionManager, to: PeerId, message: &[u8]) -
     count
 }
 
-/// How many messages to whom a close names as lost.
+/// Returns the losses that a close names: peers and numbers of messages.
 pub(crate) fn lost(error: &CloseError) -> Vec<(PeerId, u64)> {
     let CloseError::Undelivered(report) = error else {
         panic!("{error}");

@@ -36,12 +36,12 @@ pub(crate) const SETTLED: Duration = Duration::from_secs(1);
 /// wait, so that nothing of one message is left for the next.
 pub(crate) const QUIET: Duration = Duration::from_millis(40);
 
-/// What messages hold where their length does not matter.
+/// The message where its length does not matter.
 pub(crate) const MESSAGE: [u8; 64] = [7; 64];
 
 const PORT: u16 = 4433;
 
-/// What protects packets.
+/// The cryptography of packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sessions {
     /// The TLS of production, with randomness from a seed.

@@ -1,4 +1,4 @@
-//! What sockets do.
+//! Checks of sockets.
 
 use std::{
     future::poll_fn,

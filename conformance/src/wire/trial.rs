@@ -15,7 +15,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to look out for a message that is one too many.
 const AFTERMATH: Duration = Duration::from_millis(30);
 
-/// What everything random in a trial follows from.
+/// The seed of everything random in a trial.
 const SEED: u64 = 0x71_75_69_63;
 
 /// A program, and what it is started with.

@@ -1,4 +1,4 @@
-//! What is done to either stack.
+//! The loads of either stack.
 
 use std::time::Duration;
 

@@ -21,7 +21,7 @@ const STEPS: (u64, u64) = (10, 70);
 /// How many nodes a world has: few in most, as a pair is where most goes wrong.
 const NODES: [usize; 12] = [2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 6];
 
-/// What can go wrong, in families that are on or off together.
+/// Faults, in families that are on or off together.
 const FAULTS: [Draft; 19] = [
     WorldDraw::cut,
     WorldDraw::cut_one_way,
@@ -44,7 +44,7 @@ const FAULTS: [Draft; 19] = [
     WorldDraw::step_clock,
 ];
 
-/// What applications do, in families as well.
+/// Acts of applications, in families as well.
 const USES: [Draft; 5] = [
     WorldDraw::slow_reader,
     WorldDraw::disconnect,

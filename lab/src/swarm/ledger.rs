@@ -15,7 +15,7 @@ pub(super) struct Line {
     lengths: Vec<usize>,
     /// When messages are worth nothing any more.
     lifetimes: BTreeMap<u64, Duration>,
-    /// What has become of messages, but for those that were only taken.
+    /// The fates of messages, but for those that were only taken.
     fates: BTreeMap<u64, Fate>,
     /// How often what the receiver may have taken was sent again, as it had lost its state.
     repeats: usize,
@@ -23,7 +23,7 @@ pub(super) struct Line {
     taken: BTreeMap<u32, Vec<u64>>,
 }
 
-/// What has become of a message.
+/// The fate of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     /// It was reported, and may have been taken all the same.

@@ -50,11 +50,11 @@ pub use shrink::{End, Shrink, Shrunk};
 pub use twice::Divergence;
 pub use watch::{Effect, Phase, Watch};
 
-/// What a run has come to.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outcome {
-    /// What did not hold, in the order in which it was noticed.
+    /// Violations, in the order in which they were noticed.
     pub violations: Vec<Violation>,
     /// The hash of every datagram that was sent: when, whence, whither, bytes.
     pub hash: u128,
@@ -84,7 +84,7 @@ pub struct Violation {
     pub what: String,
 }
 
-/// What must hold in every world.
+/// The properties that must hold in every world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Property {

@@ -1,4 +1,4 @@
-//! What can happen in a world, as plain data.
+//! The operations of a world, as plain data.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{LinkFault, duration};
 
-/// What can happen in a world. Nodes are named by their place, from 0.
+/// An operation of a world. Nodes are named by their place, from 0.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]

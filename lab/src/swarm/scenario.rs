@@ -29,12 +29,12 @@ pub struct Scenario {
     pub driven: Vec<usize>,
     /// The configuration of every node, but for what nodes have of their own.
     pub limits: Limits,
-    /// What is different about some nodes, each of them named once.
+    /// The own limits of some nodes, each of them named once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub own_limits: Vec<OwnLimits>,
-    /// What is between any two nodes before anything goes wrong, and once it is over.
+    /// The links between any two nodes before the first fault, and after the last.
     pub links: LinkProfile,
-    /// What happens, in order.
+    /// The steps, in order.
     pub steps: Vec<Step>,
     /// Nodes that are not well again after the storm. All others are: the core.
     pub outsiders: Vec<Outsider>,
@@ -51,7 +51,7 @@ pub struct Step {
     pub pause: Duration,
 }
 
-/// What links are like.
+/// The settings of links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkProfile {
@@ -77,11 +77,11 @@ pub enum LinkProfile {
 pub struct Outsider {
     /// Which.
     pub node: usize,
-    /// What is wrong with it.
+    /// Its lasting fault.
     pub condition: Condition,
 }
 
-/// What is wrong with a node for ever.
+/// A lasting fault of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

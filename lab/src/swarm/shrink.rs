@@ -18,7 +18,7 @@ impl Default for Shrink {
     }
 }
 
-/// What a world has become.
+/// The result of shrinking a world.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Shrunk {

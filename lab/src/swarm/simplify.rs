@@ -1,4 +1,4 @@
-//! What is simpler than a part of a world, the simplest first.
+//! Simpler candidates for a part of a world, the simplest first.
 //!
 //! Every candidate has fewer things, smaller numbers or fewer digits than what it is made from, so
 //! taking one after the other comes to an end.
@@ -350,7 +350,7 @@ impl Simplify for Limits {
     }
 }
 
-/// What is simpler than a part, put into the whole.
+/// Simpler candidates for a part, put into the whole.
 fn simpler<T: Simplify, W>(part: &T, whole: impl Fn(T) -> W) -> Vec<W> {
     part.simpler().into_iter().map(whole).collect()
 }

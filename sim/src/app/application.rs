@@ -1,4 +1,4 @@
-//! What an application is: inputs and time go in, actions come out.
+//! Applications: inputs and time go in, actions come out.
 
 use std::{cell::Cell, fmt, time::Duration};
 
@@ -44,7 +44,7 @@ use crate::dice::{Dice, Domain};
 pub trait App: fmt::Debug + 'static {
     /// One thing has happened.
     ///
-    /// What is asked for in `cx` is done at the same instant, in order, once this returns.
+    /// The actions in `cx` are carried out at the same instant, in order, once this returns.
     fn handle(&mut self, input: Input<'_>, cx: &mut Context<'_>);
 }
 
@@ -70,7 +70,7 @@ pub enum Input<'a> {
     Event(&'a Event),
 }
 
-/// What an application wants done.
+/// An action of an application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Action {
@@ -96,7 +96,7 @@ pub enum Action {
     Flush {
         /// The receiver.
         peer: PeerId,
-        /// What names it in [`Event::Flushed`].
+        /// Names the flush in [`Event::Flushed`].
         token: u64,
     },
     /// See [`Context::set_timer`].
@@ -214,7 +214,7 @@ impl<'a> Context<'a> {
         self.actions.push(action);
     }
 
-    /// What was asked for so far.
+    /// The actions so far.
     #[must_use]
     pub fn actions(&self) -> &[Action] {
         &self.actions
@@ -225,7 +225,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// What an application gets when it is made: its identity, its node, its peers and its saved state.
+/// The node of an application: its identity, its peers and its saved state.
 ///
 /// ```
 /// use quicpool_core::PeerId;
@@ -247,7 +247,7 @@ pub struct Host {
     pub peers: Vec<PeerId>,
     /// How often the node's process has been started before.
     pub life: u32,
-    /// What an earlier process has [saved](Context::save) last.
+    /// The state that an earlier process has [saved](Context::save) last.
     pub saved: Option<Bytes>,
     pub(super) dice: Dice,
     pub(super) drawn: Cell<u64>,

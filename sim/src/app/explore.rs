@@ -169,7 +169,7 @@ fn draw<A: App>(sim: &Sim<A>, place: usize) -> Vec<String> {
     lines
 }
 
-/// What an application looks like. One that has just panicked may do so again.
+/// Returns an application's `Debug` text. One that has just panicked may do so again.
 fn state<A: App>(sim: &Sim<A>, place: usize) -> String {
     let Some(app) = sim.app(place) else {
         return "is down".to_owned();
@@ -183,7 +183,7 @@ fn state<A: App>(sim: &Sim<A>, place: usize) -> String {
 }
 
 impl Doing {
-    /// What a panic violates.
+    /// Names the property that a panic violates.
     fn property(&self) -> String {
         match self {
             Self::Test => "the test does not panic".to_owned(),

@@ -15,7 +15,7 @@ const NODES_SHOWN: usize = 16;
 #[non_exhaustive]
 pub struct Failure {
     pub(super) name: String,
-    /// What did not hold: the name that the test has given it, or whose code has panicked.
+    /// The property that did not hold: its name in the test, or the part that has panicked.
     pub property: String,
     /// The seed of the run.
     pub seed: u64,

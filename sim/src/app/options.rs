@@ -1,4 +1,4 @@
-//! What runs are like.
+//! The options of runs.
 
 use std::{
     collections::BTreeSet,
@@ -91,7 +91,7 @@ impl Options {
         self
     }
 
-    /// What is between any two nodes when nothing is wrong, in place of the latency that the seed
+    /// Sets the path between any two nodes without faults, in place of the latency that the seed
     /// draws.
     pub fn path(mut self, path: Path) -> Self {
         self.path = Some(path);
@@ -130,7 +130,7 @@ impl Options {
         config.map_err(|error| format!("the configuration is not valid: {error}"))
     }
 
-    /// What goes wrong in the run of a seed.
+    /// Returns the plan of faults of the run of a seed.
     #[must_use]
     #[doc(hidden)]
     pub fn plan_of(&self, seed: u64) -> Plan {

@@ -1,4 +1,4 @@
-//! What goes wrong while an application runs, as plain data.
+//! Plans of faults while an application runs, as plain data.
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
@@ -90,7 +90,7 @@ impl Family {
     }
 }
 
-/// What goes wrong in a run, and when: all of it, as data.
+/// All faults of a run with their times, as data.
 ///
 /// It is drawn from a seed, or read from the file that a failure leaves. With
 /// [`Options::plan`](super::Options::plan) a test can bring its own.
@@ -112,7 +112,7 @@ pub struct Plan {
     /// When all that is wrong is mended.
     #[serde(with = "duration")]
     pub storm: Duration,
-    /// What is wrong before.
+    /// The faults.
     pub faults: Vec<Fault>,
 }
 
@@ -126,11 +126,11 @@ pub struct Fault {
     /// When it is over; the end of the storm, if that is earlier.
     #[serde(with = "duration")]
     pub until: Duration,
-    /// What is wrong.
+    /// Its kind.
     pub what: Trouble,
 }
 
-/// What can be wrong. Nodes are named by their places, from 0; those that do not exist are left
+/// A kind of fault. Nodes are named by their places, from 0; those that do not exist are left
 /// alone.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -257,7 +257,7 @@ impl Trouble {
         }
     }
 
-    /// Or else what is allowed.
+    /// Checks it, or returns the allowed values.
     fn check(self) -> Result<(), String> {
         match self {
             Self::Links(fault) => fault.check().map_err(|error| error.allowed),

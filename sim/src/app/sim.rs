@@ -60,11 +60,11 @@ pub struct Sim<A> {
     pub(super) storm: Storm,
     pub(super) rules: Vec<Rule<A>>,
     pub(super) track: Track,
-    /// Whose code is being called.
+    /// The code that is being called.
     pub(super) doing: Doing,
 }
 
-/// Whose code is being called: a panic is theirs.
+/// The code that is being called, and to which a panic belongs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Doing {
     /// The body of the test.
@@ -99,7 +99,7 @@ pub(super) struct Node<A> {
     pub(super) refused: VecDeque<(Action, SendError)>,
 }
 
-/// What a property's violation unwinds with.
+/// The payload with which a property's violation unwinds.
 pub(super) struct Violation {
     pub(super) property: String,
     pub(super) what: String,
@@ -270,7 +270,7 @@ impl<A: App> Sim<A> {
         self.nodes[place].host.id
     }
 
-    /// What a node has [saved](Context::save) last.
+    /// Returns the state that a node has [saved](Context::save) last.
     pub fn saved(&self, place: usize) -> Option<&[u8]> {
         self.nodes[place].host.saved.as_deref()
     }

@@ -8,7 +8,7 @@ use super::{
 
 #[derive(Debug, Default)]
 pub(super) struct First {
-    /// What the counting is for. It begins anew when this changes.
+    /// The plan of the counts. They begin anew when this changes.
     plan: FirstLost,
     seen: FirstLost,
 }

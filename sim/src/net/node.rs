@@ -39,7 +39,7 @@ pub struct Departure {
     pub payload: BytesMut,
 }
 
-/// What the application does when messages wait.
+/// How the application reads messages that wait.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reader {
     /// It takes them as they come.
@@ -85,7 +85,7 @@ pub(super) struct Node {
     machine: Option<Box<dyn Machine>>,
     /// How often the process has been started.
     starts: u64,
-    /// What its wall clock adds to the time of the run.
+    /// How far its wall clock is ahead of the time of the run.
     clock_ahead: Duration,
     pace: Pace,
     socket: Socket,
@@ -99,7 +99,7 @@ pub(super) struct Node {
     told: usize,
     received: Vec<Message>,
     datagrams: Vec<Message>,
-    /// What the machine writes packets to.
+    /// The buffer into which the machine writes packets.
     buf: Vec<u8>,
 }
 

@@ -6,7 +6,7 @@ use quicpool_core::{Cancelled, Manager, MessageNumber, PeerError, SendDatagramEr
 
 use super::{Net, NodeId, machine::Verbs, watch::Asked};
 
-/// What a verb of an application returns.
+/// The result of a verb of an application.
 trait Answer {
     /// Returns the reason if it was refused.
     fn refusal(&self) -> Option<String>;

@@ -56,7 +56,7 @@ pub enum Asked<'a> {
     Other(&'static str, Option<String>),
 }
 
-/// What a node has done at an instant.
+/// The acts of a node at an instant.
 pub struct Done<'a> {
     /// Its new events.
     pub news: &'a [(Duration, Event)],
@@ -66,7 +66,7 @@ pub struct Done<'a> {
     pub departures: &'a [Departure],
 }
 
-/// What happens between nodes, and to them.
+/// An event between nodes, or of a node.
 pub enum Sight<'a> {
     /// Time has passed.
     Time,
@@ -134,9 +134,9 @@ pub enum Sight<'a> {
         from: NodeId,
         /// The receiver.
         to: NodeId,
-        /// What they are.
+        /// The settings.
         faults: &'a Faults,
-        /// What they would be by the path.
+        /// The settings by the path.
         path: &'a Faults,
     },
 }

@@ -7,7 +7,7 @@ use quicpool_core::{ConnectionStatus, Event};
 use super::{Moment, Recording, What};
 use crate::NodeId;
 
-/// What one node saw of one peer.
+/// The statuses that one node had of one peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bar {
     pub(super) node: NodeId,

@@ -260,10 +260,10 @@ const LINE_HEADER_LEN: usize = 2;
 
 /// The length of a record's header: length, kind, count, first.
 const RECORD_HEADER_LEN: usize = 16;
-/// What the header of a headed record has beside, and its kind.
+/// Bytes of the age in the header of a headed record.
 const AGE_LEN: usize = 4;
 const HEADED: u32 = 1;
-/// What a seal adds.
+/// Bytes that a seal adds.
 const SEAL_LEN: usize = 16;
 /// Beyond this it is no record but the middle of one: the largest body that a configuration allows.
 const RECORD_BODY_MAX: u32 = 64 << 20;

@@ -23,7 +23,7 @@ const SCRIPTS: [&str; 5] = [
     include_str!("page/datagrams.js"),
     include_str!("page/main.js"),
 ];
-/// What a datagram under way has for a fate.
+/// The number that stands for the fate of a datagram under way.
 const UNDER_WAY: usize = Fate::ALL.len();
 
 impl Recording {

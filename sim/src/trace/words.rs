@@ -1,4 +1,4 @@
-//! What nodes say and do, in words.
+//! Events and verbs of nodes, in words.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ impl What {
 }
 
 impl Moment {
-    /// What happened, in a sentence without its subject.
+    /// Describes what happened, in a sentence without its subject.
     pub(super) fn words(&self) -> String {
         let peer = |preposition: &str| match self.about {
             Some(node) => format!("{preposition}{node}"),

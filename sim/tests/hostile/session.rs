@@ -249,7 +249,7 @@ fn the_half_of_another_peer_is_of_no_use() {
 
 // Helpers
 
-/// What is wrong with a hello.
+/// The forgery of a hello.
 type Forge = fn(&mut Talk, &mut RawHello);
 
 /// A victim that has sent five messages to a peer, of which nothing is acknowledged, and has taken

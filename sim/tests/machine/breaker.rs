@@ -168,7 +168,7 @@ fn config() -> Config {
     config
 }
 
-/// The longest that anybody may be refused for at a time.
+/// The longest refusal.
 fn longest() -> Duration {
     let config = config();
     config.backoff.max.max(config.handshake_timeout)

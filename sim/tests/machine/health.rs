@@ -222,7 +222,7 @@ fn another_connection_in_the_place_of_one_that_ails_begins_healthy() {
     net.introduce_one_way(a, c);
     net.send(a, b, b"before");
     net.advance(secs(7));
-    // The connection is closed at one end, and the other does not hear of it.
+    // The connection is closed at one end, and its close does not reach the other.
     net.cut(a, b);
     net.send(a, c, b"takes the only slot");
     net.run_until(secs(10), |n| n.health(b, a) == Some(Unresponsive));

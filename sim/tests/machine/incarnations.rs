@@ -363,7 +363,7 @@ fn reported(net: &Net, node: NodeId) -> BTreeSet<u64> {
     net.history(node).iter().flat_map(numbers).collect()
 }
 
-/// What a node has taken: from whom, and its number there.
+/// Messages that a node has taken: the sender, and its number there.
 fn taken(net: &mut Net, node: NodeId) -> Vec<(NodeId, u64)> {
     let messages = net.received(node);
     let from = |message: &quicpool_core::Message| net.who(message.from).expect("a node sent it");

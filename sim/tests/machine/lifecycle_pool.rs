@@ -270,7 +270,7 @@ fn arrivals_at_a_full_hub_are_told_busy_and_come_later() {
 
 // Helpers
 
-/// One node with this configuration, and others with room for everybody.
+/// One node with this configuration, and others with room for all.
 fn hub(config: Config, others: usize) -> (Net, NodeId, Vec<NodeId>) {
     let mut net = Net::new(4).latency(ms(10));
     let hub = net.node(config);

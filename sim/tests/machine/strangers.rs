@@ -1,4 +1,4 @@
-//! Strangers at a machine that has room for few: they are bounded, and whom the user has added stays.
+//! Strangers at a machine that has room for few: they are bounded, and peers that the user has added stay.
 
 use std::time::Duration;
 

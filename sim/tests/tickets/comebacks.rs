@@ -141,7 +141,7 @@ impl Scene {
         Self { net, a, b, at_a }
     }
 
-    /// What the first handshake since was.
+    /// Returns the kind of the first handshake since.
     fn comeback(&self) -> HandshakeKind {
         let handshakes = self.at_a.take();
         handshakes.first().expect("it has dialled").kind

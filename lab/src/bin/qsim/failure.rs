@@ -67,7 +67,7 @@ impl Failed {
         }
     }
 
-    /// What did not hold in a world that was played to its end.
+    /// Returns the property that did not hold in a world that was played to its end.
     pub(crate) fn of(outcome: &Outcome) -> Option<Self> {
         let (failure, what) = Failure::in_outcome(outcome)?;
         let more = outcome.violations.len() - 1;

@@ -1,4 +1,4 @@
-//! What watches all nodes of a world, at every instant at which anything happens to them.
+//! Auditors that watch all nodes of a world, at every instant at which anything happens to them.
 //!
 //! Each auditor looks at one thing, is fed with plain records, and shares nothing with the machine:
 //!
@@ -12,7 +12,7 @@
 //! - [`flushes`]: each loss is reported by the flushes that it concerns, and by no other.
 //! - [`left_out`]: what was never written is withdrawn or expires.
 //! - [`handed`]: what an application was given counts as taken in time.
-//! - [`progress`]: senders hear of what is taken.
+//! - [`progress`]: what is taken is acknowledged.
 //! - [`punctual`]: batches leave in time.
 //! - [`backoff`]: dials after failures keep their distance, and come; [`visits`]: so do those of
 //!   processes that cannot be dialled.
@@ -91,7 +91,7 @@ pub(super) struct Audit {
     records: Records,
 }
 
-/// What is special about some nodes.
+/// The nodes that are hidden or driven.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Places<'a> {
     /// Those of which no other node has an address.
@@ -108,7 +108,7 @@ pub(super) enum Packets {
     Opaque,
 }
 
-/// What is known of the process that runs on a node.
+/// The state of the process that runs on a node.
 #[derive(Default)]
 struct Process {
     life: u64,
@@ -251,7 +251,7 @@ impl Audit {
         }
     }
 
-    /// What did not hold since this was last asked.
+    /// Takes the violations since the last call.
     pub(super) fn take_violations(&mut self) -> Vec<Violation> {
         self.log.take_violations()
     }

@@ -1,4 +1,4 @@
-//! Whether a sender hears of what has become of its messages.
+//! Whether messages that are taken are acknowledged to their sender.
 
 use std::time::Duration;
 

@@ -52,7 +52,7 @@ pub(super) struct Punctual {
 pub(super) struct Path {
     /// Where each end is.
     pub(super) ends: [SocketAddr; 2],
-    /// What has befallen datagrams so far.
+    /// Faults of datagrams so far.
     pub(super) faults: u64,
 }
 
@@ -111,7 +111,7 @@ impl Punctual {
         self.strays += 1;
     }
 
-    /// What had befallen datagrams when nothing was known of the connection.
+    /// Faults of datagrams before the connection was seen.
     pub(super) fn faults_before(&self) -> Option<u64> {
         self.before.map(|path| path.faults)
     }

@@ -1,5 +1,5 @@
-//! What is inside datagrams whose packets are legible: packets and frames (RFC 9000, sections 17
-//! and 19), as far as auditors look at them.
+//! Packets and frames of legible datagrams (RFC 9000, sections 17 and 19), as far as auditors look
+//! at them.
 
 /// The length of the connection ids of machines, in bytes: a short header does not hold it.
 pub(super) const ID_LEN: usize = 8;
@@ -86,7 +86,7 @@ pub(super) fn take_packet<'a>(datagram: &mut &'a [u8]) -> Option<Packet<'a>> {
     })
 }
 
-/// What is between the packet number and the tag.
+/// Returns the frames between the packet number and the tag.
 fn protected(first: u8, bytes: &[u8]) -> Option<Frames<'_>> {
     let number_len = usize::from(first & 3) + 1;
     let end = bytes.len().checked_sub(TAG_LEN)?;

@@ -41,7 +41,7 @@ pub(super) struct World<'a> {
     hidden: BTreeSet<usize>,
     /// Nodes that run in the event loop of the driver.
     driven: BTreeSet<usize>,
-    /// What links are like when nothing is wrong with them.
+    /// The path of links without faults.
     path: Path,
     /// How often each node has been started again.
     lives: Vec<u32>,
@@ -237,14 +237,14 @@ impl<'a> World<'a> {
         !self.down.contains(&place) && !self.frozen.contains_key(&place)
     }
 
-    /// Everyone and everyone else.
+    /// All ordered pairs of different nodes.
     fn pairs(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let count = self.nodes.len();
         let others = move |a| (0..count).filter(move |b| *b != a).map(move |b| (a, b));
         (0..count).flat_map(others)
     }
 
-    /// What a link is like when nothing is wrong with it.
+    /// Returns the settings of a link without faults.
     const fn profile(&self, from: usize, to: usize) -> &Faults {
         match from < to {
             true => &self.path.up,
@@ -311,7 +311,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// What a process has sent to a peer.
+    /// Returns the line of messages of a process to a peer.
     fn line_to(&mut self, place: usize, peer: PeerId) -> Option<&mut Line> {
         let to = self.place_of(peer)?;
         let key = (place, self.lives[place], to);

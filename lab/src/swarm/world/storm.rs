@@ -1,4 +1,4 @@
-//! What is done in a storm.
+//! The operations of a storm.
 
 use std::time::Duration;
 
