@@ -1,4 +1,4 @@
-//! Two managers in one process: one says hello to the other.
+//! Two managers in one process: one sends hello to the other.
 
 use quicpool::{Config, ConnectionManager, Identity, TokioRuntime};
 

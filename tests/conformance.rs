@@ -1,5 +1,5 @@
-//! What speaks the wire keeps its rules: the manager on every runtime, and the event loops of the
-//! examples.
+//! Programs that speak the wire keep its rules: the manager on every runtime, and the event loops of
+//! the examples.
 
 #[path = "support/loops.rs"]
 mod loops;

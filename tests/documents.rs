@@ -1,4 +1,4 @@
-//! What is documented in several places is the same in all of them.
+//! Facts that are documented in several places are the same in all of them.
 
 use std::{fs, path::Path};
 

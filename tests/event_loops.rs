@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 const MESSAGES: usize = 2_000;
 
-/// How soon a sender comes again: a socket that only seems to have no room never says that it has.
+/// Time between turns of a sender: a socket that only seems to have no room never becomes writable.
 const TURN: Duration = Duration::from_millis(1);
 
 /// The system refuses to send there: the socket did not ask for broadcast.

@@ -1,4 +1,4 @@
-//! What `bind` does in and outside of a tokio runtime, and what its end does to a manager.
+//! `bind` in and outside of a tokio runtime, and a manager after the runtime has ended.
 
 use std::{
     future::Future,

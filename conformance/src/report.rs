@@ -1,8 +1,8 @@
-//! What came of a check, as data and as tables.
+//! The results of a check, as data and as tables.
 
 use std::fmt;
 
-/// What came of one rule.
+/// The result of one rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The program keeps the rule.
@@ -37,7 +37,7 @@ pub struct Line {
     pub rule: &'static str,
     /// What must hold.
     pub must: &'static str,
-    /// What came of it.
+    /// The result.
     pub outcome: Outcome,
 }
 
@@ -51,7 +51,7 @@ impl Line {
     }
 }
 
-/// What came of a check of one program. Its `Display` is a table.
+/// The results of a check of one program. Its `Display` is a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// The name of the program.

@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 /// Bytes that are read or written at a time.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// A listening process that nobody sends to.
+/// A listening process without a sender.
 pub(crate) struct Listener {
     process: Process,
     stdout: ChildStdout,
@@ -37,7 +37,7 @@ pub(crate) struct Ends {
     feeder: JoinHandle<io::Result<Bytes>>,
     drainer: JoinHandle<io::Result<Bytes>>,
     bytes_out: Arc<AtomicU64>,
-    /// What the sender says, and when.
+    /// Lines of the sender, and when they came.
     said: Receiver<Said>,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Said {
     pub(crate) line: String,
 }
 
-/// What went in, or came out.
+/// The bytes that went in, or came out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Bytes {
     pub(crate) count: u64,
@@ -59,7 +59,7 @@ pub(crate) struct Bytes {
 pub(crate) struct Outcome {
     pub(crate) fed: Bytes,
     pub(crate) drained: Bytes,
-    /// What the sender said in the end.
+    /// The last lines of the sender.
     pub(crate) last_words: Vec<Said>,
 }
 
@@ -87,7 +87,7 @@ impl Ends {
         self.bytes_out.load(Ordering::Relaxed)
     }
 
-    /// What the sender has said since it was last asked.
+    /// Takes the lines of the sender since the last call.
     pub(crate) fn happened(&self) -> Vec<Said> {
         self.said.try_iter().collect()
     }
@@ -97,13 +97,13 @@ impl Ends {
         self.listener.has_ended() && self.sender.has_ended()
     }
 
-    /// An end that has failed is told at once: the other one would wait for it.
+    /// Fails if an end has failed: the other one would wait for it.
     pub(crate) fn check(&mut self) -> Result<(), Box<dyn Error>> {
         self.sender.check()?;
         self.listener.check()
     }
 
-    /// Waits for both, and tells what came out.
+    /// Waits for both, and returns what came out.
     pub(crate) fn finish(mut self) -> Result<Outcome, Box<dyn Error>> {
         self.check()?;
         let panicked = |_| "a thread has panicked";
@@ -133,7 +133,7 @@ impl Listener {
         let mut sender = Process::start("sending", &["send", &to], liveness_timeout)?;
         let stdin = sender.child.stdin.take().ok_or("stdin is piped")?;
         let stderr = sender.child.stderr.take().ok_or("stderr is piped")?;
-        // What it says is of no use here, but it must be able to say it.
+        // Its lines are of no use here, but its pipe must not fill up.
         let mut listener_says = self.stderr;
         thread::spawn(move || io::copy(&mut listener_says, &mut io::sink()));
         let seed = seed(self.address.id);
@@ -251,7 +251,7 @@ fn drain(mut from: ChildStdout, count: &AtomicU64) -> io::Result<Bytes> {
     }
 }
 
-/// Every line of a process, with the time at which it was said.
+/// Every line of a process, with the time at which it came.
 fn hear(stderr: ChildStderr) -> Receiver<Said> {
     let (tell, said) = mpsc::channel();
     thread::spawn(move || {

@@ -82,7 +82,7 @@ impl State {
     fn carry_there(&self, near: &UdpSocket, far: &UdpSocket) {
         let mut datagram = [0; DATAGRAM_BYTES_MAX];
         loop {
-            // An error is that of an earlier datagram that nobody wanted (ICMP).
+            // An error is that of an earlier datagram that was refused (ICMP).
             let Ok((len, from)) = near.recv_from(&mut datagram) else {
                 continue;
             };

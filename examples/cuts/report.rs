@@ -1,4 +1,4 @@
-//! What the cuts did, in words.
+//! The effects of the cuts, in words.
 
 use std::{
     fmt,
@@ -11,10 +11,10 @@ use crate::{
     path::Counts,
 };
 
-/// How `pipe` begins the line that says that its connection is gone.
+/// Begins the line of `pipe` about a lost connection.
 const LOST: &str = "connection lost: ";
 
-/// How `pipe` begins the line that says that it has another.
+/// Begins the line of `pipe` about a new connection.
 const AGAIN: &str = "connected again";
 
 /// One cut.

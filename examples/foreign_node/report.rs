@@ -1,4 +1,4 @@
-//! What the node prints.
+//! The report that the node prints.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ pub(crate) fn print(line: &Value) {
     println!("{line}");
 }
 
-/// What was received of one peer.
+/// Messages received of one peer.
 #[derive(Default)]
 struct FromPeer {
     messages: u64,
@@ -22,7 +22,7 @@ struct FromPeer {
     misordered: u64,
 }
 
-/// What was received of all peers.
+/// Messages received of all peers.
 #[derive(Default)]
 pub(crate) struct Received {
     peers: Mutex<BTreeMap<PeerId, FromPeer>>,

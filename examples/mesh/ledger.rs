@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// What a message carries before its padding: who sent it in which life, its number, and when.
+/// What a message carries before its padding: the sender's life, its number, and when it was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     /// How often the sender had been started before.
@@ -49,7 +49,7 @@ impl Header {
 pub(crate) struct Numbers(Vec<u64>);
 
 impl Numbers {
-    /// Adds a number, and says whether it is new.
+    /// Adds a number, and returns whether it is new.
     pub(crate) fn insert(&mut self, number: u64) -> bool {
         let (word, bit) = (number as usize / 64, 1 << (number % 64));
         if self.0.len() <= word {

@@ -116,7 +116,7 @@ fn print(args: &Args, report: &Report) -> io::Result<()> {
 /// How a run ended.
 enum Outcome {
     Done(Box<Report>),
-    /// By Ctrl-C: every peer has said goodbye, and nothing is reported.
+    /// By Ctrl-C: every manager was closed, and nothing is reported.
     Interrupted,
 }
 
@@ -274,7 +274,7 @@ impl Mesh {
         Ok(())
     }
 
-    /// Closes everyone at once, as far as a second Ctrl-C lets it.
+    /// Closes all managers at once, as far as a second Ctrl-C lets it.
     async fn close(self) {
         let closing: Vec<_> = self
             .nodes
@@ -283,7 +283,7 @@ impl Mesh {
             .collect();
         let all = async {
             for closed in closing {
-                // Whether it had ended before makes no difference to somebody who leaves.
+                // It makes no difference whether it had ended before.
                 let _ = closed.await;
             }
         };
@@ -293,7 +293,7 @@ impl Mesh {
         }
     }
 
-    /// Closes everyone, and settles the accounts.
+    /// Closes all managers, and settles the accounts.
     async fn report(self, args: &Args) -> Result<Report, Box<dyn Error>> {
         let elapsed = self.plan.began.elapsed();
         let mut lives = self.past;

@@ -30,7 +30,7 @@ const QUEUED_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes that may wait in an outbox at least: a few batches.
 const OUTBOX_BYTES_MIN: usize = 128 * 1024;
 
-/// What all peers know.
+/// The data that all peers share.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// What the peers run on.
@@ -42,7 +42,7 @@ pub(crate) struct Plan {
     pub(crate) connections_max: Option<usize>,
     /// The zero of time stamps.
     pub(crate) began: Instant,
-    /// Everyone, in order, once everyone is bound.
+    /// All peers, in order, once all are bound.
     pub(crate) everyone: Vec<PeerAddr>,
     /// Messages received so far.
     pub(crate) received: AtomicU64,
@@ -89,11 +89,11 @@ pub(crate) struct Received {
     pub(crate) arrived: BTreeMap<(usize, u32), Arrived>,
     /// From accepted to received, in microseconds.
     pub(crate) latency: Histogram<u64>,
-    /// Messages that nobody has sent like this.
+    /// Messages without a valid header or from an unknown sender.
     pub(crate) corrupt: u64,
 }
 
-/// What a peer was told.
+/// The events of a peer.
 #[derive(Debug, Default)]
 pub(crate) struct Happened {
     /// How often a connection became `Connecting`, `Connected`, `Disconnected`, `Failed`.
@@ -114,7 +114,7 @@ impl Node {
         plan.runtime.bind(addr, identity, plan.config()).await
     }
 
-    /// Begins to receive, and to send to each receiver as many messages as `quotas` says.
+    /// Begins to receive, and to send to each receiver its quota of messages.
     pub(crate) fn start(
         plan: &Arc<Plan>,
         manager: ConnectionManager,

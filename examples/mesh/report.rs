@@ -1,4 +1,4 @@
-//! What the mesh has come to: a table for people, JSON for programs.
+//! The results of the mesh: a table for people, JSON for programs.
 
 use std::{fmt, time::Duration};
 
@@ -104,7 +104,7 @@ impl Report {
         });
     }
 
-    /// The second life of a peer is told from the first.
+    /// Names a row; the second life of a peer has another name than the first.
     fn name(&self, place: usize) -> String {
         let name = place.to_string();
         if self.rows.iter().any(|row| row.name == name) {

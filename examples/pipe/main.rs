@@ -37,11 +37,11 @@ const CHUNK_BYTES: usize = 16 * 1024;
 /// Messages written together.
 const MESSAGES_PER_WRITE: usize = 64;
 
-/// What the first byte of a message says about the rest.
+/// First byte of a message: bytes of the stream follow.
 const DATA: u8 = 0;
-/// All bytes were sent, and this is how many.
+/// First byte: all bytes were sent, and their number follows.
 const END: u8 = 1;
-/// All bytes were written, and this is how many.
+/// First byte: all bytes were written, and their number follows.
 const COMPLETE: u8 = 2;
 
 #[derive(Parser)]
@@ -118,7 +118,7 @@ async fn run(command: Command) -> Result<i32, Box<dyn Error>> {
     )?);
     let started = Instant::now();
     let copied = tokio::select! {
-        // First, so that an interruption is heard before anybody can know that we run.
+        // First, so that an interruption is noticed before it can be known that we run.
         biased;
         interrupted = tokio::signal::ctrl_c() => {
             interrupted?;
@@ -136,7 +136,7 @@ async fn run(command: Command) -> Result<i32, Box<dyn Error>> {
     Ok(0)
 }
 
-/// Says goodbye, unless somebody is in a hurry.
+/// Closes the manager, or returns at once on Ctrl-C.
 async fn close(manager: &ConnectionManager) -> Result<(), Box<dyn Error>> {
     tokio::select! {
         closed = manager.close() => closed.map(drop)?,

@@ -1,4 +1,4 @@
-//! What happens to the connection while bytes move.
+//! Watches the connection while bytes move.
 
 use std::{
     cell::Cell,
@@ -13,8 +13,8 @@ use tokio::time::timeout_at;
 /// How long a lost connection may take to come back.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Ends when the other end has left, and says why. A connection that is lost comes back by itself,
-/// if it does so in time; either is told.
+/// Returns why the transfer cannot go on: the other end has left, is gone, has restarted or has not got
+/// all. A connection that is lost may come back by itself in time; both are printed.
 pub(crate) async fn watch(
     mut events: Events,
     other: &Cell<Option<PeerId>>,
@@ -63,7 +63,7 @@ pub(crate) async fn watch(
     }
 }
 
-/// Tells what became of the connection.
+/// Prints a line about the connection.
 fn tell(progress: &ProgressBar, what: &str) {
     progress.suspend(|| eprintln!("{what}"));
 }

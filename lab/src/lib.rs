@@ -1,4 +1,4 @@
-//! The laboratory of quicpool, for those who work on it. Nothing here is published.
+//! The laboratory of quicpool, for its developers. Nothing here is published.
 //!
 //! - [`swarm`] draws whole worlds from seeds, plays them in a network of
 //!   [`quicpool_sim`], and checks what must hold in all of them.

@@ -1,4 +1,4 @@
-//! The same seed tells the same story in every process and every build, and tomorrow as well.
+//! The same seed gives the same run in every process and every build, and tomorrow as well.
 
 use std::{env, fmt::Write, fs, path::Path, sync::atomic};
 
@@ -9,8 +9,8 @@ use quicpool_sim::{Checksum, Crypto, Net, Trail, secs};
 /// What is written down has one line for each seed: the seed and the hash of its world.
 const SEEDS: u64 = 20;
 
-/// Whoever changes what is sent changes the hashes, on purpose: `GOLDEN=write cargo test --test
-/// golden` writes them anew.
+/// A change of what is sent changes the hashes, on purpose: `GOLDEN=write cargo test --test golden`
+/// writes them anew.
 #[test]
 fn worlds_have_the_hashes_that_are_written_down() {
     compare(Crypto::Checksum, include_str!("golden.txt"), "golden.txt");

@@ -1,4 +1,4 @@
-//! Pools that are too small, on paths that are too long: everybody gets a turn, and every turn is of
+//! Pools that are too small, on paths that are too long: every peer gets a turn, and every turn is of
 //! use.
 //!
 //! Found by `qsim`: with one slot each and a tenure shorter than the round trip, peers took the slot
@@ -17,7 +17,7 @@ const SEEDS: Range<u64> = match cfg!(debug_assertions) {
     false => 0..2_000,
 };
 
-/// Worlds whose failure is told; those after them are written to files, and counted.
+/// Worlds whose failure is printed; those after them are written to files, and counted.
 const FAILURES_TOLD: usize = 5;
 
 #[test]
@@ -75,7 +75,7 @@ fn every_world_converges(
     });
 }
 
-/// The world, with two more nodes that are gone for ever once everybody has something for them.
+/// The world, with two more nodes that are gone for ever once all others have messages for them.
 fn with_two_that_are_gone(mut scenario: Scenario, connections_max: usize) -> Scenario {
     const GONE: [Condition; 5] = [
         Condition::Crashed,
@@ -109,7 +109,7 @@ fn with_two_that_are_gone(mut scenario: Scenario, connections_max: usize) -> Sce
     scenario
 }
 
-/// Plays the world of every seed as it is changed, and tells of all that fail: the first does not
+/// Plays the world of every seed as it is changed, and reports all that fail: the first does not
 /// hide those after it.
 fn all_converge(pool: &str, change: impl Fn(Scenario) -> Scenario) {
     let mut failures = SEEDS.filter_map(|seed| failure(pool, &change(Scenario::draw(seed))));
@@ -120,7 +120,7 @@ fn all_converge(pool: &str, change: impl Fn(Scenario) -> Scenario) {
     assert!(count == 0, "{count} worlds failed, beginning with\n{told}");
 }
 
-/// What did not hold in a world, and how to see it again.
+/// Returns the property that did not hold in a world, and how to see it again.
 fn failure(pool: &str, scenario: &Scenario) -> Option<String> {
     let (failure, what) = Failure::of(scenario)?;
     let seed = scenario.seed;

@@ -104,7 +104,7 @@ fn what_is_not_understood_is_no_failure_of_a_world() {
 #[test]
 fn the_last_seeds_are_the_end() {
     let seeds = "18446744073709551613..18446744073709551615";
-    // Whoever looked for a seed after the last would begin anew, and never end.
+    // A search for a seed after the last would begin anew, and never end.
     let output = qsim(&[
         "run", "--seeds", seeds, "--jobs", "8", "--budget", "60s", "--json",
     ]);
@@ -145,7 +145,7 @@ fn a_smaller_world_is_written_though_nobody_reads_of_it() {
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
     Repro::read(Path::new(&small)).expect("it was written");
 
-    // A file is no directory: what is left of the world is told, at least.
+    // A file is no directory: what is left of the world is printed, at least.
     let nowhere = format!("{file}/small.json");
     let output = qsim(&["shrink", &file, "--out", &nowhere]);
     assert_eq!(output.status.code(), Some(1));

@@ -205,7 +205,7 @@ fn it_ends_when_it_has_tried_enough_and_when_it_is_called_off() {
     assert!(fails(&stopped.scenario));
 }
 
-/// A world that is played, and fails for a reason that the test knows: somebody reads nothing.
+/// A world that is played, and counts as failing if it had a rebind and a disconnect.
 #[test]
 fn a_world_that_is_played_fails_in_the_same_way_when_it_is_small() {
     let fails = |world: &Scenario| {
@@ -253,7 +253,7 @@ fn has(world: &Scenario, is_it: impl Fn(&Operation) -> bool) -> bool {
     world.steps.iter().any(|step| is_it(&step.operation))
 }
 
-/// Nothing is left that nobody asked for.
+/// Nothing is left that is not needed.
 fn assert_is_plain(world: &Scenario) {
     assert_eq!(world.nodes, 2, "{world}");
     assert_eq!(world.outsiders, [], "{world}");

@@ -1,4 +1,4 @@
-//! Tells which rows of the slot table (`core/src/slots/table.rs`) the worlds use that have failed once.
+//! Lists the rows of the slot table (`core/src/slots/table.rs`) that the worlds use that have failed once.
 
 use std::{
     collections::BTreeSet,

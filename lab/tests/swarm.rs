@@ -1,4 +1,4 @@
-//! What seeds draw, and what a world with outsiders comes to.
+//! The draws of seeds, and worlds with outsiders.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -124,7 +124,7 @@ fn what_may_take_longer_has_a_longer_bound() {
     }
 }
 
-/// What is different about the last node.
+/// The own limits of the last node.
 fn own(world: &mut Scenario) -> &mut OwnLimits {
     world.own_limits = vec![OwnLimits::of(2)];
     &mut world.own_limits[0]

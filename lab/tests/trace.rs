@@ -1,4 +1,4 @@
-//! `qsim trace`: where it writes to, and what it says when it cannot; and records of worlds.
+//! `qsim trace`: where it writes to, and its errors; and records of worlds.
 
 use std::{
     fs,

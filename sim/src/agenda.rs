@@ -12,7 +12,7 @@ use slab::Slab;
 #[derive(Debug)]
 pub(crate) struct Agenda<T> {
     heap: BinaryHeap<Reverse<Entry>>,
-    /// What entries are about: it stays where it is while they move in the heap.
+    /// The values of entries: they stay in place while entries move in the heap.
     slots: Slab<T>,
     inserted: u64,
 }

@@ -63,10 +63,10 @@ pub struct Checksum {
     local: Local,
 }
 
-/// What the configurations of both sides share.
+/// The part that the configurations of both sides share.
 #[derive(Debug, Clone)]
 struct Local {
-    /// What is stated to other ends.
+    /// The identity that is stated to other ends.
     identity: Option<PeerId>,
     protocol: Vec<u8>,
     /// The key of all randoms.
@@ -76,7 +76,7 @@ struct Local {
     flights: Flights,
 }
 
-/// What [`Session::handshake_data`] of a [`Checksum`] session holds.
+/// The [`Session::handshake_data`] of a [`Checksum`] session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HandshakeData {
     /// The protocol that both ends speak.
@@ -124,7 +124,7 @@ impl Checksum {
         self
     }
 
-    /// States no identity: handshakes succeed, and the other end finds nobody.
+    /// States no identity: handshakes succeed, and the other end finds no identity.
     #[must_use]
     pub fn anonymous(mut self) -> Self {
         self.local.identity = None;

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What a wall clock shows when a run begins, in milliseconds since the Unix epoch: some day in
+/// The time of a wall clock when a run begins, in milliseconds since the Unix epoch: some day in
 /// 2026, and any other would do.
 const WALL_CLOCK_MS: u64 = 1_780_000_000_000;
 
@@ -21,7 +21,7 @@ pub(crate) struct Clock {
     shown: Arc<AtomicU64>,
 }
 
-/// What time a simulated process thinks it is.
+/// The wall clock of a simulated process.
 #[derive(Debug, Clone)]
 pub struct WallClock {
     run_ns: Arc<AtomicU64>,
@@ -46,7 +46,7 @@ impl rustls::time_provider::TimeProvider for WallClock {
 impl Clock {
     pub(crate) fn new() -> Self {
         // An `Instant` cannot be made from a number. This is the one look at the real clock, and
-        // nothing depends on what it says: machines see differences only.
+        // nothing depends on its value: machines see differences only.
         let epoch = Instant::now();
         Self {
             epoch,

@@ -50,7 +50,7 @@ impl fmt::Display for Crypto {
     }
 }
 
-/// What was asked for is not a [`Crypto`] of this build.
+/// The name is not that of a [`Crypto`] of this build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParseCryptoError {

@@ -5,7 +5,7 @@
 
 use crate::hash::Hasher;
 
-/// What a draw decides. Two domains never share a draw.
+/// The purpose of a draw. Two domains never share a draw.
 #[derive(Debug, Clone, Copy)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Domain {

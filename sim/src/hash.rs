@@ -1,4 +1,4 @@
-//! A small, fast, keyed hash. It tells simulated things apart and finds damage; it resists nobody.
+//! A small, fast, keyed hash. It tells simulated things apart and finds damage; it is not secure.
 
 /// Gathers words and bytes into 128 bits.
 ///

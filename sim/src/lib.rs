@@ -53,7 +53,7 @@ mod repro;
 mod tls;
 pub mod trace;
 
-/// What `quicpool-lab`, in the same repository, needs and no user does. It changes with it.
+/// Internals for `quicpool-lab`, in the same repository, and not for users. They change with it.
 #[doc(hidden)]
 pub mod lab {
     pub use crate::{

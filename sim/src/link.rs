@@ -36,7 +36,7 @@ use self::{
 };
 use crate::dice::Dice;
 
-/// What has become of the datagrams offered to a link.
+/// Counts of the datagrams offered to a link, by fate.
 ///
 /// None goes missing:
 /// `offered + duplicated = lost + too_long + overflowed + cut + arrived + in_flight`.
@@ -91,7 +91,7 @@ impl Link {
         }
     }
 
-    /// Takes a datagram, and says under which number.
+    /// Takes a datagram, and returns its number.
     pub(crate) fn enter(&mut self, now: Duration, parcel: Parcel) -> u64 {
         let number = self.offered * Parcel::NUMBERS;
         self.offered += 1;
@@ -130,12 +130,12 @@ impl Link {
         self.row.notes = None;
     }
 
-    /// What they have done since this was last asked.
+    /// Takes the notes of the stages since the last call.
     pub(crate) fn notes(&mut self) -> Vec<Note> {
         self.row.notes.as_mut().map(mem::take).unwrap_or_default()
     }
 
-    /// What each stage has done, in their order. The first and the last are both called `cut`.
+    /// Counts of each stage, in their order. The first and the last are both called `cut`.
     pub(crate) fn stage_counts(&self) -> impl Iterator<Item = (&'static str, StageCounts)> {
         self.row.counts()
     }

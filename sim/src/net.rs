@@ -86,9 +86,9 @@ pub struct Net {
     nodes: Vec<Node>,
     /// The deadline for which each node has an entry in the agenda.
     armed: Vec<Option<Duration>>,
-    /// Who is at an address, or was there before it moved.
+    /// The node at an address, or the one that was there before it moved.
     addresses: BTreeMap<SocketAddr, NodeId>,
-    /// What new links begin with.
+    /// The path of new links.
     path: Path,
     links: BTreeMap<(NodeId, NodeId), Link>,
     trace: u128,
@@ -100,7 +100,7 @@ pub struct Net {
     unread: u64,
     /// How often each fault of a node has been asked for.
     node_faults: BTreeMap<&'static str, u64>,
-    /// Those that nobody has taken.
+    /// Datagrams that have gone astray and have not been taken yet.
     outside: Vec<Astray>,
     /// How many steps have been taken since the clock moved.
     steps: usize,
@@ -119,7 +119,7 @@ enum Ties {
     Drawn,
 }
 
-/// What the clock can jump to.
+/// An entry of the agenda, to which the clock can jump.
 #[derive(Debug, Clone, Copy)]
 enum Due {
     /// Something moves on a link, unless its deadline has moved since.
@@ -164,7 +164,7 @@ impl Net {
     }
 
     /// The same network with this path between any two nodes. Of two, the one that was added first
-    /// is the user, who looks [up](Path::up).
+    /// is the user: it sends by [`Path::up`].
     ///
     /// ```
     /// use quicpool_sim::{Net, Path};
@@ -216,7 +216,7 @@ impl Net {
         self
     }
 
-    /// Adds a node and starts it. It knows nobody.
+    /// Adds a node and starts it. It knows no peer.
     ///
     /// # Panics
     ///
@@ -334,7 +334,7 @@ impl Net {
         }
     }
 
-    /// Lets time pass until a condition holds, for at most `limit`; says whether it does.
+    /// Lets time pass until a condition holds, for at most `limit`; returns whether it does.
     #[doc(hidden)]
     pub fn comes_to(&mut self, limit: Duration, mut condition: impl FnMut(&Self) -> bool) -> bool {
         let end = self.clock.now() + limit;

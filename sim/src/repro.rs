@@ -26,7 +26,7 @@ pub struct Repro<F, S> {
     format: u32,
     /// The version of this package that has written it.
     pub version: String,
-    /// What has failed.
+    /// The failure.
     pub failure: F,
     /// What was seen.
     pub what: String,
@@ -53,7 +53,7 @@ pub enum ReproError {
     File {
         /// Its name.
         path: PathBuf,
-        /// What is wrong.
+        /// The error.
         error: Box<ReproError>,
     },
     /// It cannot be read at all.
@@ -95,7 +95,7 @@ impl<F: DeserializeOwned, S: DeserializeOwned + Playable> Repro<F, S> {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, and where.
+    /// If the file cannot be read or is not valid, with the place.
     pub fn read(path: &Path) -> Result<Self, ReproError> {
         let read = read_whole(path).map_err(ReproError::Io);
         read.and_then(|text| text.parse())
@@ -120,7 +120,7 @@ impl<F: Serialize, S: Serialize> Repro<F, S> {
     }
 }
 
-/// What is in a file, unless it has no end.
+/// Reads a file whole, unless it has no end.
 fn read_whole(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     let mut file = fs::File::open(path)?.take(FILE_BYTES_MAX + 1);

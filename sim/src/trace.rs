@@ -1,5 +1,5 @@
-//! What a run looked like: every datagram with its fate, what the nodes said and did, and what went
-//! wrong around them.
+//! Records of runs: every datagram with its fate, the events and verbs of the nodes, and the faults
+//! around them.
 //!
 //! A [`Net`](crate::Net) keeps a record when it is [asked to](crate::Net::record); nothing is paid
 //! otherwise, and the run is the same with and without. A [`Recording`] can be looked at as a page
@@ -26,8 +26,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! A recorder is a handle: whoever keeps a clone of it has the record of a run that has panicked,
-//! too.
+//! A recorder is a handle: a clone of it still has the record after a run has panicked.
 
 mod bars;
 mod faults;

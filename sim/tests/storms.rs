@@ -1,6 +1,6 @@
 //! Storms: everything that can go wrong, at once, for a while. No contract is broken meanwhile, and
-//! when the storm is over both ends agree on whether they are connected. And at no time does anybody
-//! stay connected to somebody from whom nothing can come.
+//! when the storm is over both ends agree on whether they are connected. And at no time does a node
+//! stay connected to one from which nothing can come.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -55,7 +55,7 @@ fn two_processes_with_one_identity_do_not_disturb_the_contract() {
 }
 
 /// The fault that this family of worlds has shown: after a clog and a pause QUIC's own idle timeout
-/// was minutes, and one end stayed connected to nobody.
+/// was minutes, and one end stayed connected to a peer that was gone.
 #[test]
 fn a_path_that_was_held_up_does_not_put_off_the_end_of_a_silent_connection() {
     let mut storm = Storm::new(475);
@@ -165,7 +165,7 @@ impl Storm {
         }
     }
 
-    /// Nobody is connected to somebody from whom nothing can come, but for a while.
+    /// No node stays connected to one from which nothing can come, but for a while.
     fn listen(&mut self) {
         let now = self.net.now();
         for a in self.nodes.clone() {
@@ -260,7 +260,7 @@ impl Storm {
         }
     }
 
-    /// Tells a node where another is, if it can hear it.
+    /// Gives a node the address of another, if it is up and has another identity.
     fn tell(&mut self, node: NodeId, of: NodeId) {
         if self.acts(node) && self.net.peer_id(of) != self.net.peer_id(node) {
             self.net.introduce_one_way(node, of);

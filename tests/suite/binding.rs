@@ -1,4 +1,4 @@
-//! What can be bound, and where.
+//! Binding a manager: addresses, sockets and errors.
 
 use quicpool::{BindError, Config, ConnectionManager, Identity};
 

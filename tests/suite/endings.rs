@@ -130,7 +130,7 @@ async fn an_abandoned_manager_frees_its_port_and_may_come_back() {
     drop(bob);
 }
 
-/// Sends 50 messages to bob, who takes all of them, and ends in some way at once.
+/// Sends 50 messages to bob. Bob takes all of them, and alice ends in some way at once.
 async fn taken_before<End: Future<Output = ()>>(
     end: impl Fn(ConnectionManager, PeerId) -> End,
 ) -> Vec<String> {
@@ -198,8 +198,8 @@ async fn two_that_have_taken_everything_may_close_at_once() {
     }
 }
 
-/// A reader goes on until the end while its manager closes: what it counts is what the sender is
-/// told.
+/// A reader goes on until the end while its manager closes: its count is the one that the sender
+/// gets.
 #[tokio::test]
 async fn what_recv_returns_during_a_close_is_acknowledged_too() {
     for _ in 0..20 {

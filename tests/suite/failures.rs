@@ -1,4 +1,4 @@
-//! Failures of the socket and of other peers that the event loop must survive or tell.
+//! Failures of the socket and of other peers that the event loop must survive or report.
 
 use std::time::Duration;
 
@@ -205,7 +205,7 @@ async fn failure_25_a_loop_that_panics_does_not_die_in_silence() {
     ));
 }
 
-/// Whether an error says that the manager has ended, and that its broken socket was the cause.
+/// Whether an error is that the manager has ended, with its broken socket as the cause.
 fn is_fatal(error: Error) -> bool {
     let (Error::Closed(closed)
     | Error::Send(SendError::Closed(closed))

@@ -1,4 +1,4 @@
-//! What a flush covers, and which losses it names.
+//! The messages that a flush covers, and the losses that it names.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Messages: each arrives once, whole and in order, and whoever sends may wait until it is taken.
+//! Messages: each arrives once, whole and in order, and its sender may wait until it is taken.
 
 use std::{
     net::UdpSocket,

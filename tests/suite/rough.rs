@@ -1,4 +1,4 @@
-//! Rough handling: callers who contradict each other, give up half-way, or come in crowds.
+//! Rough handling: callers that contradict each other, give up half-way, or come in crowds.
 
 use std::time::Duration;
 
@@ -91,7 +91,7 @@ async fn an_unblocked_peer_is_sent_to_again() {
     let to_bob = alice.peer(bob.peer_addr()).unwrap();
     soon(alice.block(bob.id())).await.unwrap();
     alice.add_address(bob.peer_addr()).unwrap();
-    // An answer to this says that the address was refused before.
+    // Once this is answered the address has been refused.
     soon(to_bob.metrics()).await.unwrap();
     let error = soon(to_bob.send("refused")).await.unwrap_err();
     assert!(matches!(error, SendError::Peer(PeerError::Blocked(_))));

@@ -1,4 +1,4 @@
-//! What becomes of messages that nobody takes is told, at both ends.
+//! The fate of messages that are not taken is reported, at both ends.
 
 use std::time::Duration;
 

@@ -43,7 +43,7 @@ pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
         .expect("it takes too long")
 }
 
-/// Sends until the outbox is full, and says how many messages went in. The reader may take some
+/// Sends until the outbox is full, and returns how many messages went in. The reader may take some
 /// on the way, so being full once is not enough: it must stay full.
 pub(crate) async fn fill(from: &ConnectionManager, to: PeerId, message: &[u8]) -> usize {
     let mut count = 0;
@@ -61,7 +61,7 @@ pub(crate) async fn fill(from: &ConnectionManager, to: PeerId, message: &[u8]) -
     count
 }
 
-/// How many messages to whom a close names as lost.
+/// Returns the losses that a close names: peers and numbers of messages.
 pub(crate) fn lost(error: &CloseError) -> Vec<(PeerId, u64)> {
     let CloseError::Undelivered(report) = error else {
         panic!("{error}");
@@ -109,7 +109,7 @@ pub(crate) async fn counts(
     .await;
 }
 
-/// An address where datagrams arrive and nobody answers, as long as the socket lives.
+/// An address where datagrams arrive and are not answered, as long as the socket lives.
 pub(crate) fn black_hole() -> (UdpSocket, PeerAddr) {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback can be bound");
     let addr = socket.local_addr().expect("a bound socket has an address");

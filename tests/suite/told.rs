@@ -1,4 +1,4 @@
-//! What users are told: events, explanations, numbers.
+//! What users get: events, explanations, numbers.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a machine with one busy peer does beside ten thousand idle ones.
+//! The work of a machine with one busy peer beside ten thousand idle ones.
 
 use std::time::Duration;
 

@@ -29,7 +29,7 @@ pub(crate) const LARGE: Amount = Amount {
     per_turn: 8,
 };
 
-/// What a flush is asked for by.
+/// The token of a flush.
 const TOKEN: u64 = 7;
 
 /// Moves that many messages from one machine to another over a connection that is there.

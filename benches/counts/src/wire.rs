@@ -20,7 +20,7 @@ use rustls::{pki_types::UnixTime, time_provider::TimeProvider};
 /// loop takes about as long.
 const TURN: Duration = Duration::from_micros(100);
 
-/// Datagrams that one transmit may carry, as Linux says.
+/// Datagrams that one transmit may carry on Linux.
 const SEGMENTS_MAX: usize = 64;
 
 /// Messages that are read at a time, as by the driver.
@@ -36,12 +36,12 @@ pub(crate) const SETTLED: Duration = Duration::from_secs(1);
 /// wait, so that nothing of one message is left for the next.
 pub(crate) const QUIET: Duration = Duration::from_millis(40);
 
-/// What messages hold where their length does not matter.
+/// The message where its length does not matter.
 pub(crate) const MESSAGE: [u8; 64] = [7; 64];
 
 const PORT: u16 = 4433;
 
-/// What protects packets.
+/// The cryptography of packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sessions {
     /// The TLS of production, with randomness from a seed.
@@ -63,7 +63,7 @@ pub(crate) struct Node {
     /// Peers with messages to read.
     readable: Vec<PeerId>,
     messages: Vec<Message>,
-    /// Messages that were read and that the machine has not been told to be taken.
+    /// Messages that were read and not yet marked as taken.
     taken: Vec<TakenMessages>,
     /// Messages received, and their bytes.
     pub(crate) received: usize,

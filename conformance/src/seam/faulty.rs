@@ -43,7 +43,7 @@ struct State {
     task: Option<Waker>,
 }
 
-/// What happens to one operation of a socket.
+/// The fault of one operation of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// It fails with this code of the operating system.
@@ -55,7 +55,7 @@ pub enum Fault {
     Short,
 }
 
-/// What is left of an operation that meets a fault.
+/// The rest of an operation that meets a fault.
 enum Met {
     /// It ends at once.
     Ended(Poll<io::Error>),

@@ -1,4 +1,4 @@
-//! What whole managers do on a runtime, with faults above it.
+//! Checks of whole managers on a runtime, with faults above it.
 
 use std::{future::Future, thread, time::Duration};
 
@@ -235,7 +235,7 @@ async fn used_up(pair: &Pair) -> Checked {
     ))
 }
 
-/// What systems say of a destination, or of a moment, and not of the socket.
+/// Errors about a destination, or a moment, and not about the socket.
 #[cfg(unix)]
 const PASSING: [i32; 9] = [
     libc::ECONNREFUSED,

@@ -82,7 +82,7 @@ pub fn assert_held<R: Runtime + Clone>(
     }
 }
 
-/// What came of a check that was not interrupted.
+/// The result of a check that was not interrupted.
 type Checked = Result<(), Objection>;
 
 /// Why a rule is not held.

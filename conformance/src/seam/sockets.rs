@@ -1,4 +1,4 @@
-//! What sockets do.
+//! Checks of sockets.
 
 use std::{
     future::poll_fn,
@@ -274,7 +274,7 @@ pub(super) async fn a_closed_port_ends_nothing<R: Runtime>(runtime: R) -> Checke
         .local_addr()
         .or_else(|error| broken(error.to_string()))?;
     for _ in 0..5 {
-        // Whether the system tells is its own affair; that it goes on is not.
+        // The system may report the refusal or not; it must go on.
         if within(PATIENCE, send(&mut line.socket, closed, b"refused", None))
             .await
             .is_none()

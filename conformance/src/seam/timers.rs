@@ -1,4 +1,4 @@
-//! What timers do.
+//! Checks of timers.
 
 use std::{
     future::poll_fn,

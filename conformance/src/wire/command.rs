@@ -163,7 +163,7 @@ impl Program for Command {
     }
 }
 
-/// What a program answers to a command.
+/// Returns the answer of a program to a command.
 fn answer(program: &mut dyn Program, command: &str) -> Result<String, Failure> {
     let words: Vec<_> = command.split(' ').collect();
     match words[..] {

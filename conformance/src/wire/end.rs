@@ -36,14 +36,14 @@ pub(super) struct End {
 /// Something to do in the thread of a machine.
 type Order = Box<dyn FnOnce(Instant, &mut Machine) + Send>;
 
-/// What an end has seen, and a bell that rings when there is more.
+/// Events and messages of an end, and a bell that rings when there is more.
 #[derive(Debug, Default)]
 struct Watch {
     seen: Mutex<Seen>,
     changed: Condvar,
 }
 
-/// What an end has seen.
+/// Events and messages of an end.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) messages: Vec<Message>,
@@ -61,7 +61,7 @@ impl Seen {
     }
 }
 
-/// What a machine does beside what is right. The kit's own do nothing; programs that are broken on
+/// Deviations of a machine from the rules. The kit's own have none; programs that are broken on
 /// purpose, to see the rules find it, do.
 pub(super) trait Habit: Send {
     /// A datagram has come.
@@ -98,7 +98,7 @@ pub(super) enum Reading {
     Stalls,
 }
 
-/// What runs in the thread of an end.
+/// The machine in the thread of an end.
 pub(super) struct Machine {
     pub(super) manager: Manager,
     pub(super) path: Path,

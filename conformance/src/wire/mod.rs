@@ -84,7 +84,7 @@ pub trait Program {
     fn stop(&mut self) -> Result<(), Failure>;
 }
 
-/// What a program is started with.
+/// The settings with which a program is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {

@@ -19,7 +19,7 @@ const DATAGRAM_BYTES_MAX: usize = 65_536;
 /// The shortest wait for a datagram: the standard library takes zero for an error.
 const WAIT_MIN: Duration = Duration::from_micros(1);
 
-/// What happens to datagrams, in both directions.
+/// Faults of datagrams, in both directions.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Faults {
     /// Of a hundred datagrams so many are lost.

@@ -440,7 +440,7 @@ fn beside_absent(trial: &mut Trial<'_>, at: SocketAddr) -> Result<(), Failure> {
     let start = Instant::now();
     trial.program.send(absent, b"to none")?;
     exchange_with(trial, program, &end, &[SMALL; 3])?;
-    // A second round, when what the system has to say of the first has been said.
+    // A second round, after the system's errors of the first have come.
     thread::sleep(Duration::from_millis(50));
     still_talks(trial, program, &end)?;
     let took = start.elapsed();
@@ -516,7 +516,7 @@ fn goodbye(trial: &mut Trial<'_>) -> Result<(), Failure> {
     }
 }
 
-/// Why a connection ended, if an event says that one did.
+/// Why a connection ended, if the event is the end of one.
 fn ended(event: &Event) -> Option<Reason> {
     if let Event::StatusChanged {
         from: ConnectionStatus::Connected,

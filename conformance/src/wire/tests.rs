@@ -27,7 +27,7 @@ use super::{
 /// How long a program that waits for each message waits.
 const IMPATIENCE: Duration = Duration::from_secs(3);
 
-/// What is wrong with a program.
+/// The fault of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     Nothing,

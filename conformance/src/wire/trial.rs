@@ -15,7 +15,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to look out for a message that is one too many.
 const AFTERMATH: Duration = Duration::from_millis(30);
 
-/// What everything random in a trial follows from.
+/// The seed of everything random in a trial.
 const SEED: u64 = 0x71_75_69_63;
 
 /// A program, and what it is started with.
@@ -85,7 +85,7 @@ pub(super) fn arrive(end: &End, from: PeerId, expected: &[Vec<u8>]) -> Result<()
     compare("the kit received", expected, &end.seen().of(from))
 }
 
-/// Messages that are told apart by their bytes.
+/// Messages of these lengths with different bytes.
 pub(super) fn messages(dice: &mut Dice, lens: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
     lens.into_iter().map(|len| dice.bytes(len)).collect()
 }

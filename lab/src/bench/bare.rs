@@ -105,7 +105,7 @@ impl Bare {
         }
     }
 
-    /// Writes as many copies of a chunk as the connection takes, and says how many bytes it has
+    /// Writes as many copies of a chunk as the connection takes, and returns how many bytes it has
     /// taken.
     pub(super) fn write(
         &mut self,
@@ -288,7 +288,7 @@ impl Machine for Bare {
 }
 
 impl Link {
-    /// Says how many bytes were read.
+    /// Reads what has arrived, and returns how many bytes were read.
     fn poll(&mut self) -> u64 {
         let mut read = 0;
         while let Some(event) = self.connection.poll() {

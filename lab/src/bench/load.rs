@@ -1,4 +1,4 @@
-//! What is done to either stack.
+//! The loads of either stack.
 
 use std::time::Duration;
 
@@ -124,7 +124,7 @@ impl Pair {
         }
     }
 
-    /// Offers messages of up to so many bytes, and says how many bytes were taken over.
+    /// Offers messages of up to so many bytes, and returns how many bytes were accepted.
     fn offer(&mut self, chunk: &Bytes, bytes_max: u64) -> u64 {
         let (peer, handle) = (self.net.peer_id(self.b), self.handle);
         match self.stack {
@@ -227,7 +227,7 @@ impl Idle {
         let side = usize::from(self.side);
         let mut config = self.stack.config();
         config.liveness_timeout = IDLE_LIVENESS;
-        // A row comes at once, and nobody is asked to prove its address.
+        // A row dials at once, and no address has to be proved.
         config.handshakes_max = 2 * side + 1;
         config.connections_max = 2 * side;
         let mut add = || add(&mut self.net, self.stack, config.clone());

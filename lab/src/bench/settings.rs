@@ -25,7 +25,7 @@ const RECORD_FRAME_LEN: usize = 32;
 const LENGTH_LEN_MAX: usize = 4;
 const INCOMING_BYTES_MAX: u64 = 64 * 1024;
 
-/// What all connections of an endpoint share.
+/// The settings that all connections of an endpoint share.
 pub(super) struct Settings {
     pub(super) endpoint: Arc<EndpointConfig>,
     pub(super) server: Arc<ServerConfig>,

@@ -59,7 +59,7 @@ struct Mutant {
     replace: String,
 }
 
-/// What became of a mutant.
+/// The fate of a mutant.
 enum Verdict {
     Found {
         /// The property that did not hold, or the panic.
@@ -279,7 +279,7 @@ fn first_file(dir: &Path) -> Result<OsString, String> {
         .ok_or_else(|| format!("{}: qsim has failed and left no repro", dir.display()))
 }
 
-/// What a command prints, if it succeeds.
+/// Runs a command, and returns its output if it succeeds.
 fn run(command: &mut Command) -> Result<String, String> {
     let output = command.stderr(Stdio::inherit()).output();
     let output = output.map_err(|error| format!("{command:?}: {error}"))?;

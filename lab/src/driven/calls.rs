@@ -1,4 +1,4 @@
-//! What an application calls, and the calls that wait for their answers.
+//! Calls of an application, and those that wait for their answers.
 
 use std::{fmt, time::Instant};
 
@@ -26,14 +26,14 @@ enum State {
     Left,
 }
 
-/// What running a call has come to.
+/// The result of running a call.
 pub(super) enum Ran {
     Waits,
     Returned(Option<Event>),
     Dropped,
 }
 
-/// What a call waits for.
+/// The answer that a call waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Connect,

@@ -1,4 +1,4 @@
-//! What a process in a simulated node has instead of an operating system: time, a socket, a timer.
+//! Replaces the operating system for a process in a simulated node: time, a socket, a timer.
 
 use std::{
     collections::VecDeque,

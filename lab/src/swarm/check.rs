@@ -1,4 +1,4 @@
-//! Whether a scenario can be played. It may have been written by anyone.
+//! Whether a scenario can be played. It may have been written by hand.
 
 use std::{collections::BTreeSet, fmt, ops::RangeInclusive, time::Duration};
 
@@ -36,9 +36,9 @@ pub enum ScenarioError {
     Field {
         /// Where it is.
         field: String,
-        /// What it is.
+        /// The value.
         value: String,
-        /// What it may be.
+        /// The allowed values.
         allowed: String,
     },
 }

@@ -20,16 +20,16 @@ const SILENT_ROUND_TRIPS: u32 = 3 * 3;
 /// shortest turn lasts long enough for it.
 const WINDOW_BYTES: usize = 12_000;
 
-/// In half of a session, whatever the sum says: what takes longer is lost with the session, and
-/// that would be another failure.
+/// Half of a session, whatever the sum is: what takes longer is lost with the session, and that
+/// would be another failure.
 const SETTLED_MAX: Duration = secs(SESSION_TIMEOUT.as_secs() / 2);
 
 impl Scenario {
     /// How long the core may take after the storm until every message is taken or reported.
     ///
     /// - As long as an end may take to notice that a connection has died: `liveness_timeout`, or
-    ///   nine of the longest round trips that were ever measured. Whoever stood still for five
-    ///   seconds has measured five.
+    ///   nine of the longest round trips that were ever measured. A process that stood still for
+    ///   five seconds has measured five.
     /// - As many *turns* as there are pairs of nodes, divided by the slots of a node, for each
     ///   window of data that one has for another; one if there are slots for all. Outsiders are
     ///   counted, as they are dialled, too. In the worst case a turn takes
@@ -42,8 +42,8 @@ impl Scenario {
     ///
     /// Where nodes have limits of their own, the worst of them count.
     ///
-    /// Dials to outsiders that never answer cost no more than that, as they make way for whoever
-    /// comes; each that has made way may hold its slot once, which is the turn of its pair.
+    /// Dials to outsiders that never answer cost no more than that, as they make way for any other
+    /// peer; each that has made way may hold its slot once, which is the turn of its pair.
     ///
     /// It is never more than half of a session.
     #[must_use]

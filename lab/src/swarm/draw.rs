@@ -21,7 +21,7 @@ const STEPS: (u64, u64) = (10, 70);
 /// How many nodes a world has: few in most, as a pair is where most goes wrong.
 const NODES: [usize; 12] = [2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 6];
 
-/// What can go wrong, in families that are on or off together.
+/// Faults, in families that are on or off together.
 const FAULTS: [Draft; 19] = [
     WorldDraw::cut,
     WorldDraw::cut_one_way,
@@ -44,7 +44,7 @@ const FAULTS: [Draft; 19] = [
     WorldDraw::step_clock,
 ];
 
-/// What applications do, in families as well.
+/// Acts of applications, in families as well.
 const USES: [Draft; 5] = [
     WorldDraw::slow_reader,
     WorldDraw::disconnect,
@@ -141,8 +141,8 @@ impl Scenario {
         let own_limits = part(Part::OwnLimits, nodes).own_limits();
         let own_limits = part(Part::Parameters, nodes).parameters(own_limits);
         let outsiders = part(Part::Outsiders, nodes).outsiders();
-        // Strangers wait for a slot as long as others are busy, and who is never well again may be so
-        // for ever.
+        // Strangers wait for a slot as long as others are busy, and a node that is never well again
+        // may be busy for ever.
         let slots = own_limits.iter().filter_map(|own| own.connections_max);
         let least = slots.fold(limits.connections_max, usize::min);
         let hidden = match least + 1 < nodes && !outsiders.is_empty() {
@@ -222,7 +222,7 @@ impl WorldDraw {
         self.draw.below(self.nodes) as usize
     }
 
-    /// Two nodes: nobody deals with itself.
+    /// Two different nodes.
     fn pair(&mut self) -> (usize, usize) {
         let a = self.draw.below(self.nodes);
         let b = (a + self.draw.between((1, self.nodes - 1))) % self.nodes;
@@ -253,7 +253,7 @@ impl WorldDraw {
 
     // Nodes that are special
 
-    /// Nobody in three worlds of four; in the others one, which the others cannot dial.
+    /// None in three worlds of four; else one node, which the others cannot dial.
     fn hidden(&mut self) -> Vec<usize> {
         match self.below(4) {
             0 => vec![self.node()],
@@ -269,7 +269,7 @@ impl WorldDraw {
 
     // After the storm
 
-    /// Nobody in one world of two; in the others some, and at least two are well.
+    /// None in one world of two; else up to all nodes but two.
     fn outsiders(&mut self) -> Vec<Outsider> {
         let all_are_well = self.happens();
         let count = self.draw.between((0, self.nodes - 2));

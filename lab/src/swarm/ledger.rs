@@ -15,7 +15,7 @@ pub(super) struct Line {
     lengths: Vec<usize>,
     /// When messages are worth nothing any more.
     lifetimes: BTreeMap<u64, Duration>,
-    /// What has become of messages, but for those that were only taken.
+    /// The fates of messages, but for those that were only taken.
     fates: BTreeMap<u64, Fate>,
     /// How often what the receiver may have taken was sent again, as it had lost its state.
     repeats: usize,
@@ -23,7 +23,7 @@ pub(super) struct Line {
     taken: BTreeMap<u32, Vec<u64>>,
 }
 
-/// What has become of a message.
+/// The fate of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     /// It was reported, and may have been taken all the same.
@@ -120,13 +120,13 @@ impl Line {
         }
     }
 
-    /// The sender is told that messages are sent again which may have been taken before.
+    /// The sender is notified of a resend of messages which may have been taken before.
     pub(super) fn repeat(&mut self) {
         self.repeats += 1;
     }
 
     /// The first pair of messages that one process has taken in the wrong order, or twice, beyond
-    /// what the sender was told of.
+    /// the resends that the sender was notified of.
     pub(super) fn disorder(&self) -> Option<(u64, u64)> {
         self.taken.values().find_map(|taken| {
             let pairs = taken.windows(2).map(|pair| (pair[0], pair[1]));

@@ -1,6 +1,6 @@
 //! Marks: what must always hold, what must never happen, and what must happen in some world.
 //!
-//! A mark that no world reaches tells that the worlds have become too tame, or that a path of the
+//! A mark that no world reaches means that the worlds have become too tame, or that a path of the
 //! machine is dead. All are declared in [`MARKS`]: one that is used and not declared does not
 //! compile, and one that is declared and not used is never reached.
 
@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{Property, Violation};
 use crate::NodeId;
 
-/// Violations of one world that are kept: the first ones tell the story.
+/// Limit of violations of one world that are kept: the first ones suffice.
 const VIOLATIONS_MAX: usize = 100;
 
 /// What happens in some world, by name: two thousand worlds together reach all of it.
@@ -148,7 +148,7 @@ pub(super) use {always, never, sometimes};
 #[derive(Debug)]
 pub(super) struct Log {
     pub(super) at: Duration,
-    /// Who is looked at.
+    /// The node that is looked at.
     pub(super) node: Option<NodeId>,
     violations: Vec<Violation>,
     hits: [u64; MARKS.len()],

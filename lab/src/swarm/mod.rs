@@ -1,4 +1,4 @@
-//! Worlds drawn from a seed: who there is, what goes wrong, and what must hold all the same.
+//! Worlds drawn from a seed: nodes, operations and faults, and the properties that must hold all the same.
 //!
 //! A [`Scenario`] is plain data, [`Scenario::draw`] makes one from a seed, and [`Scenario::run`]
 //! plays it: a storm of operations and faults, then a core of nodes is healed, and within
@@ -50,11 +50,11 @@ pub use shrink::{End, Shrink, Shrunk};
 pub use twice::Divergence;
 pub use watch::{Effect, Phase, Watch};
 
-/// What a run has come to.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outcome {
-    /// What did not hold, in the order in which it was noticed.
+    /// Violations, in the order in which they were noticed.
     pub violations: Vec<Violation>,
     /// The hash of every datagram that was sent: when, whence, whither, bytes.
     pub hash: u128,
@@ -84,12 +84,12 @@ pub struct Violation {
     pub what: String,
 }
 
-/// What must hold in every world.
+/// The properties that must hold in every world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Property {
     /// No message is taken twice by one process, and none after a later one, unless its sender was
-    /// told that it is sent again to a peer that has lost its state.
+    /// notified of the resend to a peer that has lost its state.
     OnceAndInOrder,
     /// No message is taken that was not sent.
     NothingInvented,
@@ -99,8 +99,8 @@ pub enum Property {
     NothingGivenUp,
     /// A status moves along the edges of the lifecycle, from where it was.
     LegalMoves,
-    /// Health moves along its edges, nobody is called silent who is heard, and whoever says nothing is,
-    /// in time and before its connection is lost.
+    /// Health moves along its edges; a peer that is heard is not reported as unresponsive, and a silent one
+    /// is, in time and before its connection is lost.
     HealthTold,
     /// Slots never exceed `connections_max`.
     SlotsWithinLimit,
@@ -112,7 +112,7 @@ pub enum Property {
     NotUsedAfterTtl,
     /// A batch leaves `batch_delay_max` after its first message at the latest, if it can.
     BatchesInTime,
-    /// Dials after failures wait as the backoff says, no longer and no less.
+    /// Dials after failures wait for the backoff, no longer and no less.
     BackoffKept,
     /// No record is sealed with a key and a nonce that were used before.
     NonceUsedOnce,
@@ -128,7 +128,7 @@ pub enum Property {
     OneConnection,
     /// No connection is lost to an error on a path where nothing happens to datagrams.
     KeptAlive,
-    /// Who cannot be dialled dials again by itself when its connection was closed as idle.
+    /// A node that cannot be dialled dials again by itself when its connection was closed as idle.
     LooksIn,
     /// Once every peer has forgotten the others, every map and queue is empty.
     NothingLeftBehind,

@@ -1,4 +1,4 @@
-//! What can happen in a world, as plain data.
+//! The operations of a world, as plain data.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{LinkFault, duration};
 
-/// What can happen in a world. Nodes are named by their place, from 0.
+/// An operation of a world. Nodes are named by their place, from 0.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
@@ -56,7 +56,7 @@ pub enum Operation {
     Connect(usize, usize),
     /// Two nodes ask for a connection to each other at the same instant.
     ConnectBoth(usize, usize),
-    /// A node asks to be told when all that it has sent to another is taken.
+    /// A node asks for an event once all that it has sent to another is taken.
     Flush(usize, usize),
     /// A node flushes to another, and then all callers of its flushes leave.
     LeaveFlush(usize, usize),
@@ -96,7 +96,7 @@ pub enum Operation {
     },
     /// A node moves to another port without noticing, as behind a NAT.
     Rebind(usize),
-    /// A node moves to another port, and all others are told.
+    /// A node moves to another port. The others that are up get its address, unless it is hidden.
     Move(usize),
     /// A node's process stands still for a time.
     Freeze {

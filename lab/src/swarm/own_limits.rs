@@ -1,4 +1,4 @@
-//! What is different about a node of a world.
+//! The limits that one node of a world has for itself.
 
 use std::{fmt, time::Duration};
 
@@ -11,10 +11,10 @@ use super::{
 };
 use crate::duration;
 
-/// What one node has instead of the [`Limits`] that all share, in the same units and under the same
-/// names. What is `None`, or left out of a file, is as with all.
+/// The values of one node in place of the [`Limits`] that all share, in the same units and under the
+/// same names. A field that is `None`, or left out of a file, is as with all.
 ///
-/// Sealing is not among them: two ends that differ in it have nothing to say to each other.
+/// Sealing is not among them: two ends that differ in it cannot exchange messages.
 ///
 /// ```
 /// use quicpool_lab::swarm::{Limits, OwnLimits, Scenario};

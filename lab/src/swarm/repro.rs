@@ -79,7 +79,7 @@ fn json_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 impl Failure {
-    /// Plays a world, and says how it fails and what was seen, if it does.
+    /// Plays a world, and returns its failure and what was seen, if it fails.
     #[must_use]
     pub fn of(scenario: &Scenario) -> Option<(Self, String)> {
         match catch_unwind(AssertUnwindSafe(|| scenario.run())) {
@@ -97,7 +97,7 @@ impl Failure {
         Some((Self::Property(first.property), first.to_string()))
     }
 
-    /// What a panic says.
+    /// Returns the failure of a panic, and its message.
     #[must_use]
     pub fn in_panic(payload: &(dyn Any + Send)) -> (Self, String) {
         let text = payload.downcast_ref::<String>().map(String::as_str);

@@ -1,4 +1,4 @@
-//! A world as plain data: who there is, what happens, and who is well in the end.
+//! A world as plain data: its nodes, the steps, and the nodes that stay ill.
 
 use std::time::Duration;
 
@@ -7,20 +7,20 @@ use serde::{Deserialize, Serialize};
 use super::{Limits, Operation, Outcome, OwnLimits, Watch, world::World};
 use crate::{Crypto, Delay, Faults, Path, Recorder, duration};
 
-/// A world: who there is, what they do, and what is done to them.
+/// A world: its nodes, what they do, and what is done to them.
 ///
-/// [`Display`](std::fmt::Display) tells it as a story.
+/// [`Display`](std::fmt::Display) lists it for readers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// Decides everything that is random in the network and in the machines.
     pub seed: u64,
-    /// What sessions are made of. [`draw`](Self::draw) always says `Checksum`.
+    /// The cryptography of sessions. [`draw`](Self::draw) always sets `Checksum`.
     #[serde(default, with = "crypto_text")]
     pub crypto: Crypto,
     /// How many nodes there are, which all know each other, but for those that are hidden.
     pub nodes: usize,
-    /// Nodes of which nobody has an address, as behind NAT: they come to the others.
+    /// Nodes of which the others have no address, as behind NAT: they dial the others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hidden: Vec<usize>,
     /// Nodes that run in the event loop of the driver, with an application that calls its handle. The
@@ -29,14 +29,14 @@ pub struct Scenario {
     pub driven: Vec<usize>,
     /// The configuration of every node, but for what nodes have of their own.
     pub limits: Limits,
-    /// What is different about some nodes, each of them named once.
+    /// The own limits of some nodes, each of them named once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub own_limits: Vec<OwnLimits>,
-    /// What is between any two nodes before anything goes wrong, and once it is over.
+    /// The links between any two nodes before the first fault, and after the last.
     pub links: LinkProfile,
-    /// What happens, in order.
+    /// The steps, in order.
     pub steps: Vec<Step>,
-    /// Who is not well again after the storm. All others are: the core.
+    /// Nodes that are not well again after the storm. All others are: the core.
     pub outsiders: Vec<Outsider>,
 }
 
@@ -51,7 +51,7 @@ pub struct Step {
     pub pause: Duration,
 }
 
-/// What links are like.
+/// The settings of links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkProfile {
@@ -77,11 +77,11 @@ pub enum LinkProfile {
 pub struct Outsider {
     /// Which.
     pub node: usize,
-    /// What is wrong with it.
+    /// Its lasting fault.
     pub condition: Condition,
 }
 
-/// What is wrong with a node for ever.
+/// A lasting fault of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -153,8 +153,8 @@ impl Scenario {
         self.play(&mut (), None)
     }
 
-    /// Plays the world before somebody's eyes, to its end or until some time, counted from its
-    /// beginning. What has to hold in the end is not asked of a world that is left early.
+    /// Plays the world with a watch, to its end or until some time, counted from its beginning.
+    /// What has to hold in the end is not checked in a world that is left early.
     ///
     /// # Panics
     ///

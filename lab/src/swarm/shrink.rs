@@ -18,7 +18,7 @@ impl Default for Shrink {
     }
 }
 
-/// What a world has become.
+/// The result of shrinking a world.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Shrunk {
@@ -44,9 +44,9 @@ impl Shrink {
     /// Hildebrandt, then pairs), fewer nodes, fewer that stay ill, limits as by default
     /// and the same for all, plain links, round numbers, short pauses.
     ///
-    /// `fails` plays a world and says whether it fails as the first one did; see
-    /// [`Failure::befalls`](super::Failure::befalls). `watch` is told how many worlds were tried,
-    /// and what it has come to, after each of them, and may call it off. The same world and the
+    /// `fails` plays a world and returns whether it fails as the first one did; see
+    /// [`Failure::befalls`](super::Failure::befalls). `watch` is called after each world with the
+    /// number of worlds tried and the smallest one, and may call it off. The same world and the
     /// same answers give the same result.
     ///
     /// ```

@@ -1,7 +1,7 @@
-//! What is simpler than a part of a world, the simplest first.
+//! Simpler candidates for a part of a world, the simplest first.
 //!
 //! Every candidate has fewer things, smaller numbers or fewer digits than what it is made from, so
-//! whoever takes one after the other comes to an end.
+//! taking one after the other comes to an end.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{Delay, ms};
 
-/// What links are like when nothing is said about them.
+/// The delay of links by default.
 const PLAIN: Delay = Delay::Constant(ms(10));
 
 pub(super) trait Simplify: Sized {
@@ -350,7 +350,7 @@ impl Simplify for Limits {
     }
 }
 
-/// What is simpler than a part, put into the whole.
+/// Simpler candidates for a part, put into the whole.
 fn simpler<T: Simplify, W>(part: &T, whole: impl Fn(T) -> W) -> Vec<W> {
     part.simpler().into_iter().map(whole).collect()
 }

@@ -1,4 +1,4 @@
-//! A world told as a story, for people.
+//! A world as text, for readers.
 
 use std::{
     fmt::{self, Display, Formatter},

@@ -22,7 +22,7 @@ pub enum Divergence {
 }
 
 impl Scenario {
-    /// Plays the world twice and says where the runs part, if they do.
+    /// Plays the world twice and compares the runs.
     ///
     /// The second run is on another thread, with other things at other places in memory, after
     /// another world, and makes its links in the opposite order. None of it may matter.

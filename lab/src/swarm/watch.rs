@@ -1,4 +1,4 @@
-//! Somebody who looks on while a world is played.
+//! Watches of a world while it is played.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use quicpool_core::Event;
 use super::{Step, Violation};
 use crate::Net;
 
-/// Is told what happens in a world, in the order of its time, and changes nothing.
+/// Gets what happens in a world, in the order of its time, and changes nothing.
 ///
-/// Events are told when they are looked at, at the end of the pause behind a step; those of one
+/// Events come when they are looked at, at the end of the pause behind a step; those of one
 /// pause come in their order.
 pub trait Watch {
     /// A step is taken, and makes a difference or none.
@@ -17,7 +17,7 @@ pub trait Watch {
         let _ = (at, step, effect);
     }
 
-    /// A machine has told its application of something.
+    /// A machine has reported an event to its application.
     fn event(&mut self, at: Duration, node: usize, event: &Event) {
         let _ = (at, node, event);
     }
@@ -38,7 +38,7 @@ pub trait Watch {
     }
 }
 
-/// Nobody looks on.
+/// Ignores everything.
 impl Watch for () {}
 
 /// Whether a step makes a difference.
@@ -61,6 +61,6 @@ pub enum Phase {
         /// See [`Scenario::convergence_max`](super::Scenario::convergence_max).
         within: Duration,
     },
-    /// Everyone forgets everyone, and nothing may be left.
+    /// All nodes forget each other, and nothing may be left.
     Farewell,
 }

@@ -1,4 +1,4 @@
-//! What an application is: inputs and time go in, actions come out.
+//! Applications: inputs and time go in, actions come out.
 
 use std::{cell::Cell, fmt, time::Duration};
 
@@ -7,7 +7,7 @@ use quicpool_core::{Event, Message, PeerId, SendError};
 
 use crate::dice::{Dice, Domain};
 
-/// A pure application: everything it does follows from what it is told.
+/// A pure application: all that it does follows from its inputs.
 ///
 /// It has no clock, no socket, no thread and no randomness of its own. Time, randomness and the
 /// names of its peers are in the [`Context`], and what it wants done it asks for there. So the same
@@ -44,11 +44,11 @@ use crate::dice::{Dice, Domain};
 pub trait App: fmt::Debug + 'static {
     /// One thing has happened.
     ///
-    /// What is asked for in `cx` is done at the same instant, in order, once this returns.
+    /// The actions in `cx` are carried out at the same instant, in order, once this returns.
     fn handle(&mut self, input: Input<'_>, cx: &mut Context<'_>);
 }
 
-/// What an application is told.
+/// An input of an application.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Input<'a> {
@@ -65,12 +65,12 @@ pub enum Input<'a> {
     /// as well, so that none overtakes another, and [`Event::Writable`] follows when there is room
     /// for the first of them.
     Refused(&'a Action, &'a SendError),
-    /// Anything else that quicpool tells: a peer's status has changed, messages are undelivered, a
-    /// flush has ended, an outbox has room again. In the order in which it was told.
+    /// Any other event of quicpool: a peer's status has changed, messages are undelivered, a flush
+    /// has ended, an outbox has room again. Events come in the order in which they were reported.
     Event(&'a Event),
 }
 
-/// What an application wants done.
+/// An action of an application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Action {
@@ -94,9 +94,9 @@ pub enum Action {
     Disconnect(PeerId),
     /// See [`Context::flush`].
     Flush {
-        /// Whose outbox.
+        /// The receiver.
         peer: PeerId,
-        /// What names it in [`Event::Flushed`].
+        /// Names the flush in [`Event::Flushed`].
         token: u64,
     },
     /// See [`Context::set_timer`].
@@ -129,7 +129,7 @@ impl Action {
     }
 }
 
-/// Actions of one call. Whoever asks for more does not stop.
+/// Limit of actions of one call: an application that exceeds it does not stop.
 const ACTIONS_MAX: usize = 1_000_000;
 
 /// The present of an application, and the way out for all that it wants.
@@ -214,7 +214,7 @@ impl<'a> Context<'a> {
         self.actions.push(action);
     }
 
-    /// What was asked for so far.
+    /// The actions so far.
     #[must_use]
     pub fn actions(&self) -> &[Action] {
         &self.actions
@@ -225,7 +225,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// What an application knows when it is made: who and where it is, and what it has saved.
+/// The node of an application: its identity, its peers and its saved state.
 ///
 /// ```
 /// use quicpool_core::PeerId;
@@ -247,7 +247,7 @@ pub struct Host {
     pub peers: Vec<PeerId>,
     /// How often the node's process has been started before.
     pub life: u32,
-    /// What an earlier process has [saved](Context::save) last.
+    /// The state that an earlier process has [saved](Context::save) last.
     pub saved: Option<Bytes>,
     pub(super) dice: Dice,
     pub(super) drawn: Cell<u64>,

@@ -1,4 +1,4 @@
-//! What moves a simulation: the network, faults, timers, and what applications are told of them.
+//! Moves a simulation: the network, faults, timers, and the inputs of applications.
 
 use std::{collections::BTreeSet, mem, panic::resume_unwind, time::Duration};
 
@@ -57,7 +57,7 @@ impl<A: App> Sim<A> {
         self.deliver();
     }
 
-    /// Makes the application of a process that has just been started, and tells it so.
+    /// Makes the application of a process that has just been started, and delivers `Input::Started`.
     pub(super) fn begin(&mut self, place: usize) {
         let id = self.nodes[place].id;
         for other in self.net.ids().filter(|other| *other != id) {
@@ -72,7 +72,7 @@ impl<A: App> Sim<A> {
 
     /// A property does not hold: this run is over.
     pub(super) fn violate(&self, property: &str, what: String) -> ! {
-        // Past the hook that prints panics: the report says it all.
+        // Past the hook that prints panics: the report has all of it.
         resume_unwind(Box::new(Violation {
             property: property.to_owned(),
             what,
@@ -86,7 +86,7 @@ impl<A: App> Sim<A> {
         while self.step(end) {}
     }
 
-    /// Runs to the end, or until the condition holds; says whether it does.
+    /// Runs to the end, or until the condition holds; returns whether it does.
     pub(super) fn run_to_condition(
         &mut self,
         end: Duration,
@@ -160,16 +160,16 @@ impl<A: App> Sim<A> {
     }
 }
 
-// What applications are told, and what they ask for.
+// Inputs and actions of applications.
 impl<A: App> Sim<A> {
-    /// Tells all applications what has happened, until there is nothing more to tell.
+    /// Delivers inputs to all applications until none is left.
     pub(super) fn deliver(&mut self) {
         for place in 0..self.nodes.len() {
             while self.deliver_at(place) {}
         }
     }
 
-    /// Whether there was anything to tell the application at this place.
+    /// Delivers what waits for the application at this place; returns whether anything did.
     fn deliver_at(&mut self, place: usize) -> bool {
         let node = &mut self.nodes[place];
         if let Some((action, error)) = node.refused.pop_front() {
@@ -190,7 +190,7 @@ impl<A: App> Sim<A> {
         true
     }
 
-    /// Takes the messages of a peer, and tells them.
+    /// Takes the messages of a peer, and delivers them.
     fn receive(&mut self, place: usize, peer: PeerId) {
         let mut messages = Vec::new();
         let receive = |machine: &mut Manager, now| {
@@ -237,8 +237,8 @@ impl<A: App> Sim<A> {
         Some(result)
     }
 
-    /// Does what an application wants: first what concerns it alone, as state has to be saved
-    /// before anyone is told of it, and then all that concerns the network, in one go.
+    /// Carries out the actions of an application: first its timers and saved state, as state has to
+    /// be saved before it is sent, and then all orders to the machine, in one call.
     fn carry_out(&mut self, place: usize, actions: Vec<Action>) {
         let now = self.now();
         let node = &mut self.nodes[place];

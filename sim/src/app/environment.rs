@@ -1,4 +1,4 @@
-//! What a run takes from the environment, so that nothing has to be compiled again.
+//! Settings of a run from the environment, so that nothing has to be compiled again.
 
 use std::{ops::Range, path::PathBuf, time::Duration};
 
@@ -10,7 +10,7 @@ const SEEDS: &str = "SIM_SEEDS";
 const TIME: &str = "SIM_TIME";
 const REPRO: &str = "SIM_REPRO";
 
-/// What the environment asks for.
+/// Settings from the environment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Environment {
     pub(super) seeds: Option<Range<u64>>,

@@ -40,7 +40,7 @@ pub struct Explored {
     pub hash: u128,
 }
 
-/// Runs each seed of the options, whatever the environment says: [`check`](super::check) for tests
+/// Runs each seed of the options, and ignores the environment: [`check`](super::check) for tests
 /// that look at the outcome themselves.
 ///
 /// # Errors
@@ -138,14 +138,14 @@ fn failure<A: App>(seed: u64, sim: &Sim<A>, payload: Box<dyn Any + Send>) -> Fai
     }
 }
 
-/// What a panic says.
+/// Returns the message of a panic.
 fn message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("it says nothing")
 }
 
-/// A node: its application, how it sees its peers, and what it was told last.
+/// Describes a node: its application, its status of each peer, and its last events.
 fn draw<A: App>(sim: &Sim<A>, place: usize) -> Vec<String> {
     let (net, node) = (sim.net(), sim.node(place));
     let mut lines = vec![state(sim, place), format!("{:?}", sim.id(place))];
@@ -169,7 +169,7 @@ fn draw<A: App>(sim: &Sim<A>, place: usize) -> Vec<String> {
     lines
 }
 
-/// What an application looks like. One that has just panicked may do so again.
+/// Returns an application's `Debug` text. One that has just panicked may do so again.
 fn state<A: App>(sim: &Sim<A>, place: usize) -> String {
     let Some(app) = sim.app(place) else {
         return "is down".to_owned();
@@ -183,7 +183,7 @@ fn state<A: App>(sim: &Sim<A>, place: usize) -> String {
 }
 
 impl Doing {
-    /// What a panic violates.
+    /// Names the property that a panic violates.
     fn property(&self) -> String {
         match self {
             Self::Test => "the test does not panic".to_owned(),

@@ -10,12 +10,12 @@ const OVER_SHOWN: usize = 5;
 /// How many nodes are shown.
 const NODES_SHOWN: usize = 16;
 
-/// A run in which something did not hold. [`Display`](fmt::Display) tells all of it.
+/// A run in which something did not hold. [`Display`](fmt::Display) writes the full report.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Failure {
     pub(super) name: String,
-    /// What did not hold: the name that the test has given it, or whose code has panicked.
+    /// The property that did not hold: its name in the test, or the part that has panicked.
     pub property: String,
     /// The seed of the run.
     pub seed: u64,

@@ -1,7 +1,7 @@
 //! Your own application on simulated nodes, in every kind of trouble.
 //!
-//! An [`App`] is pure: it is told what happens ([`Input`]), and asks for what it wants done
-//! ([`Context`]). [`check`] runs it on some nodes for many seeds. Each seed draws its own faults
+//! An [`App`] is pure: each call has an [`Input`], and its actions go to the [`Context`].
+//! [`check`] runs it on some nodes for many seeds. Each seed draws its own faults
 //! (half of the [families](Family), at random times), and after the storm everything is mended.
 //! Properties hold [always](Sim::always), or [eventually](Sim::eventually) after the storm.
 //!
@@ -41,9 +41,9 @@
 //!
 //! # A failure
 //!
-//! says which property did not hold, in which seed, at which simulated time, which faults were on,
-//! and what the nodes looked like. So does a panic of the application or of the test. It ends with
-//! two commands: one runs the seed again, and the other the file that the run was written to.
+//! names the property that did not hold, the seed, the simulated time, the faults that were on, and
+//! the state of the nodes. So does a panic of the application or of the test. It ends with two
+//! commands: one runs the seed again, and the other the file that the run was written to.
 //!
 //! ```text
 //! registers_agree: "all agree on the last write" does not hold
@@ -69,12 +69,12 @@
 //! | `SIM_TIME` | `90s`, `500ms` | how long the storm lasts, in simulated time |
 //! | `SIM_REPRO` | a path | plays the run in that file: its faults are in it as data, so it stays the same when this crate comes to draw others |
 //!
-//! A value that means nothing is an error that says what is allowed.
+//! An invalid value is an error that names the allowed values.
 //!
 //! # Determinism
 //!
 //! The same seed gives the same run, to the last byte, as long as the application and the test are
-//! pure. Messages and events come in the order in which quicpool tells them. Timers come at their
+//! pure. Messages and events come in the order in which quicpool reports them. Timers come at their
 //! time exactly, and never after a crash of their process. Events of one instant come in a fixed
 //! order, or one that the seed draws.
 //!

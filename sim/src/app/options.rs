@@ -1,4 +1,4 @@
-//! What runs are like.
+//! The options of runs.
 
 use std::{
     collections::BTreeSet,
@@ -11,7 +11,7 @@ use quicpool_core::Config;
 use super::{Family, Plan, plan::STORM_MAX};
 use crate::{Crypto, Path, secs};
 
-/// Seeds that are run unless a test or the environment says otherwise.
+/// Seeds that are run unless a test or the environment sets others.
 const SEEDS: Range<u64> = 0..64;
 /// How long faults come and go.
 const STORM: Duration = secs(30);
@@ -91,14 +91,14 @@ impl Options {
         self
     }
 
-    /// What is between any two nodes when nothing is wrong, in place of the latency that the seed
+    /// Sets the path between any two nodes without faults, in place of the latency that the seed
     /// draws.
     pub fn path(mut self, path: Path) -> Self {
         self.path = Some(path);
         self
     }
 
-    /// How nodes prove who they are. By default it is [`Crypto::Checksum`].
+    /// How nodes prove their identity. By default it is [`Crypto::Checksum`].
     pub fn crypto(mut self, crypto: Crypto) -> Self {
         self.crypto = crypto;
         self
@@ -110,7 +110,7 @@ impl Options {
         self
     }
 
-    /// Whether anything can be run; or else what is wrong, and what is allowed.
+    /// Checks the options, or returns the one that is out of range and its allowed values.
     pub(super) fn check(&self) -> Result<(), String> {
         let (nodes, seeds, storm) = (self.nodes, &self.seeds, self.storm);
         if !NODES.contains(&nodes) {
@@ -130,7 +130,7 @@ impl Options {
         config.map_err(|error| format!("the configuration is not valid: {error}"))
     }
 
-    /// What goes wrong in the run of a seed.
+    /// Returns the plan of faults of the run of a seed.
     #[must_use]
     #[doc(hidden)]
     pub fn plan_of(&self, seed: u64) -> Plan {

@@ -1,4 +1,4 @@
-//! What goes wrong while an application runs, as plain data.
+//! Plans of faults while an application runs, as plain data.
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
@@ -90,7 +90,7 @@ impl Family {
     }
 }
 
-/// What goes wrong in a run, and when: all of it, as data.
+/// All faults of a run with their times, as data.
 ///
 /// It is drawn from a seed, or read from the file that a failure leaves. With
 /// [`Options::plan`](super::Options::plan) a test can bring its own.
@@ -112,7 +112,7 @@ pub struct Plan {
     /// When all that is wrong is mended.
     #[serde(with = "duration")]
     pub storm: Duration,
-    /// What is wrong before.
+    /// The faults.
     pub faults: Vec<Fault>,
 }
 
@@ -126,11 +126,11 @@ pub struct Fault {
     /// When it is over; the end of the storm, if that is earlier.
     #[serde(with = "duration")]
     pub until: Duration,
-    /// What is wrong.
+    /// Its kind.
     pub what: Trouble,
 }
 
-/// What can be wrong. Nodes are named by their places, from 0; those that do not exist are left
+/// A kind of fault. Nodes are named by their places, from 0; those that do not exist are left
 /// alone.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -162,22 +162,22 @@ pub enum Trouble {
     /// A node has another port from the beginning of this on. Others dial the old one until the
     /// storm is over.
     Rebind {
-        /// Who.
+        /// The node.
         node: usize,
     },
     /// A process stands still. What comes to its time meanwhile comes when it goes on.
     Freeze {
-        /// Whose.
+        /// The node.
         node: usize,
     },
     /// A socket takes nothing: a send would block.
     BlockSocket {
-        /// Whose.
+        /// The node.
         node: usize,
     },
     /// A process is dead: it ends at the beginning, and another is started at the end.
     Crash {
-        /// Whose.
+        /// The node.
         node: usize,
     },
 }
@@ -207,7 +207,7 @@ impl Plan {
         plan
     }
 
-    /// Whether a run can follow it; or else what is wrong, and what is allowed.
+    /// Checks the plan, or returns the value that is out of range and the allowed range.
     pub(super) fn check(&self) -> Result<(), String> {
         let most = |name: &str, time: Duration, max: Duration| match time <= max {
             true => Ok(()),
@@ -257,7 +257,7 @@ impl Trouble {
         }
     }
 
-    /// Or else what is allowed.
+    /// Checks it, or returns the allowed values.
     fn check(self) -> Result<(), String> {
         match self {
             Self::Links(fault) => fault.check().map_err(|error| error.allowed),

@@ -18,7 +18,7 @@ use crate::{
 /// The mark that cargo leaves in the directory that it builds in.
 const TARGET_MARK: &str = "CACHEDIR.TAG";
 
-/// What a value of the variable has to be.
+/// The valid values of the variable.
 const FILE: &str = "the path of a file that a failure has left in target/sim";
 
 /// A run of an application that has failed.
@@ -94,7 +94,7 @@ impl Repro {
         Ok(repro)
     }
 
-    /// Writes it where cargo builds, and says where that is.
+    /// Writes it to `sim` in the target directory of cargo, and returns its path.
     pub(super) fn save(&self) -> io::Result<PathBuf> {
         let tame = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
         let Run { check, seed, .. } = &self.scenario;
@@ -105,7 +105,7 @@ impl Repro {
         Ok(path)
     }
 
-    /// What to say of a run of this file that has failed, too.
+    /// Compares a failure with the one in this file, in words.
     pub(super) fn compare(&self, failure: &Failure) -> String {
         let Broken { property, at, hash } = &self.failure;
         if *hash == digits(failure.hash) {

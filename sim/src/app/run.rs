@@ -1,4 +1,4 @@
-//! A check as a test makes it: with what the environment says, and a report that helps.
+//! Runs a check of a test with the settings of the environment, and panics with a report.
 
 use std::{env, path::Path};
 
@@ -73,13 +73,13 @@ fn check_with<A: App>(
     })
 }
 
-/// How to run the test. `cargo test` in a workspace needs to know the package.
+/// Returns the command that runs the test. `cargo test` in a workspace needs the package.
 fn test_command(name: &str, package: Option<&str>) -> String {
     let package = package.map_or_else(String::new, |package| format!(" -p {package}"));
     format!("cargo test{package} {}", quoted(name))
 }
 
-/// How to run the failure again.
+/// Returns the commands that run the failure again.
 fn commands(failure: &Failure, environment: &Environment, test: &str) -> Vec<String> {
     if let Some(path) = &environment.repro {
         return vec![format!("SIM_REPRO={} {test}", quoted_path(path))];
@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(quoted(""), "''");
     }
 
-    /// Talks to everyone, all the time.
+    /// Sends to all peers, all the time.
     #[derive(Debug)]
     struct Noisy;
 

@@ -60,11 +60,11 @@ pub struct Sim<A> {
     pub(super) storm: Storm,
     pub(super) rules: Vec<Rule<A>>,
     pub(super) track: Track,
-    /// Whose code is being called.
+    /// The code that is being called.
     pub(super) doing: Doing,
 }
 
-/// Whose code is being called: a panic is theirs.
+/// The code that is being called, and to which a panic belongs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Doing {
     /// The body of the test.
@@ -95,11 +95,11 @@ pub(super) struct Node<A> {
     pub(super) host: Host,
     pub(super) app: Option<A>,
     pub(super) timers: Timers,
-    /// What the machine has refused, and the application has not been told yet.
+    /// Actions that the machine has refused, and whose refusal is not delivered yet.
     pub(super) refused: VecDeque<(Action, SendError)>,
 }
 
-/// What a property's violation unwinds with.
+/// The payload with which a property's violation unwinds.
 pub(super) struct Violation {
     pub(super) property: String,
     pub(super) what: String,
@@ -116,8 +116,8 @@ impl<A: App> Sim<A> {
         self.run_to(end);
     }
 
-    /// Lets time pass until a condition holds, for at most `limit`; says whether it does. The
-    /// condition is looked at after each input of an application, and at the end.
+    /// Lets time pass until a condition holds, for at most `limit`; returns whether it does. The
+    /// condition is checked after each input of an application, and at the end.
     pub fn run_until(&mut self, limit: Duration, mut condition: impl FnMut(&Self) -> bool) -> bool {
         let end = self.after(limit);
         self.run_to_condition(end, &Doing::Test, &mut condition)
@@ -270,7 +270,7 @@ impl<A: App> Sim<A> {
         self.nodes[place].host.id
     }
 
-    /// What a node has [saved](Context::save) last.
+    /// Returns the state that a node has [saved](Context::save) last.
     pub fn saved(&self, place: usize) -> Option<&[u8]> {
         self.nodes[place].host.saved.as_deref()
     }

@@ -9,7 +9,7 @@ use crate::Path;
 #[derive(Debug)]
 pub(super) struct Storm {
     plan: Plan,
-    /// What links are like when nothing is wrong.
+    /// The path of links without faults.
     calm: Path,
     /// All turns of the plan in the order in which they come.
     turns: Vec<(Duration, Turn)>,
@@ -89,7 +89,7 @@ impl Storm {
         self.on().any(|fault| fault.what == trouble)
     }
 
-    /// What links are like with all that is on.
+    /// Returns the path of links with the faults that are on.
     fn weather(&self) -> Path {
         let mut path = self.calm.clone();
         for fault in self.on() {
@@ -175,7 +175,7 @@ impl<A: App> Sim<A> {
             self.net.resume(self.node(place));
             self.restart(place);
         }
-        // Whoever has moved is found again.
+        // Nodes that have moved are found again.
         for node in self.net.ids() {
             for other in self.net.ids().filter(|other| *other != node) {
                 self.net.introduce_one_way(node, other);

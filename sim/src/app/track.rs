@@ -1,4 +1,4 @@
-//! What a run is told apart by: a hash of all inputs, and a watch on time that hardly moves.
+//! Tells runs apart by a hash of all inputs, and notices a run whose time hardly moves.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ impl Track {
         self.note(now, place, CRASHED, &[]);
     }
 
-    /// An application is about to be told something; false if time hardly moves.
+    /// Hashes an input before it is delivered; returns false if time hardly moves.
     pub(super) fn told(&mut self, now: Duration, place: usize, input: Input<'_>) -> bool {
         match input {
             Input::Started => self.note(now, place, STARTED, &[]),

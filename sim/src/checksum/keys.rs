@@ -18,7 +18,7 @@ const CONFIDENTIALITY_LIMIT: u64 = 1 << 23;
 /// Forged packets one key may meet: the limit of AES-GCM (RFC 9001 section 6.6).
 const INTEGRITY_LIMIT: u64 = 1 << 52;
 
-/// What both ends of a session know, and what all keys of one encryption level derive from.
+/// The secret of both ends, from which all keys of one encryption level derive.
 #[derive(Clone, Copy)]
 pub(super) struct Secret(u128);
 
@@ -31,7 +31,7 @@ pub(super) enum Level {
 }
 
 impl Secret {
-    /// The secret that anybody can derive from the first packet (RFC 9001 section 5.2).
+    /// The secret that can be derived from the first packet (RFC 9001 section 5.2).
     pub(super) fn initial(destination: &ConnectionId) -> Self {
         Self(Hasher::new(1).bytes(destination).finish())
     }
@@ -60,7 +60,7 @@ impl Secret {
         }
     }
 
-    /// What the sender of a Finished message proves with: that it has read the same transcript.
+    /// The tag of a Finished message: its sender has read the same transcript.
     pub(super) fn finished(self, sender: Side, transcript: u128) -> [u8; TAG_LEN] {
         self.derive(b"finished")
             .word(sender as u64)
@@ -161,7 +161,7 @@ impl AeadKey for TagKey {
     }
 }
 
-/// Leaves headers as they are: nobody snoops here, and a trace with legible packet numbers helps.
+/// Leaves headers as they are: no simulated network snoops, and legible packet numbers help a trace.
 struct ClearHeader;
 
 impl HeaderKey for ClearHeader {

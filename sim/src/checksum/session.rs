@@ -19,7 +19,7 @@ use crate::hash::Hasher;
 /// The longest export, that of HKDF with SHA-256 (RFC 5869 section 2.3).
 const EXPORT_LEN_MAX: usize = 255 * 32;
 
-/// What one end brings into a session.
+/// The part of one end in a session.
 pub(super) struct Offer {
     pub(super) identity: Option<PeerId>,
     pub(super) protocol: Vec<u8>,
@@ -28,7 +28,7 @@ pub(super) struct Offer {
     pub(super) flights: Flights,
 }
 
-/// What the other end has stated so far.
+/// The statements of the other end so far.
 #[derive(Default)]
 struct Remote {
     identity: Option<PeerId>,
@@ -36,7 +36,7 @@ struct Remote {
     protocol: Option<Vec<u8>>,
 }
 
-/// What is due next. A client walks the upper five, a server the lower four, and both are `Done`.
+/// The next step. A client walks the upper five, a server the lower four, and both are `Done`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     WriteClientHello,
@@ -91,7 +91,7 @@ impl Session {
         }
     }
 
-    /// Reads one message, and says whether it was the one that negotiates.
+    /// Reads one message, and returns whether it was the one that negotiates.
     fn read(&mut self, message: &[u8]) -> Result<bool, TransportError> {
         match self.step {
             Step::ReadClientHello => self.read_client_hello(message).map(|()| true),

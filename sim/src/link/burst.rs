@@ -9,7 +9,7 @@ use crate::dice::Domain;
 #[derive(Debug, Default)]
 pub(super) struct Bursts {
     weather: Weather,
-    /// How many datagrams have been offered to the link when the weather was last told.
+    /// Datagrams offered to the link up to the last update of the weather.
     told: u64,
 }
 

@@ -64,9 +64,9 @@ pub enum LinkFault {
 /// A number of a fault is out of its range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutOfRange {
-    /// What it is.
+    /// The value.
     pub value: String,
-    /// What it may be.
+    /// The allowed values.
     pub allowed: String,
 }
 

@@ -1,4 +1,4 @@
-//! What can go wrong on one direction of a path, as plain data.
+//! Faults of one direction of a path, as plain data.
 
 use std::time::Duration;
 
@@ -127,10 +127,10 @@ pub enum Delay {
     },
 }
 
-/// What delays that differ do to the order of datagrams.
+/// The effect of different delays on the order of datagrams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// Nothing: who would arrive too early waits for its predecessor.
+    /// Nothing: a datagram that would arrive too early waits for its predecessor.
     Kept,
     /// The shorter delay arrives first.
     Free,

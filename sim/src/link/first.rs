@@ -8,13 +8,13 @@ use super::{
 
 #[derive(Debug, Default)]
 pub(super) struct First {
-    /// What the counting is for. It begins anew when this changes.
+    /// The plan of the counts. They begin anew when this changes.
     plan: FirstLost,
     seen: FirstLost,
 }
 
 impl First {
-    /// Whether the plan says that this one is lost. It counts for each kind it holds.
+    /// Whether the plan loses this datagram. It counts for each kind it holds.
     fn loses(&mut self, datagram: &[u8]) -> bool {
         if self.plan == FirstLost::default() {
             return false;
@@ -30,7 +30,7 @@ impl First {
     }
 }
 
-/// Counts one more, and says whether it is within a limit.
+/// Counts one more, and returns whether it is within a limit.
 fn count(seen: &mut u32, limit: u32) -> bool {
     let is_within = *seen < limit;
     *seen = seen.saturating_add(1);

@@ -1,4 +1,4 @@
-//! Which kinds of packets a datagram holds, as anyone on the way can tell.
+//! Finds the kinds of packets in a datagram by the headers in the clear.
 
 /// The packets of a datagram, as far as their headers are in the clear (RFC 9000, section 17).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,13 +52,13 @@ impl Kinds {
     }
 }
 
-/// Skips a connection ID and the byte that tells its length.
+/// Skips a connection ID and the byte before it, its length.
 fn skip_id(bytes: &[u8]) -> Option<&[u8]> {
     let (length, rest) = bytes.split_first()?;
     rest.get(usize::from(*length)..)
 }
 
-/// Skips bytes and the integer that tells how many (RFC 9000, section 16).
+/// Skips bytes and the integer before them, their number (RFC 9000, section 16).
 fn skip_bytes(bytes: &[u8]) -> Option<&[u8]> {
     let first = *bytes.first()?;
     let width = 1 << (first >> 6);

@@ -10,7 +10,7 @@ use super::{
 };
 
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
-/// What IPv4 and UDP add to each datagram, in bytes.
+/// Bytes of the headers of IPv4 and UDP, added to each datagram.
 const HEADERS: u64 = 20 + 8;
 
 #[derive(Debug, Default)]
@@ -19,12 +19,12 @@ pub(super) struct Shaper {
     leaving: Option<(Duration, Parcel)>,
     queue: VecDeque<Parcel>,
     queue_bytes: u64,
-    /// What the last datagrams took beyond whole nanoseconds, in parts of `bytes_per_second`.
+    /// The rest of the last datagrams' time beyond whole nanoseconds, in parts of `bytes_per_second`.
     carry: u128,
 }
 
 impl Shaper {
-    /// What waits, with one datagram more, in the unit of the queue; and how much may.
+    /// The length of the queue with one datagram more, in the queue's unit, and its limit.
     fn filled(&self, rate: &Rate, parcel: &Parcel) -> (u64, u64) {
         match rate.queue {
             Queue::Bytes(max) => (self.queue_bytes + size(parcel), max),

@@ -24,13 +24,13 @@ pub(super) struct Row {
     holding: Range<usize>,
     /// Those that have come through.
     through: VecDeque<Parcel>,
-    /// What the stages have done to each datagram, if anybody wants to know.
+    /// Notes of what the stages have done to each datagram, if they are kept.
     pub(super) notes: Notes,
 }
 
 type Notes = Option<Vec<Note>>;
 
-/// What a stage has done to a datagram.
+/// A note of what a stage has done to a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Note {
     /// Under which number the link knows it.

@@ -1,4 +1,4 @@
-//! What the stages of a link have in common.
+//! The common parts of the stages of a link.
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
@@ -33,7 +33,7 @@ impl Parcel {
     }
 }
 
-/// What a stage may look at.
+/// The input of a stage besides the datagram.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) now: Duration,
@@ -73,7 +73,7 @@ impl LinkDice {
     }
 }
 
-/// What has become of the datagrams that came to a stage.
+/// Counts of the datagrams that came to a stage, by fate.
 ///
 /// None goes missing: `entered + copied = left + dropped + held`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -100,7 +100,7 @@ impl StageCounts {
     }
 }
 
-/// What a stage decides about a datagram.
+/// The decision of a stage about a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// It passes as it came.

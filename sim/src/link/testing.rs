@@ -49,7 +49,7 @@ impl Bench {
         }
     }
 
-    /// Offers a datagram that was the n-th on its link, and says whether it passes.
+    /// Offers a datagram that was the n-th on its link, and returns whether it passes.
     pub(super) fn offer_as(&mut self, n: u64, bytes: &[u8]) -> bool {
         self.offered = n;
         self.offer(bytes);
@@ -61,7 +61,7 @@ impl Bench {
         std::mem::take(&mut self.left)
     }
 
-    /// Lets time pass until nothing is held; says what leaves, and when.
+    /// Lets time pass until nothing is held; returns what leaves, and when.
     pub(super) fn run(&mut self) -> Vec<(Duration, Parcel)> {
         std::iter::from_fn(|| self.step(Duration::MAX)).collect()
     }

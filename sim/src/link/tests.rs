@@ -203,7 +203,7 @@ fn link(faults: Faults) -> Link {
     Link::new(Dice::new(1), 0, faults)
 }
 
-/// Lets a link deliver for some time; says what arrives, and when.
+/// Lets a link deliver for some time; returns what arrives, and when.
 fn run(link: &mut Link, time: RangeInclusive<Duration>) -> Vec<(Duration, Parcel)> {
     let mut now = *time.start();
     let mut arrived = Vec::new();

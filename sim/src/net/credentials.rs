@@ -1,4 +1,4 @@
-//! What a process proves with who it is.
+//! The credentials with which a process proves its identity.
 
 use std::{rc::Rc, sync::Arc};
 
@@ -6,13 +6,13 @@ use quicpool_core::{Credentials, PeerId};
 
 use crate::{Checksum, clock::WallClock};
 
-/// What there is to make the credentials of a new process from.
+/// The parts from which the credentials of a new process are made.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct NewProcess {
     /// Different for each process of each node: no two may send the same randoms.
     pub seed: u64,
-    /// What time the process thinks it is.
+    /// The wall clock of the process.
     pub wall_clock: WallClock,
 }
 

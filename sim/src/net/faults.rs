@@ -1,4 +1,4 @@
-//! What goes wrong between nodes, and with them.
+//! Faults between nodes, and of nodes.
 
 use std::time::Duration;
 
@@ -108,14 +108,14 @@ impl Net {
         self.arm_links();
     }
 
-    /// What has become of the datagrams that one node has sent to another.
+    /// Returns counts of the datagrams that one node has sent to another, by fate.
     #[doc(hidden)]
     pub fn link_counts(&self, from: NodeId, to: NodeId) -> LinkCounts {
         let link = self.links.get(&(from, to));
         link.map_or_else(LinkCounts::default, |link| link.counts())
     }
 
-    /// What each stage of the link from one node to another has done, in the order in which
+    /// Returns the counts of each stage of the link from one node to another, in the order in which
     /// datagrams meet them. There is a `cut` at either end.
     #[doc(hidden)]
     pub fn stage_counts(&self, from: NodeId, to: NodeId) -> Vec<(&'static str, StageCounts)> {
@@ -132,7 +132,7 @@ impl Net {
     }
 
     /// Starts a new process with a node's identity, address and configuration, in place of the one
-    /// that runs, if one does. It knows nobody.
+    /// that runs, if one does. It knows no peer.
     pub fn restart(&mut self, node: NodeId) {
         let again = !self.nodes[node.index()].is_fresh();
         self.nodes[node.index()].start(self.dice, &self.clock);

@@ -1,4 +1,4 @@
-//! What runs in a node: quicpool's machine, unless a benchmark puts something else beside it.
+//! The machine in a node: quicpool's, unless a benchmark puts another beside it.
 
 use std::{any::Any, net::SocketAddr, sync::Arc, time::Instant};
 
@@ -8,7 +8,7 @@ use quicpool_core::{
     driver::OpenBatch,
 };
 
-/// What a network asks of a machine. All kinds are treated alike.
+/// The machine in a node, as a network calls it. All kinds are treated alike.
 pub trait Machine: Any {
     /// Takes a datagram that has arrived.
     fn handle_datagram(&mut self, now: Instant, datagram: Datagram);
@@ -61,7 +61,7 @@ pub trait Machine: Any {
     }
 }
 
-/// What an application asks of quicpool. Each method does what that of [`Manager`] with its name does; with
+/// The verbs of an application. Each method does what that of [`Manager`] with its name does; with
 /// threads between application and machine, a call may return before the machine refuses it.
 pub trait Verbs {
     /// Adds an address to a peer.
@@ -129,7 +129,7 @@ pub trait EventLoop {
     fn run(&mut self, now: Instant, messages_max: usize, out: &mut Turned);
 }
 
-/// What an event loop has done.
+/// The results of one run of an event loop.
 #[derive(Default)]
 pub struct Turned {
     /// Events for the application.
@@ -138,11 +138,11 @@ pub struct Turned {
     pub messages: Vec<Message>,
     /// Datagrams that it has taken.
     pub datagrams: Vec<Message>,
-    /// What was sent, with its bytes.
+    /// Transmits, with their bytes.
     pub transmits: Vec<(Transmit, Vec<u8>)>,
 }
 
-/// What a machine is made from as its process starts.
+/// The parts from which a machine is made as its process starts.
 #[non_exhaustive]
 pub struct NewMachine {
     /// The configuration of its node.

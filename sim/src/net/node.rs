@@ -39,7 +39,7 @@ pub struct Departure {
     pub payload: BytesMut,
 }
 
-/// What the application does when messages wait.
+/// How the application reads messages that wait.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reader {
     /// It takes them as they come.
@@ -49,8 +49,7 @@ enum Reader {
 }
 
 impl Reader {
-    /// Whether an event is left for whoever watches: a reader that takes messages uses `Readable`
-    /// itself.
+    /// Whether an event goes to the history: a reader that takes messages uses `Readable` itself.
     fn leaves(self, event: &Event) -> bool {
         let is_readable = matches!(
             event,
@@ -86,21 +85,21 @@ pub(super) struct Node {
     machine: Option<Box<dyn Machine>>,
     /// How often the process has been started.
     starts: u64,
-    /// What its wall clock adds to the time of the run.
+    /// How far its wall clock is ahead of the time of the run.
     clock_ahead: Duration,
     pace: Pace,
     socket: Socket,
     reader: Reader,
-    /// Who has messages that the reader has not taken.
+    /// Peers with messages that the reader has not taken.
     readable: BTreeSet<PeerId>,
-    /// Who has datagrams that it has not taken.
+    /// Peers with datagrams that it has not taken.
     datagrams_readable: BTreeSet<PeerId>,
     history: Vec<(Duration, Event)>,
-    /// How much of `history` has been told.
+    /// Events of `history` that have been taken.
     told: usize,
     received: Vec<Message>,
     datagrams: Vec<Message>,
-    /// What the machine writes packets to.
+    /// The buffer into which the machine writes packets.
     buf: Vec<u8>,
 }
 
@@ -249,7 +248,7 @@ impl Node {
         &self.history
     }
 
-    /// Whether there are events that nobody has taken.
+    /// Whether there are events that have not been taken.
     pub(super) fn has_news(&self) -> bool {
         self.told < self.history.len()
     }
@@ -268,7 +267,7 @@ impl Node {
         mem::take(&mut self.datagrams)
     }
 
-    /// Messages that the reader has taken, and nobody else.
+    /// Messages that the reader has taken, and `take_received` has not.
     pub(super) fn waiting_messages(&self) -> &[Message] {
         &self.received
     }
@@ -375,8 +374,8 @@ impl Node {
     }
 
     /// A driver that has taken in what there is passes a deadline that has come, and only then lets
-    /// the machine act. It may have slept past it: a machine whose packets cannot leave says that it
-    /// is due at once, and so hides when it is otherwise.
+    /// the machine act. It may have slept past it: a machine whose packets cannot leave is due at
+    /// once, and so hides when it is otherwise.
     fn pass_deadline(&mut self, clock: &Clock) {
         let now = clock.instant();
         if let Some(machine) = &mut self.machine
@@ -436,7 +435,7 @@ impl Node {
         panic!("livelock: n{} has actions without end", self.number);
     }
 
-    /// Takes what has arrived, and says whether anything had.
+    /// Takes what has arrived, and returns whether anything had.
     fn read(&mut self, now: Instant) -> bool {
         let is_news = !self.readable.is_empty() || !self.datagrams_readable.is_empty();
         if self.reader.room() == 0 || !is_news {

@@ -1,4 +1,4 @@
-//! What can be seen of a network.
+//! Observations of a network.
 
 use std::{
     collections::BTreeMap,
@@ -89,7 +89,7 @@ impl Net {
         Some(machine.metrics(self.clock.instant()))
     }
 
-    /// What a node counts for one peer; `None` if it does not know it, or is down.
+    /// Returns a node's metrics of one peer; `None` if the peer is not known, or the node is down.
     #[doc(hidden)]
     pub fn peer_metrics(&self, node: NodeId, of: NodeId) -> Option<PeerMetrics> {
         self.machine(node)?.peer_metrics(self.peer_id(of))
@@ -144,8 +144,8 @@ impl Net {
 }
 
 impl Net {
-    /// What has gone wrong so far, by family, and how often: datagrams for what links do to them,
-    /// and events for what happens to nodes. Only families that have struck are named.
+    /// Counts the faults so far, by family: datagrams for faults of links, and events for faults of
+    /// nodes. Only families that have struck are named.
     #[doc(hidden)]
     pub fn faults_injected(&self) -> BTreeMap<&'static str, u64> {
         let mut injected = self.node_faults.clone();

@@ -8,7 +8,7 @@ use quicpool_core::Datagram;
 use super::{Net, NodeId, watch::Sight};
 use crate::{link::Parcel, trace::Place};
 
-/// Datagrams to the outside that are kept until somebody takes them; those beyond are lost.
+/// Limit of datagrams to the outside that are kept until they are taken; those beyond are lost.
 const KEPT_MAX: usize = 100_000;
 
 /// A datagram that a node has sent to an address where no node is.
@@ -16,7 +16,7 @@ const KEPT_MAX: usize = 100_000;
 pub struct Astray {
     /// When it left.
     pub at: Duration,
-    /// Who sent it.
+    /// Its sender.
     pub from: NodeId,
     /// To where.
     pub to: SocketAddr,

@@ -1,10 +1,10 @@
-//! What a process and its socket are up to: faults that the network has no part in.
+//! Faults of a process and its socket, in which the network has no part.
 
 use std::{collections::VecDeque, mem, time::Duration};
 
 use quicpool_core::Datagram;
 
-/// What waits for a paused process at most, in bytes: the receive buffer that Linux gives a socket.
+/// Limit of the bytes that wait for a paused process: the receive buffer that Linux gives a socket.
 const RECEIVE_QUEUE_BYTES_MAX: usize = 212_992;
 
 /// Whether a process makes progress.
@@ -65,7 +65,7 @@ pub(super) struct ReceiveQueue {
 }
 
 impl ReceiveQueue {
-    /// Takes a datagram, unless there is no room; says whether it does.
+    /// Takes a datagram if there is room, and returns whether there was.
     pub(super) fn push(&mut self, datagram: Datagram) -> bool {
         let bytes = self.bytes + datagram.payload.len();
         if bytes > RECEIVE_QUEUE_BYTES_MAX {

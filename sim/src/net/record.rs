@@ -1,4 +1,4 @@
-//! What watches of a network are shown besides what its nodes do.
+//! Shows watches of a network the sights beside the acts of its nodes.
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -16,7 +16,7 @@ use crate::{
 impl Net {
     /// Keeps a record of all that happens from this moment on: see [`trace`](crate::trace).
     ///
-    /// What is under way already is not in it.
+    /// Datagrams that are under way already are not in it.
     pub fn record(&mut self, recorder: &Recorder) {
         self.stop_recording();
         recorder.begin(Legibility::of(self.crypto));

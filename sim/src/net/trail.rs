@@ -1,4 +1,4 @@
-//! What two runs are compared by: every datagram that has left a node.
+//! Trails, by which two runs are compared: every datagram that has left a node.
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
@@ -12,7 +12,7 @@ const SHOWN: usize = 20;
 pub struct Sent {
     /// When it left.
     pub at: Duration,
-    /// Who sent it.
+    /// Its sender.
     pub from: NodeId,
     /// To where.
     pub to: SocketAddr,
@@ -35,9 +35,9 @@ pub struct Difference {
     pub agree: usize,
     /// The last of those.
     pub before: Vec<Sent>,
-    /// What was sent then; `None` if nothing more was.
+    /// The next datagram of one run; `None` if there was none.
     pub once: Option<Sent>,
-    /// What was sent then in the other run.
+    /// The next datagram of the other run.
     pub again: Option<Sent>,
 }
 

@@ -1,4 +1,4 @@
-//! What the applications above the machines do.
+//! The verbs of the applications above the machines.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use quicpool_core::{Cancelled, Manager, MessageNumber, PeerError, SendDatagramEr
 
 use super::{Net, NodeId, machine::Verbs, watch::Asked};
 
-/// What a verb of an application returns.
+/// The result of a verb of an application.
 trait Answer {
     /// Returns the reason if it was refused.
     fn refusal(&self) -> Option<String>;
@@ -25,13 +25,13 @@ impl Answer for Result<(), PeerError> {
 }
 
 impl Net {
-    /// Tells two nodes where the other is.
+    /// Gives each of two nodes the address of the other.
     pub fn introduce(&mut self, a: NodeId, b: NodeId) {
         self.introduce_one_way(a, b);
         self.introduce_one_way(b, a);
     }
 
-    /// Tells one node where another is.
+    /// Gives one node the address of another.
     ///
     /// # Panics
     ///
@@ -45,7 +45,7 @@ impl Net {
         result.unwrap_or_else(|error| panic!("{node} cannot know {to}: {error}"));
     }
 
-    /// Tells each node where all others are.
+    /// Gives each node the addresses of all others.
     pub fn introduce_all(&mut self) {
         for a in self.ids() {
             for b in self.ids().filter(|b| *b != a) {
@@ -282,13 +282,13 @@ impl Net {
         });
     }
 
-    /// Flushes, says goodbye and ends. The process stays up and does no more.
+    /// Flushes, closes all connections and ends. The process stays up and does no more.
     #[doc(hidden)]
     pub fn close(&mut self, node: NodeId) {
         self.ask(node, None, "close", |verbs, now| verbs.close(now));
     }
 
-    /// Says goodbye and ends, without flushing.
+    /// Closes all connections and ends, without flushing.
     #[doc(hidden)]
     pub fn abort(&mut self, node: NodeId) {
         self.ask(node, None, "abort", |verbs, now| verbs.abort(now));

@@ -1,4 +1,4 @@
-//! Who looks on: shown what nodes do at the instant at which they do it, and no part of it.
+//! Watches a network: each watch sees what nodes do at the instant at which they do it, and changes nothing.
 
 use std::{
     cell::RefCell, collections::BTreeMap, net::SocketAddr, rc::Rc, time::Duration, time::Instant,
@@ -40,7 +40,7 @@ pub trait Watch {
     }
 }
 
-/// What an application asks for, and what the machine says to it.
+/// A call of an application, and the machine's answer.
 pub enum Asked<'a> {
     /// To send a message.
     Send(&'a [u8], &'a Result<(), SendError>),
@@ -56,7 +56,7 @@ pub enum Asked<'a> {
     Other(&'static str, Option<String>),
 }
 
-/// What a node has done at an instant.
+/// The acts of a node at an instant.
 pub struct Done<'a> {
     /// Its new events.
     pub news: &'a [(Duration, Event)],
@@ -66,13 +66,13 @@ pub struct Done<'a> {
     pub departures: &'a [Departure],
 }
 
-/// What happens between nodes, and to them.
+/// An event between nodes, or of a node.
 pub enum Sight<'a> {
     /// Time has passed.
     Time,
     /// A node was added.
     Node(NodeRecord),
-    /// A datagram leaves a place. One of the next four tells where it goes.
+    /// A datagram leaves a place. One of `Enters`, `Astray` and `Injected` follows.
     Leaves {
         /// Its sender.
         from: Place,
@@ -134,9 +134,9 @@ pub enum Sight<'a> {
         from: NodeId,
         /// The receiver.
         to: NodeId,
-        /// What they are.
+        /// The settings.
         faults: &'a Faults,
-        /// What they would be by the path.
+        /// The settings by the path.
         path: &'a Faults,
     },
 }
@@ -166,7 +166,7 @@ impl Scene<'_> {
         self.nodes[node.index()].peer.addr
     }
 
-    /// Who is at an address, or was there before it moved.
+    /// Returns the node at an address, or the one that was there before it moved.
     pub fn who_is_at(&self, addr: SocketAddr) -> Option<NodeId> {
         self.addresses.get(&addr).copied()
     }

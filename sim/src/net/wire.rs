@@ -139,7 +139,7 @@ impl Net {
     }
 }
 
-/// What a path is like in the direction from one node to another.
+/// Returns the settings of a path in the direction from one node to another.
 pub(super) fn faults(path: &Path, from: NodeId, to: NodeId) -> Faults {
     match from < to {
         true => path.up.clone(),

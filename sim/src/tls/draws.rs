@@ -1,8 +1,8 @@
 //! Seeded randomness for a library that asks for it through `&'static` references.
 //!
-//! rustls takes its sources as statics, so they cannot know who is asking. Each session brings its
-//! own draws and lends them to its thread while rustls works for it. So no session disturbs the
-//! draws of another, networks may take turns on one thread, and threads know nothing of each other.
+//! rustls takes its sources as statics, so they cannot know the session that asks. Each session
+//! brings its own draws and lends them to its thread while rustls works for it. So no session
+//! disturbs the draws of another, networks may take turns on one thread, and threads share nothing.
 
 use std::cell::Cell;
 
@@ -45,7 +45,7 @@ impl Draws {
 }
 
 /// While it lives a thread has a session's draws. They are taken back after a panic, too, since
-/// whoever catches it may go on with another network.
+/// the caller that catches it may go on with another network.
 struct Lent {
     outer: Option<Draws>,
 }

@@ -1,4 +1,4 @@
-//! What kind of handshakes the sessions of a process were.
+//! The kinds of the handshakes of a process.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -18,13 +18,13 @@ pub struct HandshakeLog(Mutex<Vec<Handshake>>);
 /// A handshake that one end has completed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Handshake {
-    /// Whom this end has dialled; `None` if it was dialled.
+    /// The peer that this end has dialled; `None` if it was dialled.
     pub dialled: Option<PeerId>,
-    /// How the other end has proved who it is.
+    /// How the other end has proved its identity.
     pub kind: HandshakeKind,
 }
 
-/// How an end of a handshake has proved who it is.
+/// How an end of a handshake has proved its identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HandshakeKind {
     /// By a certificate and a signature.
@@ -34,7 +34,7 @@ pub enum HandshakeKind {
 }
 
 impl HandshakeLog {
-    /// What has come since this was last asked.
+    /// Takes the handshakes since the last call.
     pub fn take(&self) -> Vec<Handshake> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

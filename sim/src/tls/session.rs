@@ -18,9 +18,9 @@ use super::{
 pub(super) struct Session {
     tls: Box<dyn crypto::Session>,
     draws: Draws,
-    /// Whom it dials, if it does.
+    /// The peer that it dials, if it does.
     peer: Option<PeerId>,
-    /// What it reads, until the handshake is complete.
+    /// The messages that it reads, until the handshake is complete.
     messages: Option<Messages>,
     log: Arc<HandshakeLog>,
 }

@@ -7,7 +7,7 @@ use quicpool_core::{ConnectionStatus, Event};
 use super::{Moment, Recording, What};
 use crate::NodeId;
 
-/// What one node saw of one peer.
+/// The statuses that one node had of one peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bar {
     pub(super) node: NodeId,
@@ -81,7 +81,7 @@ impl Bars {
             }
             What::Event(Event::StatusChanged { to, reason, .. }) => {
                 self.close(pair, moment.at);
-                // What is said of a peer when it is forgotten is the last that is said of it.
+                // The status change at the instant of `forget` is the last: no bar begins with it.
                 if self.forgotten.get(&pair) != Some(&moment.at) {
                     self.open(pair, *to, moment.at, &reason.to_string());
                 }

@@ -151,7 +151,7 @@ const FAMILIES: [&str; 9] = [
     "reorder",
 ];
 
-/// What is out of the ordinary in the settings of a link, in words, by family.
+/// The unusual settings of a link, in words, by family.
 pub(super) type Settings = BTreeMap<&'static str, String>;
 
 /// The settings of all links; where the directions differ, of both.
@@ -172,7 +172,7 @@ pub(super) fn of_path(path: &Path) -> Settings {
     settings
 }
 
-/// What is different on one link from the path between all.
+/// Returns the settings of one link that differ from the path between all.
 pub(super) fn of_link_beside(link: &Faults, path: &Faults) -> Settings {
     let usual = of_link(path);
     let mut own = of_link(link);

@@ -260,17 +260,17 @@ const LINE_HEADER_LEN: usize = 2;
 
 /// The length of a record's header: length, kind, count, first.
 const RECORD_HEADER_LEN: usize = 16;
-/// What the header of a headed record has beside, and its kind.
+/// Bytes of the age in the header of a headed record.
 const AGE_LEN: usize = 4;
 const HEADED: u32 = 1;
-/// What a seal adds.
+/// Bytes that a seal adds.
 const SEAL_LEN: usize = 16;
 /// Beyond this it is no record but the middle of one: the largest body that a configuration allows.
 const RECORD_BODY_MAX: u32 = 64 << 20;
 
 /// The records in a piece of a data stream, if it begins with a whole header.
 ///
-/// A piece does not tell whether it does, nor whether records are sealed. So both are tried, and
+/// A piece does not show whether it does, nor whether records are sealed. So both are tried, and
 /// what adds up is believed: the last record ends with the piece, or goes beyond its end.
 fn records(data: &[u8]) -> Option<String> {
     let whole = |seal| row(data, seal).filter(|(_, rest)| *rest == 0);

@@ -12,7 +12,7 @@ use super::{DatagramRecord, FaultRecord, Moment, PacketRecord, Recording, What, 
 use crate::NodeId;
 
 impl Recording {
-    /// Writes one JSON object a line. `type` tells what it is; times are in nanoseconds since the
+    /// Writes one JSON object a line. `type` is its kind; times are in nanoseconds since the
     /// beginning of the run, nodes are named `n0`, `n1` and so on.
     ///
     /// | `type` | other keys |

@@ -7,7 +7,7 @@ use bytes::Buf;
 use super::frames;
 use crate::Crypto;
 
-/// The connection IDs that our machines choose, in bytes. A short header does not tell.
+/// The connection IDs that our machines choose, in bytes. A short header does not hold the length.
 const ID_LEN: usize = 8;
 /// The tag at the end of each packet.
 const TAG_LEN: usize = 16;
@@ -15,12 +15,12 @@ const LONG_HEADER: u8 = 0x80;
 
 /// A packet, as far as it can be read.
 ///
-/// Kind and length are told by its header. Number and frames are there only if the cryptography
+/// Kind and length come from its header. Number and frames are there only if the cryptography
 /// of the run leaves packets legible, as [`Checksum`](crate::Checksum) does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PacketRecord {
-    /// What its header says.
+    /// The kind in its header.
     pub kind: PacketKind,
     /// Its bytes, header and tag included.
     pub length: usize,
@@ -30,7 +30,7 @@ pub struct PacketRecord {
     pub frames: Vec<String>,
 }
 
-/// The kinds of packets that headers tell apart.
+/// The kinds of packets, by their headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum PacketKind {
@@ -91,7 +91,7 @@ pub(crate) enum Legibility {
     /// Numbers and frames are in the clear.
     #[default]
     Clear,
-    /// Only what anyone on the way can tell.
+    /// Only the headers in the clear can be read.
     #[cfg(any(test, feature = "tls"))]
     Protected,
 }

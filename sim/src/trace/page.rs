@@ -23,7 +23,7 @@ const SCRIPTS: [&str; 5] = [
     include_str!("page/datagrams.js"),
     include_str!("page/main.js"),
 ];
-/// What a datagram under way has for a fate.
+/// The number that stands for the fate of a datagram under way.
 const UNDER_WAY: usize = Fate::ALL.len();
 
 impl Recording {
@@ -160,7 +160,7 @@ impl Names {
         })
     }
 
-    /// When, who, about whom, what kind, and in words.
+    /// Time, node, peer, kind, name and text of a moment.
     fn moment(&self, moment: &Moment) -> Value {
         let about = moment.about.map_or(Value::Null, |about| self.node(about));
         let kind = match &moment.what {

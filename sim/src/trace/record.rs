@@ -7,11 +7,11 @@ use quicpool_core::{EcnCodepoint, Event, PeerId};
 use super::packets::PacketRecord;
 use crate::NodeId;
 
-/// What a run looked like.
+/// The record of a run.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Recording {
-    /// What the page and the chart are headed with, such as `seed 17`.
+    /// The heading of the page and the chart, such as `seed 17`.
     pub title: String,
     /// All nodes, in the order they were added.
     #[doc(hidden)]
@@ -19,13 +19,13 @@ pub struct Recording {
     /// All datagrams, copies included, in the order in which they left.
     #[doc(hidden)]
     pub datagrams: Vec<DatagramRecord>,
-    /// What the nodes said and did, in order.
+    /// Events and verbs of the nodes, in order.
     #[doc(hidden)]
     pub moments: Vec<Moment>,
-    /// What went wrong around them, in the order in which it began.
+    /// The faults around them, in the order in which they began.
     #[doc(hidden)]
     pub faults: Vec<FaultRecord>,
-    /// What did not hold.
+    /// Properties that did not hold.
     #[doc(hidden)]
     pub alerts: Vec<Alert>,
     /// When the recording ends.
@@ -36,7 +36,7 @@ pub struct Recording {
     pub unrecorded: u64,
 }
 
-/// Who a node is.
+/// The name, identity and address of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NodeRecord {
@@ -70,9 +70,9 @@ pub struct DatagramRecord {
     pub packets: Vec<PacketRecord>,
     /// Of which datagram it is a copy, by its place in [`Recording::datagrams`].
     pub copy_of: Option<usize>,
-    /// What happened to it on its way.
+    /// Faults that it met on its way.
     pub flags: Flags,
-    /// What became of it; `None` if it was under way when the recording ended.
+    /// Its fate; `None` if it was under way when the recording ended.
     pub end: Option<End>,
 }
 
@@ -85,7 +85,7 @@ pub enum Place {
     Outside(SocketAddr),
 }
 
-/// What happened to a datagram on its way, whatever became of it.
+/// Faults that a datagram met on its way, whatever its fate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Flags {
@@ -112,7 +112,7 @@ pub struct End {
     pub fate: Fate,
 }
 
-/// What has become of a datagram.
+/// The fate of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Fate {
@@ -136,7 +136,7 @@ pub enum Fate {
     Astray,
 }
 
-/// Something that a node said or did.
+/// An event or a verb of a node, or a start or crash of its process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Moment {
@@ -150,15 +150,15 @@ pub struct Moment {
     pub what: What,
 }
 
-/// What a node said or did.
+/// What happened at a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum What {
-    /// A process has started. It knows nobody.
+    /// A process has started. It knows no peer.
     Started,
     /// It has ended without a word.
     Crashed,
-    /// The machine has told the application.
+    /// The machine has reported an event to the application.
     Event(Event),
     /// The application has sent messages, one after the other at one instant.
     Sent {
@@ -178,7 +178,7 @@ pub enum What {
     Asked(&'static str),
     /// The application has asked for something, and was refused.
     Refused {
-        /// What it asked for.
+        /// The verb.
         verb: &'static str,
         /// Why not.
         why: String,
@@ -189,7 +189,7 @@ pub enum What {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FaultRecord {
-    /// What: `cut`, `clog`, `loss`, `down`, `paused`, `rebind` and others.
+    /// Its kind: `cut`, `clog`, `loss`, `down`, `paused`, `rebind` and others.
     pub family: &'static str,
     /// Where.
     pub scope: Scope,
@@ -242,7 +242,7 @@ impl Fate {
         Self::Astray,
     ];
 
-    /// What the stage of a link with this name does to those that it drops.
+    /// Returns the fate of the datagrams that the stage of a link with this name drops.
     pub(super) fn of_stage(stage: &'static str) -> Self {
         match stage {
             "mtu" => Self::TooLong,
@@ -308,7 +308,7 @@ impl FaultRecord {
         self.until == Some(self.from)
     }
 
-    /// What it is called in a picture: `cut n0 → n1`, `loss 3 %`.
+    /// Returns its name in a picture: `cut n0 → n1`, `loss 3 %`.
     pub fn label(&self) -> String {
         let place = match self.scope {
             Scope::Everywhere => String::new(),

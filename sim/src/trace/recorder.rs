@@ -1,4 +1,4 @@
-//! Who keeps the record while a network runs.
+//! Keeps the record while a network runs.
 
 use std::{
     cell::{RefCell, RefMut},
@@ -41,8 +41,8 @@ impl Recorder {
         self
     }
 
-    /// The recording so far. It ends: what comes after is not recorded, until a network is told to
-    /// record again.
+    /// Returns the recording so far, and ends it: nothing more is recorded until
+    /// [`Net::record`](crate::Net::record) is called again.
     #[must_use]
     pub fn take(&self) -> Recording {
         let mut state = self.0.borrow_mut();

@@ -1,4 +1,4 @@
-//! What a record holds while it is written.
+//! The state of a record while it is written.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,7 +18,7 @@ pub(super) struct State {
     /// Whether a network writes.
     pub(super) is_on: bool,
     pub(super) recording: Recording,
-    /// What happens later is left out.
+    /// Later events are left out.
     pub(super) until: Option<Duration>,
     pub(super) reader: Reader,
     pub(super) faults: FaultLog,

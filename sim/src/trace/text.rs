@@ -19,8 +19,8 @@ const TIME_WIDTH: usize = 12;
 impl Recording {
     /// Writes a sequence chart: a column per node, a line for each datagram, event and fault.
     ///
-    /// An arrow is drawn when a datagram leaves, and tells when it arrives. `├╌╌✕` is one that does
-    /// not, `●` something that a node said or did, `▒` a fault.
+    /// An arrow is drawn when a datagram leaves, and shows when it arrives. `├╌╌✕` is one that does
+    /// not, `●` an event or a verb of a node, `▒` a fault.
     ///
     /// # Errors
     ///

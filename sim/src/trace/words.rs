@@ -1,4 +1,4 @@
-//! What nodes say and do, in words.
+//! Events and verbs of nodes, in words.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use quicpool_core::{Event, Undeliverable};
 use super::{Moment, What};
 
 impl What {
-    /// What it is called, for whoever counts or filters.
+    /// Its name, for counting and filtering.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Started => "started",
@@ -21,7 +21,7 @@ impl What {
 }
 
 impl Moment {
-    /// What happened, in a sentence without its subject.
+    /// Describes what happened, in a sentence without its subject.
     pub(super) fn words(&self) -> String {
         let peer = |preposition: &str| match self.about {
             Some(node) => format!("{preposition}{node}"),

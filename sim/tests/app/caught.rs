@@ -1,4 +1,4 @@
-//! Faults of an application are found, and the report says what one needs to know.
+//! Faults of an application are found, and the report has what is needed to see them again.
 
 use std::{env, panic::catch_unwind};
 
@@ -61,7 +61,7 @@ fn a_report_names_property_seed_time_faults_and_command() {
     let panic = panic.expect_err("it forgets to save");
     let report = panic.downcast::<String>().expect("a report is text");
     let (seed, at) = (failure.seed, failure.at.as_secs_f64());
-    // Cargo names the package; whoever starts this program by hand need not.
+    // Cargo names the package; a start of this program by hand need not.
     let package = env::var("CARGO_PKG_NAME").map_or_else(|_| String::new(), |p| format!(" -p {p}"));
     for part in [
         format!("replicas: \"{AGREE}\" does not hold\n"),

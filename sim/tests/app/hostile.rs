@@ -1,4 +1,4 @@
-//! Applications and options that do no good: each ends with a report that says what was wrong.
+//! Applications and options that do no good: each ends with a report of what was wrong.
 
 use std::{panic::catch_unwind, time::Duration};
 
@@ -137,7 +137,7 @@ fn a_report_of_many_nodes_can_be_read() {
 
 type Act = fn(&Input<'_>, &mut Context<'_>);
 
-/// Does the same whatever it is told.
+/// Does the same with every input.
 struct Does<F>(F);
 
 impl<F> std::fmt::Debug for Does<F> {

@@ -1,4 +1,4 @@
-//! What an application is told, when, and in which order.
+//! The inputs of an application, their times and their order.
 
 use std::time::Duration;
 
@@ -109,7 +109,7 @@ fn events_come_in_the_order_of_the_core() {
             let core = history.filter(|(_, event)| !matches!(event, Event::Readable { .. }));
             let core: Vec<(Duration, Event)> = core.cloned().collect();
             assert_eq!(told, core);
-            // Nobody is heard before the connection is.
+            // No message comes before the connection.
             let connected = diary.position(is_connected).expect("they talk");
             let message = diary.position(|entry| matches!(entry, Entry::Message(_)));
             assert!(message.expect("they talk") > connected);
@@ -170,7 +170,7 @@ fn random_numbers_follow_from_the_seed_and_the_life() {
     );
 }
 
-/// Writes down all that it is told.
+/// Writes down all its inputs.
 #[derive(Debug, Default)]
 struct Diary {
     life: u32,

@@ -1,4 +1,4 @@
-//! Applications on simulated nodes: what they are told and when, that runs repeat, and that faults
+//! Applications on simulated nodes: their inputs and times, that runs repeat, and that faults
 //! of the application are found.
 
 #![expect(

@@ -1,4 +1,4 @@
-//! An application that sends more than there is room for is told so, and told when there is room.
+//! An application that sends more than there is room for gets a refusal, and `Writable` once there is room.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -6,13 +6,13 @@ use quicpool_sim::{
     ms, secs,
 };
 
-/// What is wrong with a register.
+/// The fault of a register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
     None,
     /// A write is acknowledged before it is durable.
     ForgetsToSave,
-    /// A write is sent once, as if whoever is down now would hear of it later.
+    /// A write is sent once, as if a node that is down would get it later.
     SendsOnce,
     /// Of two writes with one stamp the first to arrive wins.
     IgnoresTies,
@@ -95,7 +95,7 @@ pub(crate) fn options() -> Options {
 
 pub(crate) const AGREE: &str = "all agree on the last write";
 
-/// Writes come from everywhere, and in the end everyone knows the last.
+/// Writes come from everywhere, and in the end all nodes have the last.
 pub(crate) fn body(sim: &mut Sim<Replica>) {
     let mut last = (0, 0);
     for value in 1..30 {

@@ -1,4 +1,4 @@
-//! Both cryptographies tell the same story, as far as bytes do not matter.
+//! Both cryptographies lead to the same events, as far as bytes do not matter.
 
 use std::{ops::Range, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What sessions do under quinn-proto whatever the cryptography, and always the same way.
+//! Sessions under quinn-proto: the same with either cryptography, and repeatable.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! Both cryptographies of the simulator: what their sessions do under quinn-proto, that they repeat,
-//! and that they tell the same story.
+//! and that they lead to the same events.
 
 mod agreement;
 mod both;

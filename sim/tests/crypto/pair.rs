@@ -214,7 +214,7 @@ impl Host {
         self.connection.as_mut().expect("there is a connection")
     }
 
-    /// Who the other end has said it is.
+    /// The identity that the other end has stated.
     pub(crate) fn peer(&mut self) -> Option<PeerId> {
         let session = self.connection.as_ref().expect("there is a connection");
         self.credentials.peer_id(session.crypto_session())

@@ -76,7 +76,7 @@ fn identities_are_keys_and_are_proved() {
     net.advance(secs(1));
     assert!(net.are_connected(a, b));
 
-    // Whoever has the address and not the key is found out.
+    // A node that has the address and not the key is found out.
     net.forget(a, b);
     net.advance(secs(1));
     let promised = PeerAddr::new(net.peer_id(b), net.addr(impostor));

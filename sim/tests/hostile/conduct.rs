@@ -1,4 +1,4 @@
-//! Peers that say nothing wrong, and end or stop things, or fall silent, where no machine would.
+//! Peers that send nothing wrong, and end or stop things, or fall silent, where no machine would.
 
 use quicpool_core::{Config, Event, Sealing, SendError, Undeliverable};
 use quicpool_sim::{ms, secs};
@@ -278,7 +278,7 @@ fn a_peer_that_stops_our_streams_harms_itself_alone() {
 
 #[test]
 fn a_peer_that_never_says_hello_is_closed_in_time() {
-    // Whoever dialled.
+    // Whichever end has dialled.
     let mut scene = Scene::new(Sealing::Off);
     let mut peer = RawPeer::connected(9, &mut scene.net, scene.victim);
     peer.run(&mut scene.net, secs(4));

@@ -1,4 +1,4 @@
-//! Floods of first packets: handshakes keep their limit, live peers go on, and who is honest comes in.
+//! Floods of first packets: handshakes keep their limit, live peers go on, and honest peers come in.
 
 use quicpool_core::{
     Config,
@@ -111,7 +111,7 @@ fn who_is_asked_to_stay_away_for_a_year_comes_after_its_longest_backoff() {
 
 // Helpers
 
-/// First packets of handshakes from addresses where nobody is.
+/// First packets of handshakes from addresses where no node is.
 fn spoof(scene: &mut Scene, millis: u16) {
     for number in 0..FLOOD {
         let mut peer = RawPeer::new(number + 20);

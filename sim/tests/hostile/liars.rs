@@ -321,7 +321,7 @@ fn messages_in(line: &[u8]) -> u64 {
     records(line).0
 }
 
-/// What is behind the last whole record.
+/// The bytes behind the last whole record.
 fn rest_of(line: &[u8]) -> &[u8] {
     records(line).1
 }

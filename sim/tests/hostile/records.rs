@@ -100,7 +100,7 @@ fn a_body_that_is_not_what_its_header_says_is_refused() {
 #[test]
 fn a_message_longer_than_allowed_is_refused() {
     refused_once_greeted(0x16, |peer| {
-        // It says that it has 16 MiB.
+        // Its length is 16 MiB.
         peer.write_data(&record(8, 1, 0, &[0x81, 0, 0, 0, 0, 0, 0, 0]));
     });
 }

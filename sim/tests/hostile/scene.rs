@@ -1,4 +1,4 @@
-//! What an attack is made on, and what must hold after each.
+//! The scene of an attack, and the checks after each.
 
 use quicpool_core::{Config, Occupancy, Sealing};
 use quicpool_sim::{Net, NodeId, ms, secs};

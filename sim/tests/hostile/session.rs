@@ -1,5 +1,5 @@
-//! Whoever breaks the protocol loses its connection and nothing else: what was under way arrives
-//! once and in order, on the next connection on which it behaves.
+//! A peer that breaks the protocol loses its connection and nothing else: what was under way
+//! arrives once and in order, on the next connection on which it behaves.
 
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ fn a_hello_that_is_said_again_on_its_connection_ends_it_and_not_the_session() {
 
 #[test]
 fn a_hello_replayed_from_an_earlier_connection_ends_the_later_one_and_not_the_session() {
-    // Its check value is of the keys of the connection on which it was said.
+    // Its check value is of the keys of the connection on which it was sent.
     let mut talk = Talk::new(Sealing::On);
     let hello = talk.hello(0);
     let said = talk.peer.hello(&hello);
@@ -218,7 +218,7 @@ fn the_half_of_another_peer_is_of_no_use() {
     let (victim, friend) = (scene.victim, scene.friend);
     let mut peer = RawPeer::connected(9, &mut scene.net, victim);
     let to_peer = Heard::of(&peer.read_control());
-    // A message from us to the friend, which has not come to it when the peer says that it has it.
+    // A message from us to the friend, which has not come when the peer acknowledges it.
     scene.net.cut(victim, friend);
     scene.net.send(victim, friend, b"not for you");
     // It names the half of the victim for its own, and acknowledges as if it were the friend: halves are found by
@@ -249,11 +249,11 @@ fn the_half_of_another_peer_is_of_no_use() {
 
 // Helpers
 
-/// What is wrong with a hello.
+/// The forgery of a hello.
 type Forge = fn(&mut Talk, &mut RawHello);
 
 /// A victim that has sent five messages to a peer, of which nothing is acknowledged, and has taken
-/// three of the peer if nobody seals.
+/// three of the peer if sealing is off.
 struct Talk {
     scene: Scene,
     peer: RawPeer,

@@ -1,4 +1,4 @@
-//! The breaker: it opens after failures in a row, says so at once, tries one dial at a time, and closes.
+//! The breaker: it opens after failures in a row, refuses at once, tries one dial at a time, and closes.
 
 use std::time::{Duration, Instant};
 
@@ -168,7 +168,7 @@ fn config() -> Config {
     config
 }
 
-/// The longest that anybody may be refused for at a time.
+/// The longest refusal.
 fn longest() -> Duration {
     let config = config();
     config.backoff.max.max(config.handshake_timeout)

@@ -1,4 +1,4 @@
-//! What peers share of `memory_max`: nobody takes it all, and who waits is told.
+//! Shares of `memory_max`: no peer takes all of it, and `Writable` follows once there is room.
 
 use quicpool_core::{Config, Event, SendError};
 use quicpool_sim::{Net, NodeId, ms, secs};
@@ -101,7 +101,7 @@ fn inboxes_hold_a_quarter_of_memory_together_and_a_record_of_each_peer() {
     assert!(sum > INBOXES_MAX / 2, "{inboxes:?}");
     assert!(inboxes.iter().all(|bytes| *bytes >= MESSAGE), "{inboxes:?}");
 
-    // Whoever reads one peer's messages lets the others go on.
+    // Reading the messages of one peer lets the others go on.
     let mut received = Vec::new();
     for _ in 0..100 {
         for other in &others {

@@ -1,4 +1,4 @@
-//! Datagrams: sent once, to who is connected, after control.
+//! Datagrams: sent once, to connected peers, after control.
 
 use quicpool_core::{
     Config,

@@ -104,7 +104,7 @@ fn failure_19_the_tail_of_whoever_closes_is_taken_and_that_of_the_other_end_is_a
         net.advance(ms(seed % 10 * 40));
 
         net.close(a);
-        // A goodbye that is lost each time it is said is made up for by the end of the session.
+        // A goodbye that is lost each time is made up for by the end of the session.
         net.advance(Config::default().session_timeout + secs(60));
 
         assert_eq!(net.received(b).len(), 500, "seed {seed}: {net:?}");

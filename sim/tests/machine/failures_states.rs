@@ -140,7 +140,7 @@ fn failure_09_the_breaker_is_never_stuck_half_open() {
             let wait = retry_at - net.instant();
             assert!(wait <= secs(2), "{wait:?}");
             net.advance(wait);
-            // It lets a probe through when it said it would.
+            // It lets a probe through at `retry_at`.
             assert_eq!(net.try_send(a, b, b"anyone?"), Ok(()), "{net:?}");
         }
         let failed = |n: &Net| n.peer_metrics(a, b).is_some_and(|p| p.failures == failures);

@@ -66,7 +66,7 @@ fn full_outboxes_get_the_same_number_of_bytes() {
 fn a_lone_message_arrives_amid_a_flood_as_if_there_were_none() {
     let mut star = Star::new(1, 2);
     let (hub, lone) = (star.hub, star.lone);
-    // Nobody reads: inboxes of the flood are full, its packets fill the windows.
+    // The hub does not read: inboxes of the flood are full, its packets fill the windows.
     star.net.pause_reader(hub);
     for node in star.bulk.clone() {
         while star.net.try_send(node, hub, &[1; 1_000]).is_ok() {}

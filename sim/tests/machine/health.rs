@@ -1,5 +1,4 @@
-//! How well peers can be reached, as machines tell it: of paths that become longer, lose packets, or
-//! go silent.
+//! The health that machines report on paths that become longer, lose packets, or go silent.
 
 use std::time::Duration;
 
@@ -223,7 +222,7 @@ fn another_connection_in_the_place_of_one_that_ails_begins_healthy() {
     net.introduce_one_way(a, c);
     net.send(a, b, b"before");
     net.advance(secs(7));
-    // The connection is closed at one end, and the other does not hear of it.
+    // The connection is closed at one end, and its close does not reach the other.
     net.cut(a, b);
     net.send(a, c, b"takes the only slot");
     net.run_until(secs(10), |n| n.health(b, a) == Some(Unresponsive));
@@ -272,7 +271,7 @@ fn set_delay(net: &mut Net, a: NodeId, b: NodeId, delay: Duration) {
     }
 }
 
-/// Every move of health that a node has told.
+/// Every move of health that a node has reported.
 fn moves(net: &Net, node: NodeId) -> Vec<(Duration, Health, Health, HealthReason)> {
     let history = net.history(node).iter();
     let told = history.filter_map(|(at, event)| {

@@ -1,5 +1,5 @@
 //! Several processes with one identity, whose clocks may be wrong: one of them stays, the others
-//! are told, and nothing that was accepted is lost without a report or taken twice.
+//! get `IdentityInUse`, and nothing that was accepted is lost without a report or taken twice.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -12,7 +12,7 @@ use quicpool_sim::{Delay, Net, NodeId, Order, ms, secs};
 
 use crate::support::{counters, news, numbers, send_many, undelivered};
 
-/// How far the clock of the process is ahead that started first and says that it started last.
+/// How far the clock of the process that started first is ahead: it claims to have started last.
 const AHEAD: Duration = secs(86_400);
 
 #[test]
@@ -50,7 +50,7 @@ fn each_wish_for_the_peer_is_one_more_dial_of_a_process_that_was_superseded() {
 
 #[test]
 fn who_started_earlier_is_let_in_at_once_when_the_other_is_dead() {
-    // Nothing answers at the address of the dead one, so that only silence tells.
+    // Nothing answers at the address of the dead one, so that only its silence shows.
     let mut config = Config::default();
     config.liveness_timeout = secs(3);
     let (mut net, dead, b) = ahead(config);
@@ -339,7 +339,7 @@ fn in_use(net: &Net, peer: NodeId) -> Event {
     Event::IdentityInUse { peer }
 }
 
-/// How often a node was told by a peer that its identity is in use.
+/// How often a peer has reported to a node that its identity is in use.
 fn told(net: &Net, node: NodeId, by: NodeId) -> usize {
     let event = in_use(net, by);
     let history = net.history(node).iter();
@@ -363,7 +363,7 @@ fn reported(net: &Net, node: NodeId) -> BTreeSet<u64> {
     net.history(node).iter().flat_map(numbers).collect()
 }
 
-/// What a node has taken: from whom, and its number there.
+/// Messages that a node has taken: the sender, and its number there.
 fn taken(net: &mut Net, node: NodeId) -> Vec<(NodeId, u64)> {
     let messages = net.received(node);
     let from = |message: &quicpool_core::Message| net.who(message.from).expect("a node sent it");

@@ -1,4 +1,4 @@
-//! A connection that is closed says so at once, however much of its data is under way.
+//! A connection that is closed sends its close at once, however much of its data is under way.
 
 use quicpool_core::{Config, ConnectionStatus::Connected, Reason};
 use quicpool_sim::{Net, NodeId, ms};

@@ -204,7 +204,7 @@ fn breaker_opens_after_failures_in_a_row_and_a_send_at_retry_at_probes() {
     let accepted = net.peer_metrics(a, b).map(|peer| peer.messages_accepted);
     assert_eq!(accepted, Some(3), "a refusal changes nothing");
 
-    // With nothing queued no probe is made until somebody asks.
+    // With nothing queued no probe is made until the application asks.
     net.disconnect(a, b);
     net.restart(b);
     let wait = retry_at - net.instant();
@@ -337,7 +337,7 @@ fn a_session_that_expires_answers_whoever_asked_to_connect() {
 
 // Helpers
 
-/// When each dial of a node began, as its events tell.
+/// When each dial of a node began, by its events.
 fn dials(net: &Net, node: NodeId) -> Vec<Duration> {
     let begun = |(at, event): &(Duration, Event)| {
         matches!(

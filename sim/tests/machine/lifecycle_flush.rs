@@ -1,4 +1,4 @@
-//! Flush, close and stalls of whole machines: who waits for whom, and for how long.
+//! Flush, close and stalls of whole machines: what they wait for, and for how long.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Who may come in to a whole machine, and how many.
+//! The peers that a whole machine lets in, and how many.
 
 use quicpool_core::{
     Accept, Config,

@@ -1,4 +1,4 @@
-//! Pool, time to live and limits of whole machines: who keeps a connection, and who gives one up.
+//! Pool, time to live and limits of whole machines: which connections are kept, and which given up.
 
 use quicpool_core::{
     Config,
@@ -185,7 +185,7 @@ fn busy_peers_take_turns_after_their_tenure() {
     config.tuning.hold_time_min = secs(1);
     config.tuning.slot_wait = ms(200);
     let (mut net, hub, others) = hub(config, 6);
-    // Nobody reads, so nobody is ever idle.
+    // The others do not read, so no connection is ever idle.
     for other in &others {
         net.pause_reader(*other);
     }
@@ -232,7 +232,7 @@ fn own_dials_hold_at_most_three_quarters_of_the_slots() {
         "{occupancy:?}"
     );
 
-    // There is room for those who come.
+    // There is room for peers that dial.
     for other in &others[10..] {
         net.connect(*other, hub);
         net.run_until(ms(200), |n| n.are_connected(*other, hub));
@@ -270,7 +270,7 @@ fn arrivals_at_a_full_hub_are_told_busy_and_come_later() {
 
 // Helpers
 
-/// One node with this configuration, and others with room for everybody.
+/// One node with this configuration, and others with room for all.
 fn hub(config: Config, others: usize) -> (Net, NodeId, Vec<NodeId>) {
     let mut net = Net::new(4).latency(ms(10));
     let hub = net.node(config);

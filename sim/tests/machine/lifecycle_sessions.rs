@@ -158,7 +158,7 @@ fn a_restarted_peer_gets_what_the_policy_says() {
         net.advance(secs(1));
         news(&mut net, a);
 
-        // Five were received and not taken; two more are queued while nobody is there.
+        // Five were received and not taken; two more are queued while the peer is down.
         net.crash(b);
         send_many(&mut net, a, b, 2);
         net.advance(secs(1));
@@ -225,7 +225,7 @@ fn a_twin_is_told_that_its_identity_is_in_use() {
     net.connect(twin, b);
     net.advance(secs(1));
 
-    // The later one stays, and the earlier one is told, and does not come back by itself.
+    // The later one stays; the earlier one gets `IdentityInUse`, and does not come back by itself.
     assert_eq!(net.status(twin, b), Some(Connected));
     let told = Event::IdentityInUse {
         peer: net.peer_id(b),

@@ -1,4 +1,4 @@
-//! Peers that take turns in pools which are too small: everybody gets somewhere, and nobody waits
+//! Peers that take turns in pools which are too small: every peer gets somewhere, and none waits
 //! for what is there already.
 
 use quicpool_core::{

@@ -1,4 +1,4 @@
-//! Peers with different limits: what fits both goes through, what does not is told.
+//! Peers with different limits: what fits both goes through, what does not is reported.
 
 use quicpool_core::{Config, Event, SendError, Undeliverable};
 use quicpool_sim::{Net, NodeId, ms, secs};

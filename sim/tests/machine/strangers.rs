@@ -1,4 +1,4 @@
-//! Strangers at a machine that has room for few: they are bounded, and whom the user has added stays.
+//! Strangers at a machine that has room for few: they are bounded, and peers that the user has added stay.
 
 use std::time::Duration;
 
@@ -137,7 +137,7 @@ fn full_at(peers: usize) -> Config {
     config
 }
 
-/// A node, and others that it was told of and that have not come.
+/// A node, and others that are introduced to it and have not dialled.
 fn hub_with_friends(config: Config, count: usize) -> (Net, NodeId, Vec<NodeId>) {
     let mut net = Net::new(1).latency(ms(10));
     let hub = net.node(config);

@@ -1,4 +1,4 @@
-//! What the tests of whole machines share: pairs of nodes, numbered messages, and what a node tells.
+//! Helpers of the tests of whole machines: pairs of nodes, numbered messages, and events of a node.
 
 use std::ops::Range;
 

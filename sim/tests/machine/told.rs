@@ -1,4 +1,4 @@
-//! What a machine tells those who ask: how it stands with a peer, and what became of one message.
+//! Answers of a machine to its user: its explanation of a peer, and the fate of one message.
 
 use quicpool_core::{
     Accept, Config, ConnectionStatus, Explanation, Losses, NextAttempt, OnPeerRestart, PeerError,
@@ -136,7 +136,7 @@ fn a_peer_that_is_gone_is_explained_from_the_first_dial_to_the_last() {
         "it is punctual"
     );
 
-    // Then the breaker opens, and at last the session expires, when it was said.
+    // Then the breaker opens, and at last the session expires, at the time that was given.
     net.run_until(secs(120), |n| explain(n, a, b).refuses.is_some());
     let open = explain(&net, a, b);
     assert!(matches!(open.refuses, Some(PeerError::CircuitOpen { .. })));

@@ -17,7 +17,7 @@ const SEEDS: Range<u64> = match cfg!(debug_assertions) {
 /// What happens in a storm.
 const STEPS: usize = 40;
 
-/// Long enough for every backoff, and for whoever was silent to be given up.
+/// Long enough for every backoff, and for silent peers to be given up.
 const CALM: Duration = secs(400);
 
 /// Dials of all four in a calm that begins when each of them knows how it stands: only what expires
@@ -140,7 +140,7 @@ impl Storm {
         self.look();
     }
 
-    /// Keeps what was taken, by who has sent it.
+    /// Keeps what was taken, by receiver and sender.
     fn look(&mut self) {
         for node in self.all() {
             for message in self.net.received(node) {

@@ -1,4 +1,4 @@
-//! The whole of it is told within 25 % of the truth, and never more than 10 % under it: connections are an
+//! The reported total is within 25 % of the truth, and never more than 10 % under it: connections are an
 //! estimate.
 
 use quicpool_core::{Config, Sealing};

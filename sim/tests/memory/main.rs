@@ -1,4 +1,4 @@
-//! What machines hold, beside what they say that they hold: every byte of the heap is counted.
+//! Memory of machines beside their metrics of it: every byte of the heap is counted.
 
 mod heap;
 mod loads;

@@ -23,7 +23,7 @@ const TIME_MAX: Percent = Percent(200);
 /// How many more allocations there may be, which are the same each time: trees of deadlines are higher.
 const ALLOCATIONS_MAX: Percent = Percent(103);
 
-/// Whoever shares the processor with us may disturb this many measurements.
+/// Measurements: other programs on the processor may disturb all but one of them.
 const ATTEMPTS: usize = 3;
 
 #[test]

@@ -163,7 +163,7 @@ impl Wire {
         self.at(node, |manager| manager.send(now, to, message).map(drop))
     }
 
-    /// Sends until there is no room, and says how often there was.
+    /// Sends until there is no room, and returns how often there was.
     pub(crate) fn send_all(&mut self, node: usize, to: usize, message: &[u8]) -> usize {
         let mut count = 0;
         while self.send(node, to, message).is_ok() {
@@ -199,7 +199,7 @@ impl Wire {
         self.nodes[node].manager.metrics(self.now)
     }
 
-    /// What a node holds at this moment, and what it says.
+    /// The heap of a node at this moment, and its own metrics of it.
     pub(crate) fn look(&self, node: usize) -> Look {
         let metrics = self.metrics(node);
         let heap = self.nodes[node].heap;

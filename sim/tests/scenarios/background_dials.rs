@@ -83,7 +83,7 @@ fn failure_20_a_redial_that_the_user_asks_for_waits_behind_no_other() {
     }
 }
 
-/// A re-dial under way that the user asks for is the user's, too, and makes way for nobody.
+/// A re-dial under way that the user asks for is the user's, too, and does not make way.
 #[test]
 fn failure_20_a_redial_that_the_user_joins_is_left_alone() {
     let mut config = Config::default();
@@ -117,7 +117,7 @@ fn failure_20_a_redial_that_the_user_joins_is_left_alone() {
     assert!(failed.count() > 0, "it has waited for one of them to fail");
 }
 
-/// Re-dials that made way come again, and reach whoever is back.
+/// Re-dials that made way come again, and reach peers that are back.
 #[test]
 fn failure_20_redials_that_made_way_are_not_forgotten() {
     let mut config = Config::default();

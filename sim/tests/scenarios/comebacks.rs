@@ -1,4 +1,4 @@
-//! Failure 12: the peer was down and came back, and nobody dials it again, or the dead session is
+//! Failure 12: the peer was down and came back, and is not dialled again, or the dead session is
 //! handed out until a restart.
 
 use quicpool_core::{
@@ -8,7 +8,7 @@ use quicpool_core::{
 };
 use quicpool_sim::{Net, NodeId, ms, secs};
 
-/// Who is away is dialled again and again, ever more rarely, as long as something waits for it.
+/// A peer that is away is dialled again and again, ever more rarely, as long as messages wait for it.
 #[test]
 fn failure_12_a_peer_that_comes_back_gets_what_waited_for_it() {
     for absence in [secs(1), secs(20), secs(200)] {
@@ -27,7 +27,7 @@ fn failure_12_a_peer_that_comes_back_gets_what_waited_for_it() {
     }
 }
 
-/// A process that is back before it was missed does not know the old connection, and says so: the
+/// A process that is back before it was missed does not know the old connection, and resets it: the
 /// other end need not wait for a timeout.
 #[test]
 fn failure_12_a_dead_session_is_not_handed_out() {
@@ -40,8 +40,8 @@ fn failure_12_a_dead_session_is_not_handed_out() {
     net.run_until(ms(100), |n| n.status(a, b) != Some(Connected));
     assert!(reasons(&net, a).contains(&Reason::Reset), "{net:?}");
 
-    // Whether the old process took it nobody knows, and the application is told; what is sent from
-    // here on arrives.
+    // Whether the old process took it is not known, which is reported; what is sent from here on
+    // arrives.
     net.run_until(secs(5), |n| n.status(a, b) == Some(Connected));
     net.send(a, b, b"nice to meet you");
     net.advance(ms(100));

@@ -30,7 +30,7 @@ fn failure_11_a_lull_leaves_no_dead_connections() {
     assert_eq!(metrics.counters.dials, 1, "the pool had it all the time");
 }
 
-/// An end that gives a connection up says so: the other does not find out by a send that hangs.
+/// An end that gives a connection up closes it: the other does not find out by a send that hangs.
 #[test]
 fn failure_11_what_one_end_lets_go_is_not_kept_by_the_other() {
     let (mut net, keeper, leaver) = pair(secs(15), secs(15), secs(10));

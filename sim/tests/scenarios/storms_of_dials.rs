@@ -35,7 +35,7 @@ fn failure_14_only_a_connection_that_lasts_clears_the_backoff() {
     net.run_until(secs(1), |n| n.status(a, b) == Some(Connecting));
 }
 
-/// Those who lose a peer together do not return together.
+/// Nodes that lose a peer together do not return together.
 #[test]
 fn failure_14_the_first_retry_is_jittered() {
     let mut net = Net::new(14).latency(ms(10));
@@ -61,7 +61,7 @@ fn failure_14_the_first_retry_is_jittered() {
     }
 }
 
-/// A peer that lets nobody in costs it a handshake now and then, however eager the user is.
+/// A peer that refuses all costs the dialler a handshake now and then, however eager the user is.
 #[test]
 fn failure_14_a_peer_that_closes_at_once_is_not_stormed() {
     let mut closed = Config::default();

@@ -27,7 +27,7 @@ fn failure_15_a_dial_that_failed_leaves_nothing_behind() {
         let failed = |n: &Net| n.metrics(me).map_or(0, |all| all.counters.dials_failed);
         net.run_until(secs(10), |n| failed(n) >= round * 100);
         for node in &gone {
-            // Nobody tries again.
+            // The node does not try again.
             net.disconnect(me, *node);
         }
         // The backoff of each is over.
@@ -45,7 +45,7 @@ fn failure_15_a_dial_that_failed_leaves_nothing_behind() {
     assert_eq!(net.occupancy(me), Some(Occupancy::default()));
 }
 
-/// Whoever is rejected is forgotten, however often it comes.
+/// A rejected peer is forgotten, however often it comes.
 #[test]
 fn failure_15_rejected_connections_do_not_count() {
     let mut closed = Config::default();
@@ -75,7 +75,7 @@ fn failure_15_rejected_connections_do_not_count() {
     assert_eq!((counts, occupancy.connections), ((1, 1, 0), 1));
 }
 
-/// Whoever begins a handshake and dies holds its place for as long as a handshake may take.
+/// A peer that begins a handshake and dies holds its place for as long as a handshake may take.
 #[test]
 fn failure_15_handshakes_that_never_end_do_not_count() {
     let mut config = Config::default();
@@ -156,7 +156,7 @@ fn failure_15_a_mailbox_has_a_limit() {
     assert_eq!(queued, 0);
 }
 
-/// Bytes that a node says it holds.
+/// Bytes that a node reports to hold.
 fn held(net: &Net, node: NodeId) -> usize {
     net.metrics(node).map_or(0, |metrics| metrics.memory_usage)
 }

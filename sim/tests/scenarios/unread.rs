@@ -87,7 +87,7 @@ fn stalls(net: &mut Net, node: NodeId) -> usize {
     events.iter().filter(is_stall).count()
 }
 
-/// Bytes that a node says it holds.
+/// Bytes that a node reports to hold.
 fn held(net: &Net, node: NodeId) -> usize {
     net.metrics(node).map_or(0, |metrics| metrics.memory_usage)
 }

@@ -26,7 +26,7 @@ fn failure_21_each_of_many_peers_is_met_again_by_its_own_ticket() {
             0 => Full,
             _ => Resumed,
         };
-        // In another order each time: one slot for all would be filled by whoever was last.
+        // In another order each time: one slot for all would be filled by the last one.
         for place in 0..6 {
             let place = (place * 5 + round as usize) % 6;
             net.send(hub, peers[place].0, b"round");
@@ -141,7 +141,7 @@ impl Scene {
         Self { net, a, b, at_a }
     }
 
-    /// What the first handshake since was.
+    /// Returns the kind of the first handshake since.
     fn comeback(&self) -> HandshakeKind {
         let handshakes = self.at_a.take();
         handshakes.first().expect("it has dialled").kind

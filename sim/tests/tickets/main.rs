@@ -1,4 +1,4 @@
-//! Coming back by a ticket: who it is for, what is checked all the same, and what it costs.
+//! Coming back by a ticket: which peer it is for, what is checked all the same, and what it costs.
 
 mod comebacks;
 mod cost;

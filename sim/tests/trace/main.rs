@@ -1,4 +1,4 @@
-//! What a record of a run tells, and that keeping it changes nothing.
+//! The contents of a record of a run, and that keeping it changes nothing.
 
 mod account;
 mod forms;

@@ -1,5 +1,5 @@
-//! The page of a world in which something did not hold shows who was there, what went wrong around
-//! them, and where to look.
+//! The page of a world in which something did not hold shows the nodes, the faults around them, and
+//! where to look.
 
 use std::{env, fs, path::PathBuf, time::Duration};
 
@@ -182,12 +182,12 @@ fn a_failing_world() -> Recording {
     blame(recorder.take())
 }
 
-/// For a second, everyone who can sends something every 125 ms.
+/// For a second, every node that can act sends something every 125 ms.
 fn talk(net: &mut Net, pairs: &[(NodeId, NodeId)]) {
     for _ in 0..8 {
         for (from, to) in pairs {
             if net.machine(*from).is_some() && !net.is_paused(*from) {
-                // Whoever has no room for more takes nothing, which is no matter here.
+                // An outbox without room takes nothing, which is no matter here.
                 let _ = net.try_send(*from, *to, &[7; 3_000]);
             }
         }
@@ -227,7 +227,7 @@ fn blame(mut recording: Recording) -> Recording {
     recording
 }
 
-/// The page; it is kept, for whoever wants to look at it.
+/// Renders the page. With `SIM_LOOK` a page with alerts is written to that directory, too.
 fn page_of(recording: &Recording) -> String {
     let mut page = Vec::new();
     recording

@@ -1,4 +1,4 @@
-//! What can be told of packets that are encrypted.
+//! What a trace shows of packets that are encrypted.
 
 use quicpool_core::Config;
 use quicpool_sim::{

@@ -41,7 +41,7 @@ fn read(path: &Path) -> io::Result<impl Iterator<Item = io::Result<Line>>> {
     Ok(lines.map(|line| Ok(serde_json::from_str(&line?)?)))
 }
 
-/// What differs between two files.
+/// The differences of two files.
 #[derive(Default)]
 struct Found {
     /// Lines that both files have.

@@ -1,4 +1,4 @@
-//! Why a world has failed, and what the program's exit code says of it.
+//! The failure of a world, and the program's exit code for it.
 
 use std::{
     any::Any,
@@ -28,7 +28,7 @@ pub(crate) enum Kind {
     Panic,
 }
 
-/// What a panic has said.
+/// Returns the message of a panic.
 pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     let text = text.or(payload.downcast_ref::<&str>().copied());
@@ -67,7 +67,7 @@ impl Failed {
         }
     }
 
-    /// What did not hold in a world that was played to its end.
+    /// Returns the property that did not hold in a world that was played to its end.
     pub(crate) fn of(outcome: &Outcome) -> Option<Self> {
         let (failure, what) = Failure::in_outcome(outcome)?;
         let more = outcome.violations.len() - 1;

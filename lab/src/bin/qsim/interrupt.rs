@@ -1,4 +1,4 @@
-//! Ctrl-C: what has begun comes to an end, and what is known by then is told.
+//! Ctrl-C: what has begun comes to an end, and the results by then are printed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

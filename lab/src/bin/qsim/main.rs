@@ -75,9 +75,9 @@ struct Cli {
 enum Command {
     /// Run the worlds of many seeds
     Run(Options),
-    /// Run them, and say how often each mark was reached and in how many worlds, the rarest first
+    /// Run them, and print how often each mark was reached and in how many worlds, the rarest first
     Cover(Options),
-    /// Play one world, and tell what happens in it
+    /// Play one world, and print what happens in it
     Replay(replay::Options),
     /// Make a failing world smaller, as long as it fails in the same way
     Shrink(shrink::Options),
@@ -99,10 +99,10 @@ struct Options {
     /// Seeds, from the first up to, but not including, the last
     #[arg(long, value_name = "A..B", default_value = "0..1000", value_parser = seeds)]
     seeds: Range<u64>,
-    /// Begin no further world after this time: 500ms, 60s, 5m; without end unless said otherwise
+    /// Begin no further world after this time: 500ms, 60s, 5m; without end by default
     #[arg(long, value_name = "TIME", value_parser = duration)]
     budget: Option<Duration>,
-    /// Threads, from 1 to 1024; as many as there are cores unless said otherwise
+    /// Threads, from 1 to 1024; as many as there are cores by default
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
     /// What sessions are made of: checksum, or tls as in production

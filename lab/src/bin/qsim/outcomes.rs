@@ -29,7 +29,7 @@ pub(crate) struct Options {
     /// Write each sequence of events whole, besides its hash
     #[arg(long)]
     whole: bool,
-    /// Threads, from 1 to 1024; as many as there are cores unless said otherwise
+    /// Threads, from 1 to 1024; as many as there are cores by default
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
     /// What sessions are made of: checksum, or tls as in production

@@ -1,4 +1,4 @@
-//! One world, told step by step.
+//! Prints one world step by step.
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -25,7 +25,7 @@ pub(crate) struct Options {
     /// Leave it at this time of its own, and show how things are: 1500ms, 60s
     #[arg(long, value_name = "TIME", value_parser = duration)]
     until: Option<Duration>,
-    /// Print what the machines tell their applications, too
+    /// Print the events of the machines, too
     #[arg(short, long)]
     verbose: bool,
 }
@@ -66,7 +66,7 @@ pub(crate) fn replay(options: &Options) -> Result<u8, ReproError> {
     Ok(failed.map_or(0, |failed| failed.kind().exit_code()))
 }
 
-/// Plays a world twice more, if its file says that its runs differ.
+/// Plays a world twice more, if its file has the failure that its runs differ.
 fn differs(repro: Option<&Repro>, until: Option<Duration>) -> Option<Failed> {
     let repro = repro.filter(|repro| repro.failure == Failure::Difference && until.is_none())?;
     match catch_unwind(AssertUnwindSafe(|| repro.scenario.run_twice())) {
@@ -82,7 +82,7 @@ struct Teller<'a> {
     tells: Tells,
 }
 
-/// How much is told.
+/// How much is printed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Tells {
     Steps,
@@ -90,7 +90,7 @@ enum Tells {
 }
 
 impl Teller<'_> {
-    /// Whoever stops reading has seen enough.
+    /// Prints a line. A closed pipe is no error.
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
         if let Err(error) = writeln!(self.out, "{line}")
             && error.kind() != ErrorKind::BrokenPipe

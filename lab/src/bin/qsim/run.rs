@@ -96,7 +96,7 @@ fn lock(report: &Mutex<Report>) -> MutexGuard<'_, Report> {
     report.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a world has come to.
+/// The result of a world.
 pub(crate) struct Played {
     /// Nothing, if it was not played to its end.
     pub(crate) outcome: Option<Outcome>,

@@ -26,7 +26,7 @@ pub(crate) struct Options {
     /// What sessions of a seed are made of: checksum, or tls as in production
     #[arg(long, default_value_t)]
     crypto: Crypto,
-    /// Where to write what is left of it; a name of its own in target/sim unless said otherwise
+    /// Where to write what is left of it; a name of its own in target/sim by default
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Be content after this time: 500ms, 60s, 5m
@@ -38,7 +38,7 @@ pub(crate) struct Options {
 pub(crate) fn shrink(options: &Options) -> Result<u8, ReproError> {
     let (scenario, repro) = options.world.load(options.crypto)?;
     interrupt::watch();
-    // Panics are what is looked for here. They are told of once, in the end.
+    // Panics are what is looked for here. They are printed once, in the end.
     panic::set_hook(Box::new(|_| {}));
     let Some(failure) = failure_of(&scenario, repro.as_ref()) else {
         remark(format_args!("qsim: {}: nothing fails in it", options.world));
@@ -74,7 +74,7 @@ pub(crate) fn shrink(options: &Options) -> Result<u8, ReproError> {
         .out
         .clone()
         .unwrap_or_else(|| PathBuf::from(OUT).join(name));
-    // Written before it is told, as nobody may listen, and told even if it cannot be written.
+    // Written before it is printed, as stdout may be closed, and printed even if it cannot be written.
     let written = Repro::new(shrunk.scenario, failure, what).write(&out);
     let shown = out.display();
     to_stdout(|stdout| {
@@ -94,7 +94,7 @@ pub(crate) fn shrink(options: &Options) -> Result<u8, ReproError> {
     })
 }
 
-/// How the world fails: as its file says, if it still does.
+/// How the world fails: as in its file, if it still does.
 fn failure_of(scenario: &Scenario, repro: Option<&Repro>) -> Option<Failure> {
     let known = repro.map(|repro| repro.failure.clone());
     known

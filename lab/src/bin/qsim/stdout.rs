@@ -1,11 +1,11 @@
-//! What is printed, and what if nobody reads it.
+//! Prints results and remarks, and accepts a closed pipe.
 
 use std::{
     fmt,
     io::{self, BufWriter, ErrorKind, Write},
 };
 
-/// Whoever reads may stop reading: that is no error.
+/// Prints to stdout. A closed pipe is no error.
 pub(crate) fn to_stdout(
     write: impl FnOnce(&mut BufWriter<io::StdoutLock<'_>>) -> io::Result<()>,
 ) -> io::Result<()> {
@@ -20,7 +20,7 @@ pub(crate) fn to_stdout(
     }
 }
 
-/// What is said beside the result. Nobody has to listen.
+/// Prints a remark beside the result to stderr, and ignores errors.
 pub(crate) fn remark(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{line}");
 }

@@ -114,7 +114,7 @@ fn write(options: &Options, recording: &Recording) -> Result<(), String> {
     Ok(())
 }
 
-/// What a world is called: by its seed, or as its file.
+/// Names a world by its seed, or by its file.
 fn name(world: &Source) -> String {
     match world {
         Source::Seed(seed) => seed.to_string(),

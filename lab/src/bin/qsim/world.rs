@@ -25,7 +25,7 @@ impl FromStr for Source {
 }
 
 impl Source {
-    /// The world, and for a file how it has failed once. The file says which cryptography, too.
+    /// The world, and for a file its recorded failure. The file has the cryptography, too.
     pub(crate) fn load(&self, crypto: Crypto) -> Result<(Scenario, Option<Repro>), ReproError> {
         match self {
             Self::Seed(seed) => Ok((Scenario::draw(*seed).crypto(crypto), None)),

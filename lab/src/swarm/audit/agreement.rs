@@ -115,7 +115,7 @@ impl Agreement {
         );
     }
 
-    /// An end is told something of the other.
+    /// An event of one end about the other.
     ///
     /// A process dials a peer to which it has no connection: of its dials the last one counts, and
     /// is never closed in favour of another.

@@ -138,8 +138,8 @@ impl Backoff {
         self.wait(log, config, sample, peer);
     }
 
-    /// Failures with and without room are counted apart. Of one that nothing was said about it is
-    /// not known which it is, and the shorter wait is right.
+    /// Failures with and without room are counted apart. If no event came with a failure, its kind
+    /// is not known, and the shorter wait is right.
     fn failed(&mut self, config: &Config, lost: Option<Lost>) {
         let before = match lost {
             Some(Lost::NoRoom) => &mut self.refusals,
@@ -183,7 +183,7 @@ impl Backoff {
         );
     }
 
-    /// Whoever is owed messages and is not dialled waits for a slot, or for a backoff that ends.
+    /// A peer with messages to send and no dial waits for a slot, or for the end of a backoff.
     fn wait(&mut self, log: &mut Log, config: &Config, sample: &Sample, peer: PeerSample) {
         let waits = matches!(peer.status, New | Failed | Disconnected)
             && peer.outbox_bytes > 0
@@ -199,8 +199,8 @@ impl Backoff {
 
     /// Time has passed.
     pub(super) fn pass(&mut self, log: &mut Log, config: &Config) {
-        // Whoever was sent away stays away for a turn of the others, which grows up to
-        // `stall_timeout`. A dial may have failed before, beside the connection.
+        // A refused peer stays away for a turn of the others, which grows up to `stall_timeout`.
+        // A dial may have failed before, beside the connection.
         let has_failed_since = self.failed_at > self.sent_away_at;
         let max = match has_failed_since {
             true => config.backoff.max,

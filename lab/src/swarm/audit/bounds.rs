@@ -14,7 +14,7 @@ use crate::swarm::marks::{Log, always, sometimes};
 /// Bytes of a record beside its body and of a message's length, generously.
 const FRAMING_MAX: usize = 64;
 
-/// An event has been told: whoever holds a slot after it is among those allowed.
+/// After each event the peers that hold a slot are within `connections_max`.
 pub(super) fn hear(log: &mut Log, config: &Config, model: &Lifecycle) {
     let (holders, max) = (model.holders(), config.connections_max);
     always!(

@@ -65,7 +65,7 @@ impl KeptAlive {
         if *from != Connected || !is_calm {
             return;
         }
-        // It is closed by whoever finds it idle for `pool_ttl`.
+        // Either end closes it after `pool_ttl` without use.
         let was_silent = config.pool_ttl > config.liveness_timeout;
         sometimes!(
             log,

@@ -50,7 +50,7 @@ impl Datagrams {
             self.accepted,
             self.taken
         );
-        // Nobody here seals what it should not, and QUIC lets no packet in twice.
+        // No node here forges datagrams, and QUIC lets no packet in twice.
         always!(
             log,
             (counted.forged, counted.replayed) == (0, 0),

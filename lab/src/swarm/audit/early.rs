@@ -1,4 +1,4 @@
-//! Whether early data (0-RTT) is sent, which anyone could send again.
+//! Whether early data (0-RTT) is sent, which could be replayed.
 
 use crate::{
     Kinds,

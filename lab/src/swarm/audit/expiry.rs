@@ -51,13 +51,13 @@ impl Expiry {
         }
     }
 
-    /// Whether it has ended in this instant for being idle, as this end or the other says.
+    /// Whether it has ended in this instant for being idle, closed by either end.
     pub(super) const fn has_expired(&self) -> bool {
         self.expired.is_some()
     }
 
-    /// The machine has nothing more to do. `is_own` tells that connections which have expired were
-    /// closed by this end, and `their_outbox_bytes` what the peer holds for it.
+    /// The machine has nothing more to do. With `is_own` the connections that have expired were
+    /// closed by this end; `their_outbox_bytes` is what the peer holds for it.
     pub(super) fn settle(
         &mut self,
         log: &mut Log,
@@ -110,7 +110,7 @@ impl Expiry {
 
     /// Time has passed. The machine looks every `pool_ttl` whether anything waits, so that a
     /// connection may last twice that; and for as long as it takes to learn that nothing waits at
-    /// the other end, which depends on what is lost and on who is up, unless the way is clear.
+    /// the other end, which depends on losses and on whether it is up, unless the way is clear.
     pub(super) fn pass(&self, log: &mut Log, config: &Config, is_clear: impl FnOnce() -> bool) {
         let idle = log.at.saturating_sub(self.busy);
         let max = 2 * config.pool_ttl + NEWS_DELAY;

@@ -1,5 +1,5 @@
-//! Whether what a machine says of its peers' health is so: told in order, in time, and of nobody who
-//! is heard.
+//! Whether the reported health of peers is right: in order, in time, and `Unresponsive` only for
+//! peers that are not heard.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use quicpool_core::{
 
 use crate::swarm::marks::{Log, always, never, sometimes};
 
-/// What one process says of one peer.
+/// The health of one peer that one process reports.
 #[derive(Debug, Default)]
 pub(super) struct HealthTold {
     /// `None` while it is not connected.
@@ -88,7 +88,7 @@ impl HealthTold {
             HealthTold,
             "a peer is healthy again that was {from:?} until {ailed:?} ago"
         );
-        // QUIC's own idle timeout is two thirds of the shorter limit.
+        // A peer is silent after half of `liveness_timeout`; QUIC's idle timeout is 4/3 of the shorter one.
         let silence = self.heard.map(|at| log.at - at);
         let is_short = |silence: &Duration| *silence < limit.min(theirs) / 2;
         let is_accused = matches!(reason, HealthReason::Silent { .. });
@@ -115,8 +115,8 @@ impl HealthTold {
         );
     }
 
-    /// Nothing more happens at this instant: so many messages are acknowledged, and the machine says
-    /// this.
+    /// Nothing more happens at this instant: so many messages are acknowledged, and the machine
+    /// reports this health.
     pub(super) fn settle(
         &mut self,
         log: &mut Log,
@@ -142,7 +142,7 @@ impl HealthTold {
         }
         self.delivered = delivered;
         let silence = log.at.saturating_sub(self.company);
-        // Five sixths at most; whoever was late asks first, for a sixth.
+        // Five sixths at most. A process that was late probes first, for a sixth.
         never!(
             log,
             silence > config.liveness_timeout * 5 / 6

@@ -9,7 +9,7 @@ use quicpool_core::{
 
 use crate::swarm::marks::{Log, always};
 
-/// What one process has said of its peers.
+/// The statuses that one process has reported of its peers.
 #[derive(Debug, Default)]
 pub(super) struct Lifecycle {
     statuses: BTreeMap<PeerId, ConnectionStatus>,

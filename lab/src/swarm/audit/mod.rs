@@ -1,9 +1,9 @@
-//! What watches all nodes of a world, at every instant at which anything happens to them.
+//! Auditors that watch all nodes of a world, at every instant at which anything happens to them.
 //!
 //! Each auditor looks at one thing, is fed with plain records, and shares nothing with the machine:
 //!
 //! - [`lifecycle`]: a status moves along the edges of the lifecycle.
-//! - [`health`]: what is said of the health of peers is so, and in time.
+//! - [`health`]: the reported health of peers is right, and in time.
 //! - [`bounds`]: slots and queues never exceed their limits.
 //! - [`expiry`]: no connection expires before its time to live, and none is used after it.
 //! - [`agreement`]: both ends of a pair share one connection.
@@ -12,14 +12,14 @@
 //! - [`flushes`]: each loss is reported by the flushes that it concerns, and by no other.
 //! - [`left_out`]: what was never written is withdrawn or expires.
 //! - [`handed`]: what an application was given counts as taken in time.
-//! - [`progress`]: senders hear of what is taken.
+//! - [`progress`]: what is taken is acknowledged.
 //! - [`punctual`]: batches leave in time.
 //! - [`backoff`]: dials after failures keep their distance, and come; [`visits`]: so do those of
-//!   processes that nobody can dial.
+//!   processes that cannot be dialled.
 //! - [`records`]: nothing that is sealed is legible on the wire, no nonce is used twice, and what
 //!   was accepted is in records; [`wire`] and [`quic`] find them.
 //! - [`early`]: no early data is sent.
-//! - [`tally`]: counters say what was seen to happen.
+//! - [`tally`]: counters agree with what was seen to happen.
 
 mod agreement;
 mod backoff;
@@ -84,14 +84,14 @@ pub(super) struct Audit {
     steady: Vec<bool>,
     /// See [`between`].
     between: Vec<Between>,
-    /// Whom nobody has an address of.
+    /// Nodes of which the others have no address.
     hidden: Vec<usize>,
     packets: Packets,
     wire: Wire,
     records: Records,
 }
 
-/// What is special about some nodes.
+/// The nodes that are hidden or driven.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Places<'a> {
     /// Those of which no other node has an address.
@@ -108,7 +108,7 @@ pub(super) enum Packets {
     Opaque,
 }
 
-/// What is known of the process that runs on a node.
+/// The state of the process that runs on a node.
 #[derive(Default)]
 struct Process {
     life: u64,
@@ -251,7 +251,7 @@ impl Audit {
         }
     }
 
-    /// What did not hold since this was last asked.
+    /// Takes the violations since the last call.
     pub(super) fn take_violations(&mut self) -> Vec<Violation> {
         self.log.take_violations()
     }
@@ -358,7 +358,7 @@ impl Audit {
                 calm.disturb(log);
             }
             let faults = || scene.faults_between(scene.node, self.nodes[peer]);
-            // Whoever was late asks first, and judges a third later.
+            // A process that was late probes first, and judges a third later.
             let silence_max = ends.map(|process| process.config.liveness_timeout * 4 / 3);
             let silence_max = silence_max[0].max(silence_max[1]);
             let now = log.at;
@@ -370,7 +370,7 @@ impl Audit {
             let samples = [&ends[0].sample.peers[peer], &ends[1].sample.peers[place]];
             for (sender, receiver) in [(0, 1), (1, 0)] {
                 let seen = Seen::of(samples[sender], samples[receiver]);
-                // Ends are ordered by place, samples by who is looked at.
+                // Ends are ordered by place; of the samples that of the observed process is first.
                 let progress = &mut progress[end ^ sender];
                 progress.pass(log, seen, tie, silence_max, || calm.look(now, faults()));
             }
@@ -436,7 +436,7 @@ impl Audit {
             let is_clear = || steady && scene.faults_between(scene.node, self.nodes[peer]) == 0;
             pair.expiry
                 .settle(log, config, numbers, is_own, held_for[peer]);
-            // Who could not be reached again keeps its connections.
+            // A process that could not be reached again keeps its connections.
             match self.hidden.contains(&place) {
                 true => pair.expiry.keep(log, expired),
                 false => pair.expiry.pass(log, config, is_clear),
@@ -486,7 +486,7 @@ impl Watch for Audit {
             // Datagrams are no use of a connection.
             Asked::SendDatagram(result) => {
                 process.datagrams.ask(log, result);
-                // A process that knows nobody was never seen before.
+                // A process without known peers was never seen before.
                 if let Some(pair) = process.pairs.get_mut(to) {
                     pair.punctual.crowd(log);
                 }

@@ -1,4 +1,4 @@
-//! What is known of two nodes together.
+//! The auditors of pairs of nodes.
 
 use super::{
     agreement::Agreement,

@@ -1,4 +1,4 @@
-//! Whether a sender hears of what has become of its messages.
+//! Whether messages that are taken are acknowledged to their sender.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// What the sender says of the receiver, and the receiver of the sender.
+    /// From the sender's sample of the receiver, and the receiver's of the sender.
     pub(super) const fn of(sender: &PeerSample, receiver: &PeerSample) -> Self {
         Self {
             held: sender.outbox_bytes,

@@ -52,7 +52,7 @@ pub(super) struct Punctual {
 pub(super) struct Path {
     /// Where each end is.
     pub(super) ends: [SocketAddr; 2],
-    /// What has befallen datagrams so far.
+    /// Faults of datagrams so far.
     pub(super) faults: u64,
 }
 
@@ -111,12 +111,12 @@ impl Punctual {
         self.strays += 1;
     }
 
-    /// What had befallen datagrams when nothing was known of the connection.
+    /// Faults of datagrams before the connection was seen.
     pub(super) fn faults_before(&self) -> Option<u64> {
         self.before.map(|path| path.faults)
     }
 
-    /// The machine has nothing more to do. `faults_before` is what the other end says: it may have
+    /// The machine has nothing more to do. `faults_before` comes from the other end: it may have
     /// begun the connection long before it shows at this one.
     pub(super) fn settle(
         &mut self,

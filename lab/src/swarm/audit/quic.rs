@@ -1,7 +1,7 @@
-//! What is inside datagrams whose packets are legible: packets and frames (RFC 9000, sections 17
-//! and 19), as far as auditors look at them.
+//! Packets and frames of legible datagrams (RFC 9000, sections 17 and 19), as far as auditors look
+//! at them.
 
-/// The length of the connection ids of machines, in bytes: a short header does not tell it.
+/// The length of the connection ids of machines, in bytes: a short header does not hold it.
 pub(super) const ID_LEN: usize = 8;
 /// The length of a packet's tag, in bytes.
 const TAG_LEN: usize = 16;
@@ -16,7 +16,7 @@ pub(super) struct Packet<'a> {
     pub(super) kind: Kind,
     /// The connection id that the receiver goes by.
     pub(super) destination: &'a [u8],
-    /// The one that the sender goes by, if the packet says so.
+    /// The one that the sender goes by, if the packet holds it.
     pub(super) source: Option<&'a [u8]>,
     pub(super) frames: Frames<'a>,
 }
@@ -86,7 +86,7 @@ pub(super) fn take_packet<'a>(datagram: &mut &'a [u8]) -> Option<Packet<'a>> {
     })
 }
 
-/// What is between the packet number and the tag.
+/// Returns the frames between the packet number and the tag.
 fn protected(first: u8, bytes: &[u8]) -> Option<Frames<'_>> {
     let number_len = usize::from(first & 3) + 1;
     let end = bytes.len().checked_sub(TAG_LEN)?;
@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
             }
             // HANDSHAKE_DONE, IMMEDIATE_ACK.
             0x1e | 0x1f => {}
-            // DATAGRAM, which is everything that follows, or says its length.
+            // DATAGRAM: up to the end of the packet, or with its length.
             0x30 => self.0 = &[],
             0x31 => {
                 self.bytes()?;
@@ -216,13 +216,13 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
-    /// Bytes behind an integer that tells how many.
+    /// Bytes behind an integer, their number.
     fn bytes(&mut self) -> Option<&'a [u8]> {
         let len = self.varint()?;
         self.take(usize::try_from(len).ok()?)
     }
 
-    /// Bytes behind a byte that tells how many.
+    /// Bytes behind a byte, their number.
     fn bytes_8(&mut self) -> Option<&'a [u8]> {
         let len = self.byte()?;
         self.take(len.into())

@@ -1,4 +1,4 @@
-//! Records on the wire: what was accepted is in them, nobody can read it, and no nonce recurs.
+//! Records on the wire: what was accepted is in them, it is not legible, and no nonce recurs.
 
 use std::{collections::BTreeSet, ops::Range, time::Duration};
 

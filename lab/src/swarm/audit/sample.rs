@@ -6,7 +6,7 @@ use quicpool_core::{ConnectionStatus, Counters, Health, PeerId, PeerMetrics};
 
 use crate::watch::Scene;
 
-/// What a machine says of itself at an instant at which it has nothing more to do.
+/// The metrics of a machine at an instant at which it has nothing more to do.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sample {
     pub(super) at: Duration,
@@ -19,11 +19,11 @@ pub(super) struct Sample {
     pub(super) counters: Counters,
     /// Dials since the last sample that went on with an attempt, at a further address of its peer.
     pub(super) continued_dials: u64,
-    /// By the place of the peer in its world. Whoever is not known is as if it were new.
+    /// By the place of the peer in its world. A peer that is not known counts as new.
     pub(super) peers: Vec<PeerSample>,
 }
 
-/// What it says of one peer.
+/// Its metrics of one peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PeerSample {
     pub(super) status: ConnectionStatus,

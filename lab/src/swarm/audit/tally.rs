@@ -26,7 +26,7 @@ pub(super) struct Tally {
     /// Messages that the application has looked at.
     taken: u64,
     handed: Handed,
-    /// Who was connected at any time.
+    /// Peers that were connected at any time.
     met: BTreeSet<PeerId>,
     /// Connections that have ended in this instant for being idle, and for want of a slot.
     expired: u64,
@@ -109,8 +109,8 @@ impl Tally {
         notice_reason(log, reason);
     }
 
-    /// The machine has nothing more to do. `is_alone` tells that no datagram has reached it since
-    /// it had not before, and `dials` is how many connections were seen to begin.
+    /// The machine has nothing more to do. With `is_alone` no datagram has reached it since it last
+    /// had nothing to do; `dials` is how many connections were seen to begin.
     pub(super) fn settle(
         &mut self,
         log: &mut Log,
@@ -182,7 +182,7 @@ impl Tally {
                 counters.pool_hits + counters.pool_misses,
                 sample.sum(|peer| peer.uses),
             ),
-            // Nobody here breaks the protocol, or is somebody else.
+            // No node here breaks the protocol, or has another identity than expected.
             ("violations", counters.violations, 0),
             ("wrong peers", counters.wrong_peers, 0),
         ];

@@ -1,4 +1,4 @@
-//! Whether those that nobody can dial come back by themselves.
+//! Whether processes that cannot be dialled come back by themselves.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{
 /// What rounding may cost.
 const SLACK: Duration = ms(1);
 
-/// One process that nobody can dial, and one peer.
+/// One process that cannot be dialled, and one peer.
 #[derive(Debug, Default)]
 pub(super) struct Visits {
     /// Since when it waits, with nothing that it waits for but its time.

@@ -1,4 +1,4 @@
-//! What senders are told: that what they have sent is taken, and how their flushes have ended.
+//! Answers to senders: that their messages are taken, and the results of their flushes.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -125,7 +125,7 @@ impl World<'_> {
         self.unacknowledged().next().is_none()
     }
 
-    /// What they do not know.
+    /// Lists what senders wait for.
     pub(super) fn unacknowledged(&self) -> impl Iterator<Item = String> {
         let held = self.core_pairs().filter_map(|(from, to)| {
             let (from, to) = (self.nodes[from], self.nodes[to]);

@@ -64,7 +64,7 @@ impl World<'_> {
         }
     }
 
-    /// What is wrong with one.
+    /// Takes a datagram, and returns what is wrong with it.
     fn take_datagram(&mut self, place: usize, datagram: &Message) -> Option<String> {
         let Some((from, life, number)) = self.read(datagram) else {
             return Some("nobody sends such a thing".to_owned());

@@ -28,7 +28,7 @@ use crate::{Crypto, Driven, Faults, Net, NodeId, Path, Recorder, Trail, watch::W
 pub(super) const HEADER_LEN: usize = 12;
 
 /// What a world may take, a hundred times what the longest of thousands took. One that takes more
-/// crawls: somebody asks to be called again and again for nothing.
+/// crawls: a machine asks to be called again and again for nothing.
 const STEPS_MAX: u64 = 5_000_000;
 
 pub(super) struct World<'a> {
@@ -37,18 +37,18 @@ pub(super) struct World<'a> {
     /// When the run is left, whatever it has come to.
     until: Duration,
     nodes: Vec<NodeId>,
-    /// Whom nobody has an address of.
+    /// Nodes of which the others have no address.
     hidden: BTreeSet<usize>,
     /// Nodes that run in the event loop of the driver.
     driven: BTreeSet<usize>,
-    /// What links are like when nothing is wrong with them.
+    /// The path of links without faults.
     path: Path,
     /// How often each node has been started again.
     lives: Vec<u32>,
     down: BTreeSet<usize>,
-    /// Whose manager has ended, of those that are down: its process is there, and does no more.
+    /// Those of `down` whose manager has ended: the process is there, and does no more.
     ended: BTreeSet<usize>,
-    /// Who stands still, and until when.
+    /// Nodes that stand still, and until when.
     frozen: BTreeMap<usize, Duration>,
     paused: BTreeSet<usize>,
     /// By sender, its life, and receiver.
@@ -60,7 +60,7 @@ pub(super) struct World<'a> {
     /// Those that are not answered, by token.
     flushes: BTreeMap<u64, Flush>,
     flushes_begun: u64,
-    /// Who is well after the storm.
+    /// Nodes that are well after the storm.
     core: BTreeSet<usize>,
     /// Messages to take back once their sender is connected again.
     planned: Vec<Planned>,
@@ -204,7 +204,7 @@ impl<'a> World<'a> {
 
     // Time
 
-    /// Lets time pass; who stands still goes on when its time has come.
+    /// Lets time pass; nodes that stand still go on when their time has come.
     fn pass(&mut self, time: Duration) {
         let end = self.net.now().saturating_add(time).min(self.until);
         while let Some((at, place)) = self.next_thaw().filter(|(at, _)| *at <= end) {
@@ -237,14 +237,14 @@ impl<'a> World<'a> {
         !self.down.contains(&place) && !self.frozen.contains_key(&place)
     }
 
-    /// Everyone and everyone else.
+    /// All ordered pairs of different nodes.
     fn pairs(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let count = self.nodes.len();
         let others = move |a| (0..count).filter(move |b| *b != a).map(move |b| (a, b));
         (0..count).flat_map(others)
     }
 
-    /// What a link is like when nothing is wrong with it.
+    /// Returns the settings of a link without faults.
     const fn profile(&self, from: usize, to: usize) -> &Faults {
         match from < to {
             true => &self.path.up,
@@ -311,7 +311,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// What a process has sent to a peer.
+    /// Returns the line of messages of a process to a peer.
     fn line_to(&mut self, place: usize, peer: PeerId) -> Option<&mut Line> {
         let to = self.place_of(peer)?;
         let key = (place, self.lives[place], to);
@@ -335,7 +335,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Who sent a message, in which life, and its number.
+    /// The sender of a message, the sender's life, and the message's number.
     fn read(&self, message: &Message) -> Option<(usize, u32, u64)> {
         let from = self.place_of(message.from)?;
         let (life, rest) = message.payload.split_first_chunk()?;
@@ -381,7 +381,7 @@ impl<'a> World<'a> {
     }
 }
 
-/// Who watches the nodes of a network.
+/// Returns auditors that watch the nodes of a network.
 fn audit(net: &Net, scenario: &Scenario) -> Rc<RefCell<Audit>> {
     let peers: Vec<_> = net.ids().map(|node| (node, net.peer_id(node))).collect();
     let packets = match scenario.crypto == Crypto::Checksum {

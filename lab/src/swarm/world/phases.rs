@@ -10,10 +10,10 @@ use crate::{
     swarm::{Condition, Outsider, Property, limits::SESSION_TIMEOUT},
 };
 
-/// How often it is looked whether everything is settled.
+/// Time between checks whether everything is settled.
 const LOOK: Duration = secs(1);
 
-/// What was taken last has to be told to its sender, too.
+/// Time for the last acknowledgements to reach their senders.
 const LAST_WORD: Duration = secs(5);
 
 impl World<'_> {
@@ -38,13 +38,13 @@ impl World<'_> {
             self.restart(place);
             self.resume(place);
         }
-        // Whoever has moved is found again.
+        // Nodes that have moved are found again.
         for (a, b) in self.core_pairs().collect::<Vec<_>>() {
             if !self.hidden.contains(&b) {
                 self.net.introduce_one_way(self.nodes[a], self.nodes[b]);
             }
         }
-        // Whoever has ended a session, and was not heard, is waited for.
+        // A hidden node may have ended a session, and the others wait for it.
         for place in self.core.clone() {
             self.show_up(place);
         }
@@ -115,11 +115,11 @@ impl World<'_> {
         is_taken && self.is_acknowledged() && self.pairs_apart().next().is_none()
     }
 
-    /// What senders do not know in the end, and who does not agree, where it should all be settled.
+    /// What senders still wait for in the end, and pairs without agreement, where it should all be settled.
     pub(super) fn unsettled(&self) -> Vec<(Property, String)> {
         let unknown = self.unacknowledged();
         let mut found: Vec<_> = unknown.map(|what| (Property::Acknowledged, what)).collect();
-        // Who has agreed once may dial or expire at this very moment.
+        // Pairs that have agreed once may dial or expire at this very moment.
         if self.converged_in.is_none() {
             found.extend(self.pairs_apart().map(|(a, b)| {
                 let (a, b) = (self.nodes[a], self.nodes[b]);
@@ -134,14 +134,14 @@ impl World<'_> {
         self.core.contains(&a) && self.core.contains(&b)
     }
 
-    /// Everyone who can forgets everyone.
+    /// Each node that can act forgets all others.
     pub(super) fn leave(&mut self) {
         for (a, b) in self.pairs() {
             if self.can_act(a) {
                 self.net.forget(self.nodes[a], self.nodes[b]);
             }
         }
-        // Whoever dialled before it forgot the other is a stranger there until its session ends.
+        // A node that dialled before it forgot the other is a stranger there until its session ends.
         self.pass(SESSION_TIMEOUT + secs(60));
         for place in 0..self.nodes.len() {
             let node = self.nodes[place];

@@ -1,4 +1,4 @@
-//! What is done in a storm.
+//! The operations of a storm.
 
 use std::time::Duration;
 
@@ -254,7 +254,7 @@ impl World<'_> {
         true
     }
 
-    /// Tells a process where the others are. Whom the others cannot dial goes to them.
+    /// Gives a process the addresses of the others. A hidden node dials the others.
     pub(super) fn introduce(&mut self, a: usize) {
         for other in (0..self.nodes.len()).filter(|other| *other != a) {
             if !self.hidden.contains(&other) {

@@ -6,7 +6,7 @@ use std::{fs, time::Duration, time::Instant};
 pub(crate) enum CpuClock {
     /// What the scheduler has given to this thread (Linux).
     Thread(Duration),
-    /// Where it does not tell: the time on the wall.
+    /// Where the scheduler does not report it: the time on the wall.
     Wall(Instant),
 }
 

@@ -1,4 +1,4 @@
-//! Idle connections, each stack in a process of its own: only so does the resident set tell what
+//! Idle connections, each stack in a process of its own: only so does the resident set show what
 //! they hold.
 
 use std::{
@@ -24,7 +24,7 @@ pub(crate) struct Idle {
     /// How much faster than real time they run.
     pub(crate) times_real: f64,
     /// What both ends of a connection hold together, in KiB, its two links included; `None` where
-    /// the system does not tell.
+    /// the system does not report it.
     pub(crate) kib_per_pair: Option<f64>,
 }
 
