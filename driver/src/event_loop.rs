@@ -7,6 +7,7 @@
 
 use std::{
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -408,9 +409,14 @@ impl<R: Runtime> Drop for EventLoop<R> {
                 losses: Vec::new(),
             });
         }
-        let reason = CloseReason::RuntimeStopped;
-        self.shared.fail(reason.clone());
-        let undelivered = self.board.give_up(self.runtime.now());
+        self.shared.fail(CloseReason::RuntimeStopped);
+        let now = self.runtime.now();
+        // A panic that leaves a destructor while another unwinds aborts the process.
+        let given_up = catch_unwind(AssertUnwindSafe(|| self.board.give_up(now)));
+        let (reason, undelivered) = match given_up {
+            Ok(undelivered) => (CloseReason::RuntimeStopped, undelivered),
+            Err(_) => (CloseReason::Panicked, 0),
+        };
         self.end(End {
             reason,
             undelivered,
