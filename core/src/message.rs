@@ -9,7 +9,7 @@ use crate::{MessageNumber, PeerId, wire::hello::HalfId};
 /// A message, or a datagram, that a peer has sent us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Who sent it.
+    /// The peer that sent it.
     pub from: PeerId,
     /// Its bytes. Those of a message share the memory of the record they came in: copy what is kept
     /// for long.

@@ -44,7 +44,7 @@ struct Queue {
 }
 
 /// When taking wakes the event loop. It looks by itself soon after it has handed out messages, and
-/// in every turn that it has for another reason: most of the time nobody has to wake it.
+/// in every turn that it has for another reason: most of the time it needs no wake-up.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Bell {
     /// When much was taken.
@@ -68,7 +68,7 @@ enum State {
 /// What a look into the queue has brought.
 #[derive(Debug)]
 pub(crate) enum Popped<T> {
-    /// Something. If `wake`, the event loop should be told.
+    /// Something. If `wake`, the event loop is to be woken.
     Taken {
         /// What was taken.
         value: T,
@@ -118,7 +118,7 @@ impl Inbox {
         }
     }
 
-    /// Moves messages in, and wakes those who wait.
+    /// Moves messages in, and wakes callers that wait.
     pub(crate) fn push(&self, messages: &mut Vec<Message>) {
         let count = messages.len();
         let mut queue = self.queue.lock();
@@ -127,7 +127,7 @@ impl Inbox {
             State::Ended => messages.clear(),
         }
         drop(queue);
-        // Beyond those who were woken before and have not looked yet: each of them takes one
+        // Beyond callers that were woken before and have not looked yet: each of them takes one
         // message, and may be long in coming back.
         self.arrived.notify_additional(count);
     }
@@ -145,7 +145,7 @@ impl Inbox {
         }
     }
 
-    /// Takes up to `max` messages, and says how many it appended to `out`.
+    /// Takes up to `max` messages. Returns how many it appended to `out`.
     pub(crate) fn pop_many(&self, max: usize, out: &mut Vec<Message>) -> Popped<usize> {
         let mut queue = self.queue.lock();
         let mut count = 0;
@@ -206,7 +206,7 @@ impl Inbox {
         self.taken.load(Ordering::Acquire)
     }
 
-    /// Exchanges what was taken for the empty buffer `taken`. Says whether anything
+    /// Exchanges what was taken for the empty buffer `taken`. Returns whether anything
     /// is left to be taken.
     pub(crate) fn collect(&self, taken: &mut Vec<TakenMessages>) -> Left {
         self.hand_over(&mut self.queue.lock(), taken)

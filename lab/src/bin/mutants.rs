@@ -66,7 +66,11 @@ enum Verdict {
         failure: String,
         operations: usize,
     },
+    /// It does not compile: what it is to replace has changed.
+    NotBuilt,
     Missed,
+    /// The program of worlds died before it had written what it found.
+    Aborts,
     /// Something was found, and could not be made smaller since a world does not end.
     Hangs,
 }
@@ -162,7 +166,13 @@ impl Tree {
         }
         let mutated = sound.replace(&mutant.find, &mutant.replace);
         write_if_changed(&file, mutated.as_bytes())?;
-        let verdict = self.build().and_then(|()| self.look(budget));
+        let verdict = match self.build() {
+            Ok(()) => self.look(budget),
+            Err(error) => {
+                eprintln!("{error}");
+                Ok(Verdict::NotBuilt)
+            }
+        };
         write_if_changed(&file, sound.as_bytes())?;
         verdict
     }
@@ -198,6 +208,7 @@ impl Tree {
         match ran {
             Some(status) if status.success() => return Ok(Verdict::Missed),
             None if !repros.exists() => return Ok(Verdict::Missed),
+            Some(_) if !repros.exists() => return Ok(Verdict::Aborts),
             Some(_) | None => {}
         }
         let found = Path::new("../repros").join(first_file(&repros)?);
@@ -251,7 +262,9 @@ impl Verdict {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NotBuilt => write!(f, "NOT BUILT"),
             Self::Missed => write!(f, "NOT FOUND"),
+            Self::Aborts => write!(f, "found, and ABORTS before it is written"),
             Self::Hangs => write!(f, "found, and HANGS when it is made smaller"),
             Self::Found {
                 failure,
