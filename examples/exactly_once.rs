@@ -9,21 +9,23 @@ use std::{
     collections::HashSet,
     error::Error,
     fs::{File, OpenOptions},
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{ExitCode, Stdio},
     time::Duration,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, value_parser};
 use quicpool::{
     Config, ConnectionManager, Identity, IdentityFile, MessageKey, OnPeerRestart, PeerAddr,
     TokioRuntime,
 };
 use tokio::{
+    io::AsyncReadExt,
     process::{Child, Command},
-    time::{sleep, timeout},
+    sync::watch,
+    time::{Instant, sleep},
 };
 
 /// What the journal has of a message: its key, and its effect, which is its number here.
@@ -39,12 +41,15 @@ const STALL: Duration = Duration::from_secs(60);
 const INTERRUPTED: u8 = 130;
 
 #[derive(Parser)]
-#[command(about = "Sends to a process that crashes, and counts what it has done")]
+#[command(
+    about = "Sends to a process that crashes, and counts what it has done",
+    after_help = "Exits with 0 if each message was acted on once and in order, and with 1 if not."
+)]
 struct Args {
-    /// Messages to send
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Messages to send, from 1 to 100,000,000
+    #[arg(long, default_value_t = 100_000, value_parser = value_parser!(u64).range(1..=100_000_000))]
     messages: u64,
-    /// How often the receiver is killed meanwhile
+    /// How often the receiver is killed meanwhile, at most once for each message
     #[arg(long, default_value_t = 5)]
     crashes: u64,
     #[command(subcommand)]
@@ -142,6 +147,12 @@ async fn receive(
     let manager = ConnectionManager::bind(TokioRuntime, bind, identity, config()).await?;
     // The sender learns at once that there is another process.
     manager.peer(sender)?.connect().await?;
+    // Nothing is written there: it ends with the process that has started this one.
+    let mut parent = tokio::io::stdin();
+    tokio::spawn(async move {
+        let _ = parent.read_u8().await;
+        std::process::exit(0);
+    });
     loop {
         let held = manager.recv_held().await?;
         if journal.keys.contains(&held.key()) {
@@ -156,6 +167,7 @@ async fn receive(
 // The sender
 
 async fn send(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    let crashes = args.crashes.min(args.messages);
     let directory = tempfile::tempdir()?;
     let directory = directory.path();
     let receiver = IdentityFile::load_or_create(directory.join("identity"))?.peer_id();
@@ -166,9 +178,13 @@ async fn send(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let to_receiver = manager.peer(PeerAddr::new(receiver, addr))?;
     let start = || start(directory, addr, manager.peer_addr());
     let journal = directory.join("journal");
+    // Each process of the receiver has its part of the messages, and dies amid it.
+    let end_of = |part: u64| args.messages * (part + 1) / (crashes + 1);
+    let (allow, mut allowed) = watch::channel(end_of(0));
 
     let sending = async {
         for number in 0..args.messages {
+            allowed.wait_for(|end| number < *end).await?;
             to_receiver.send(number.to_be_bytes()).await?;
         }
         to_receiver.flush().await?; // all were done
@@ -176,16 +192,20 @@ async fn send(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     };
     let crashing = async {
         let mut process = start()?;
-        for crash in 1..=args.crashes {
-            let until = args.messages * crash / (args.crashes + 1);
-            reached(&journal, until).await?;
+        for crash in 0..crashes {
+            let begin = crash.checked_sub(1).map_or(0, end_of);
+            let middle = begin + (end_of(crash) - begin) / 2;
+            reached(&journal, middle, &mut process).await?;
             process.kill().await?; // it learns nothing of it
-            println!(
-                "the receiver was killed after {} messages",
-                done(&journal).len()
-            );
+            let done = done(&journal).len();
+            writeln!(
+                io::stdout(),
+                "the receiver was killed after {done} messages"
+            )?;
             process = start()?;
+            allow.send_replace(end_of(crash + 1));
         }
+        reached(&journal, args.messages, &mut process).await?;
         Ok::<_, Box<dyn Error>>(process)
     };
     let ((), mut process) = tokio::try_join!(sending, crashing)?;
@@ -195,50 +215,56 @@ async fn send(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let done = done(&journal);
     let again = std::fs::metadata(directory.join("again"))?.len();
     let is_once = done.iter().copied().eq(0..args.messages);
-    println!(
-        "{} sent, {} crashes of the receiver: {} done, {} came again; {}",
+    let (verdict, code) = match is_once {
+        true => ("each once and in order", ExitCode::SUCCESS),
+        false => ("NOT each once and in order", ExitCode::FAILURE),
+    };
+    writeln!(
+        io::stdout(),
+        "{} sent, {crashes} crashes of the receiver: {} done, {again} came again; {verdict}",
         args.messages,
-        args.crashes,
         done.len(),
-        again,
-        match is_once {
-            true => "each once and in order",
-            false => "NOT each once and in order",
-        }
-    );
-    Ok(match is_once {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    })
+    )?;
+    Ok(code)
 }
 
 /// An address at which each receiver is.
-fn free_addr() -> std::io::Result<SocketAddr> {
+fn free_addr() -> io::Result<SocketAddr> {
     std::net::UdpSocket::bind("127.0.0.1:0")?.local_addr()
 }
 
-fn start(directory: &Path, bind: SocketAddr, sender: PeerAddr) -> std::io::Result<Child> {
+fn start(directory: &Path, bind: SocketAddr, sender: PeerAddr) -> io::Result<Child> {
     Command::new(std::env::current_exe()?)
         .arg("receive")
         .arg(directory)
         .arg(bind.to_string())
         .arg(sender.to_string())
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
 }
 
 /// Waits until so many messages are done.
-async fn reached(journal: &Path, messages: u64) -> Result<(), Box<dyn Error>> {
-    let wanted = messages * ENTRY as u64;
-    let len = || std::fs::metadata(journal).map_or(0, |data| data.len());
-    let wait = async {
-        while len() < wanted {
-            sleep(TICK).await;
+async fn reached(
+    journal: &Path,
+    messages: u64,
+    receiver: &mut Child,
+) -> Result<(), Box<dyn Error>> {
+    let done = || std::fs::metadata(journal).map_or(0, |data| data.len() / ENTRY as u64);
+    let mut last = (done(), Instant::now());
+    while done() < messages {
+        if let Some(status) = receiver.try_wait()? {
+            let text = format!("the receiver failed after {} messages: {status}", done());
+            return Err(text.into());
         }
-    };
-    let waited = timeout(STALL, wait).await;
-    waited.map_err(|_| format!("{} of {wanted} bytes after {STALL:?}", len()).into())
+        if done() != last.0 {
+            last = (done(), Instant::now());
+        } else if last.1.elapsed() > STALL {
+            return Err(format!("no message for {STALL:?}, {} are done", done()).into());
+        }
+        sleep(TICK).await;
+    }
+    Ok(())
 }
 
 /// The effects in the journal.

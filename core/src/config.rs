@@ -51,7 +51,7 @@ pub struct Config {
     pub outbox_bytes_max: usize,
     /// Bytes of messages of one peer that this application has not yet taken, beyond which it gets no
     /// credit to send more. 1 KiB to 1 GiB; default 1 MiB; never under one largest record. Of tiny
-    /// messages the application holds or is offered one for each 64 B at a time.
+    /// messages the application holds or is offered one for each 112 B at a time.
     pub inbox_bytes_max: usize,
     /// Bytes of datagrams that wait in each direction, for each peer, each counted with 64 B more.
     /// Beyond it the oldest are dropped; all peers together have a sixteenth of `memory_max`, and

@@ -243,7 +243,7 @@ pub enum Cancelled {
     /// unused.
     Withdrawn,
     /// It was written, or a caller waits until it is taken ([`Manager::send_confirmed`](crate::Manager::send_confirmed)),
-    /// or it is not held any more: it goes on, or has been reported.
+    /// or it is not held any more: it goes on, or has been reported. So is a number that was never given.
     TooLate,
 }
 

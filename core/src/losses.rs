@@ -68,8 +68,9 @@ impl Losses {
         }
     }
 
-    /// Their numbers, in order: at most [`RANGES_MAX`](Self::RANGES_MAX) ranges. A single range may
-    /// have stood for more of them: then it is longer than [`messages`](Self::messages).
+    /// Their numbers, in order: at most [`RANGES_MAX`](Self::RANGES_MAX) ranges. If there were more, one range may cover
+    /// several of them, with messages between that are not lost: then the ranges name more numbers than
+    /// [`messages`](Self::messages).
     #[must_use]
     pub fn ranges(&self) -> &[Range<u64>] {
         &self.ranges
@@ -108,6 +109,11 @@ impl Losses {
         };
         self.reason = other.reason;
         self.bound();
+    }
+
+    /// Notes that they are at most so many.
+    pub(crate) fn bound_messages(&mut self, max: u64) {
+        self.messages = self.messages.min(max);
     }
 
     /// Messages in all ranges.

@@ -12,7 +12,8 @@ use crate::{
 /// A message that was received and is not taken: until [`done`](Self::done), its sender keeps it.
 ///
 /// Dropped without `done`, as by a panic or a `?`, it is the next message of its peer again, for any task that
-/// receives, and [`is_again`](Self::is_again). See [`recv_held`](crate::ConnectionManager::recv_held).
+/// receives, and [`is_again`](Self::is_again). That holds also when the session has ended meanwhile, by either end;
+/// then `done` reaches no sender, which holds the message to be undelivered, and only [`forget`](crate::Peer::forget) drops it. See [`recv_held`](crate::ConnectionManager::recv_held).
 #[must_use = "it comes again unless it is `done`"]
 pub struct Held {
     /// `None` once it is done.

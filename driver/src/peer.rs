@@ -218,7 +218,7 @@ impl Peer {
     /// Sends a message, and waits until the peer's application has taken it.
     ///
     /// Unlike a [`flush`](Self::flush) it is about this message alone, whatever becomes of those
-    /// before it, and it lets the message gather with others into a batch. Many of them may wait at
+    /// before it, but for one that the peer's application [holds](crate::Held): it counts as taken with that one. It lets the message gather with others into a batch. Many of them may wait at
     /// once.
     ///
     /// Cancel safe in this sense: a future dropped while the outbox is full has sent nothing; one

@@ -13,6 +13,8 @@ impl ConnectionManager {
     /// Waits for the next message of any peer, and acknowledges it to its sender as taken. Messages of one peer
     /// come in order, and peers take turns of 64 KiB: a peer that floods us does not hold up the others.
     ///
+    /// Behind a message that is [held](Self::recv_held), the sender learns of it together with that one.
+    ///
     /// Cancel safe: a message is taken only if it is returned. Several tasks may receive at once.
     ///
     /// # Errors
@@ -67,7 +69,8 @@ impl ConnectionManager {
     /// [`OnPeerRestart::Resend`](quicpool_core::OnPeerRestart::Resend), and `session_timeout` has not passed meanwhile.
     ///
     /// A message that is never done holds its room in the inbox, and so do all of its peer that come after it: when the
-    /// peer's `inbox_bytes_max` is used up, that peer waits, and the others do not. [`recv`](Self::recv) and
+    /// peer's `inbox_bytes_max` is used up, of which each counts its bytes and at least 112, that peer waits, and the
+    /// others do not. [`recv`](Self::recv) and
     /// `recv_held` can be mixed. [`close`](Self::close) does not wait for `done`: to their senders, held messages are
     /// undelivered then.
     ///

@@ -314,7 +314,8 @@ impl Peer {
 
     /// Whether messages are held for the peer.
     pub(super) fn is_owed(&self) -> bool {
-        !self.session.outbox.outstanding().is_empty()
+        let outbox = &self.session.outbox;
+        outbox.first_held() < outbox.next()
     }
 
     /// Whether a handshake is under way with a peer of which messages have come: it may have replaced
@@ -348,8 +349,8 @@ impl Peer {
 
     /// Takes the first flush, if the peer's application has taken everything that it covers.
     pub(super) fn next_flushed(&mut self) -> Option<u64> {
-        let taken = self.session.outbox.outstanding().start;
-        self.flushes.as_mut()?.next_taken(taken)
+        let first_held = self.session.outbox.first_held();
+        self.flushes.as_mut()?.next_taken(first_held)
     }
 
     /// Whether nothing waits at either end.

@@ -8,7 +8,7 @@ use std::{
 
 use super::peer::{Average, Peer};
 use crate::{
-    ConnectionStatus, Counters, Event, NetworkMetrics, PeerId, Reason, Undeliverable,
+    ConnectionStatus, Counters, Event, Losses, NetworkMetrics, PeerId, Reason, Undeliverable,
     peer::{
         flushes::Failed,
         lifecycle::{self, Cause, Move},
@@ -181,6 +181,16 @@ impl Report {
                 result: Err(losses),
             });
         }
+    }
+
+    /// Takes back the answer of a flush that was not polled.
+    pub(super) fn take_flushed(&mut self, of: PeerId, which: u64) -> Option<Result<(), Losses>> {
+        let is_it = |event: &Event| matches!(event, Event::Flushed { peer, token, .. } if *peer == of && *token == which);
+        let place = self.events.iter().position(is_it)?;
+        let Some(Event::Flushed { result, .. }) = self.events.remove(place) else {
+            return None;
+        };
+        Some(result)
     }
 
     /// Remembers the most slots that were ever in use.

@@ -428,7 +428,11 @@ impl Manager {
         if let Some(flushes) = &mut known.flushes {
             flushes.cancel(token);
         }
-        Ok(())
+        // Its answer may wait to be polled.
+        match self.shared.report.take_flushed(peer, token) {
+            Some(Err(losses)) => self.driver().return_losses(now, peer, &losses),
+            Some(Ok(())) | None => Ok(()),
+        }
     }
 
     /// Bytes that the peer's outbox can still accept; `None` if the peer is not known. In terms of

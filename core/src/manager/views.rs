@@ -158,7 +158,6 @@ impl Manager {
     pub fn explain(&self, now: Instant, peer: PeerId) -> Option<Explanation> {
         let known = self.peers.find(peer)?;
         let session = &known.session;
-        let outstanding = session.outbox.outstanding();
         let armed = self.shared.timers.get(Timer::Session(known.key));
         let time_left = match session.expiry {
             Expiry::Paused { left } => Some(left),
@@ -180,7 +179,7 @@ impl Manager {
             last_failure: known.last_failure.as_deref().cloned(),
             failures: known.failures.count(),
             addresses: known.addresses.len(),
-            queued_messages: outstanding.end - outstanding.start,
+            queued_messages: session.outbox.messages(),
             queued_bytes: session.outbox.bytes(),
             unread_bytes: session.inbox.bytes(),
             session_expires_in: expires.filter(|_| !known.is_live()),

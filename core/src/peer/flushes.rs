@@ -167,6 +167,10 @@ fn part(losses: &Losses, within: Range<u64>) -> Option<Losses> {
         let common = range.start.max(within.start)..range.end.min(within.end);
         add(&mut part, common, losses.reason());
     }
+    // A range may cover more messages than are lost.
+    if let Some(part) = &mut part {
+        part.bound_messages(losses.messages());
+    }
     part
 }
 
@@ -240,5 +244,17 @@ mod tests {
         // Its answer was dropped unread.
         assert_eq!(flushes.report(&losses), []);
         assert_eq!(flushes.flush(4, 1), Some(losses));
+    }
+    #[test]
+    fn losses_that_come_back_keep_their_count() {
+        let mut flushes = Flushes::default();
+        for number in 0..40 {
+            assert_eq!(flushes.lost(&(2 * number..2 * number + 1), WHY).failed, []);
+        }
+        let losses = flushes.flush(1, 80).expect("many losses");
+        assert_eq!(losses.messages(), 40);
+        assert!(losses.ranges().len() <= Losses::RANGES_MAX);
+        assert_eq!(flushes.report(&losses), []);
+        assert_eq!(flushes.flush(2, 80), Some(losses));
     }
 }

@@ -209,6 +209,20 @@ impl Outbox {
         self.taken..self.next()
     }
 
+    /// The number of the first message that is held, or of the next one: voids before it wait for nothing.
+    pub(crate) fn first_held(&self) -> u64 {
+        let voids = self.queue().voids.next(self.taken);
+        let voids = voids.filter(|range| range.start <= self.taken);
+        voids.map_or(self.taken, |range| range.end)
+    }
+
+    /// How many messages are held: outstanding numbers that are not void.
+    pub(crate) fn messages(&self) -> u64 {
+        let outstanding = self.outstanding();
+        let voids = self.queue().voids.count(&outstanding);
+        outstanding.end - outstanding.start - voids
+    }
+
     /// The number after the last one that is known to have arrived.
     pub(crate) const fn received(&self) -> u64 {
         self.received

@@ -1,7 +1,7 @@
 //! Messages that are taken back or expire before they are written: their numbers become voids.
 
 use quicpool_core::{
-    Cancelled, Config, Event, MessageNumber, PeerError, Undeliverable,
+    Cancelled, Config, Event, Losses, MessageNumber, PeerError, Undeliverable,
     driver::{BatchLimits, OpenBatch},
 };
 use quicpool_sim::{Net, NodeId, ms, secs};
@@ -38,6 +38,80 @@ fn a_message_that_was_never_written_is_taken_back() {
     assert_eq!(delivered, Ok(Cancelled::TooLate));
     let not_sent = cancel(&mut net, a, b, 99.into());
     assert_eq!(not_sent, Ok(Cancelled::TooLate));
+}
+
+#[test]
+fn nothing_waits_for_what_was_taken_back_or_has_expired() {
+    let (mut net, a, b) = pair();
+    net.cut(a, b);
+    let peer = net.peer_id(b);
+    let number = send(&mut net, a, b, b"taken back");
+    net.with(a, |m, now| {
+        m.send_until(now, peer, b"late", now + ms(20))
+            .expect("there is room");
+        m.flush(now, peer, 1).expect("a known peer");
+    });
+    net.advance(ms(100));
+    let expired = Losses::new(1..2, Undeliverable::Expired);
+    assert_eq!(flushes(&mut net, a), [(1, Err(expired))]);
+    assert_eq!(cancel(&mut net, a, b, number), Ok(Cancelled::Withdrawn));
+    // The peer was not reached, and it has nothing to be reached for.
+    net.with(a, |m, now| m.flush(now, peer, 2)).expect("known");
+    assert_eq!(flushes(&mut net, a), [(2, Ok(()))]);
+    let explained = net.with(a, |m, now| m.explain(now, peer)).expect("known");
+    assert_eq!(explained.queued_messages, 0);
+    net.advance(secs(30));
+    let dials = |net: &Net| net.peer_metrics(a, b).expect("known").dials;
+    let before = dials(&net);
+    net.advance(secs(60));
+    assert_eq!(dials(&net), before);
+
+    // Neither do voids between messages: the second flush waits for the message alone.
+    send(&mut net, a, b, b"kept");
+    let last = send(&mut net, a, b, b"taken back, too");
+    assert_eq!(cancel(&mut net, a, b, last), Ok(Cancelled::Withdrawn));
+    net.with(a, |m, now| m.flush(now, peer, 3)).expect("known");
+    assert_eq!(flushes(&mut net, a), []);
+    net.heal(a, b);
+    net.advance(secs(100));
+    assert_eq!(received(&mut net, b), [b"kept"]);
+    assert_eq!(flushes(&mut net, a), [(3, Ok(()))]);
+
+    net.cut(a, b);
+    net.advance(secs(400));
+    let number = send(&mut net, a, b, b"never");
+    assert_eq!(cancel(&mut net, a, b, number), Ok(Cancelled::Withdrawn));
+    net.with(a, |m, now| m.close(now));
+    let events = net.events(a);
+    let has_closed = |event: &Event| matches!(event, Event::Closed { .. });
+    assert!(events.iter().any(has_closed), "close waits for nothing");
+}
+
+#[test]
+fn a_flush_that_is_called_off_before_its_answer_is_read_swallows_no_loss() {
+    let (mut net, a, b) = pair();
+    net.cut(a, b);
+    let peer = net.peer_id(b);
+    send(&mut net, a, b, b"lost");
+    net.disconnect(a, b);
+    net.with(a, |m, now| {
+        m.flush(now, peer, 1).expect("a known peer");
+        m.cancel_flush(now, peer, 1).expect("a known peer");
+        m.flush(now, peer, 2).expect("a known peer");
+    });
+    let lost = Losses::new(0..1, Undeliverable::Disconnected);
+    assert_eq!(flushes(&mut net, a), [(2, Err(lost))]);
+}
+
+/// Takes the answers of flushes.
+fn flushes(net: &mut Net, node: NodeId) -> Vec<(u64, Result<(), Losses>)> {
+    let events = net.events(node).into_iter();
+    events
+        .filter_map(|event| match event {
+            Event::Flushed { token, result, .. } => Some((token, result)),
+            _ => None,
+        })
+        .collect()
 }
 
 #[test]

@@ -15,8 +15,10 @@ use crate::{
 /// Arms the deadline of a session without connection, unless it is armed, or its dial waits for its turn
 /// at this end: that is no fault of the peer.
 pub(in crate::manager) fn arm(now: Instant, peer: &mut Peer, shared: &mut Shared) {
-    let matters =
-        peer.is_owed() || peer.processes.present().is_some() || peer.standing == Standing::Stranger;
+    // Voids that wait to be written go with their session, too.
+    let matters = !peer.session.outbox.outstanding().is_empty()
+        || peer.processes.present().is_some()
+        || peer.standing == Standing::Stranger;
     let timer = Timer::Session(peer.key);
     let is_armed = shared.timers.get(timer).is_some();
     if !matters || peer.is_live() || is_armed || !shared.closing.accepts() {
