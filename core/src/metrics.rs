@@ -144,8 +144,11 @@ pub struct PeerMetrics {
     pub messages_received: u64,
     /// Messages of it that our application has taken.
     pub messages_taken: u64,
-    /// Bytes of messages that it has not taken.
+    /// Bytes of messages that it has not taken, and one for each that was taken back or has expired and whose number
+    /// it has not acknowledged.
     pub outbox_bytes: usize,
+    /// Messages that it is not known to have taken.
+    pub outbox_messages: u64,
     /// Bytes of its messages that our application has not taken.
     pub inbox_bytes: usize,
     /// What datagrams to and from it count for while they wait, in bytes.

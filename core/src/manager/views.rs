@@ -76,6 +76,7 @@ impl Manager {
             rtt: live.map(|link| link.rtt()),
             avg_latency: peer.latency.get(),
             outbox_bytes: peer.session.outbox.bytes(),
+            outbox_messages: peer.session.outbox.messages(),
             inbox_bytes: peer.session.inbox.bytes(),
             datagram_bytes: peer.datagram_bytes(),
             messages_accepted: counts.messages_accepted,

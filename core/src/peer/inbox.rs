@@ -135,13 +135,18 @@ impl Held {
         }
     }
 
-    /// Lets go of the first messages of the present line, as far as they are taken, now or before. Returns what
-    /// they were, and the last one.
-    fn release_first(&mut self, numbers: &RangeInclusive<u64>) -> (Released, Option<Handed>) {
+    /// Lets go of the first messages of the present line, as far as they are taken, now or before, but for some
+    /// numbers. Returns what they were, and the last one.
+    fn release_first(
+        &mut self,
+        numbers: &RangeInclusive<u64>,
+        but_for: &[u64],
+    ) -> (Released, Option<Handed>) {
         let (mut released, mut last) = (Released::default(), None);
         let (mut records, mut memory) = (0, 0);
         while let Some(&handed) = self.handed.front()
-            && (handed.is_taken || numbers.contains(&handed.number))
+            && (handed.is_taken
+                || numbers.contains(&handed.number) && !but_for.contains(&handed.number))
         {
             released.messages += u64::from(!handed.is_taken);
             released.bytes += handed.bytes as usize;
@@ -163,31 +168,34 @@ impl Held {
         self.records_memory -= handed.memory as usize;
     }
 
-    /// Takes messages of the present line. Returns how many were not taken before.
-    fn take(&mut self, numbers: &RangeInclusive<u64>) -> u64 {
+    /// Takes messages of the present line, but for some numbers. Returns how many were not taken before.
+    fn take(&mut self, numbers: &RangeInclusive<u64>, but_for: &[u64]) -> u64 {
         let next = self
             .handed
             .partition_point(|handed| handed.number < *numbers.start());
         let run = self.handed.range_mut(next..);
         run.take_while(|handed| handed.number <= *numbers.end())
+            .filter(|handed| !but_for.contains(&handed.number))
             .map(|handed| u64::from(!mem::replace(&mut handed.is_taken, true)))
             .sum()
     }
 
-    /// Takes messages whose line has ended. Returns how many.
-    fn take_former(&mut self, half: HalfId, numbers: &RangeInclusive<u64>) -> u64 {
+    /// Takes messages whose line has ended. Returns their numbers.
+    fn take_former(&mut self, half: HalfId, numbers: &RangeInclusive<u64>) -> Vec<u64> {
+        let mut taken: Vec<u64> = Vec::new();
         let mut former = mem::take(&mut self.former);
-        let before = former.len();
         former.retain(|(of, handed)| {
-            let is_taken = *of == half && numbers.contains(&handed.number);
+            // A message may have been read once in each of two sessions: each time it is taken for itself.
+            let is_of_them = *of == half && numbers.contains(&handed.number);
+            let is_taken = is_of_them && !taken.contains(&handed.number);
             if is_taken {
                 self.release(handed);
+                taken.push(handed.number);
             }
             !is_taken
         });
-        let count = before - former.len();
         self.former = former;
-        count as u64
+        taken
     }
 }
 
@@ -474,7 +482,7 @@ impl Inbox {
     }
 
     /// The application has taken messages of a half that were read. Returns how many of them it had not taken
-    /// before: one that was read in each of two sessions counts twice, and both are taken.
+    /// before. Of one that was read in each of two sessions the earlier copy is taken first.
     ///
     /// One that is taken before its predecessors counts with them: the peer learns a single number up to
     /// which all are taken, and so long it holds its room.
@@ -482,20 +490,21 @@ impl Inbox {
         let Some(held) = self.held.get_mut() else {
             return 0;
         };
-        let mut count = 0;
-        if !held.former.is_empty() {
-            count += held.take_former(half, numbers);
-        }
+        let former = match held.former.is_empty() {
+            true => Vec::new(),
+            false => held.take_former(half, numbers),
+        };
+        let mut count = former.len() as u64;
         if self.named == Some(half) {
             // Most of the time they are taken in the order in which they were read.
-            let (released, last) = held.release_first(numbers);
+            let (released, last) = held.release_first(numbers, &former);
             count += released.messages;
             self.unreported_bytes += released.bytes;
             if let (Some(line), Some(last)) = (&mut self.line, last) {
                 line.taken = last.number + 1 + u64::from(last.voids);
             }
             if !held.handed.is_empty() {
-                count += held.take(numbers);
+                count += held.take(numbers, &former);
             }
         }
         held.relax();

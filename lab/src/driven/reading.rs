@@ -184,6 +184,10 @@ impl Holding {
     fn report(&mut self, out: &mut Vec<Message>) {
         let mut behind: BTreeSet<PeerId> = BTreeSet::new();
         self.entries.retain(|entry| {
+            if !entry.is_wanted {
+                // It comes before all of its peer that were not handed out yet, or was forgotten with it.
+                return true;
+            }
             let is_taken =
                 matches!(entry.state, State::Done) && !behind.contains(&entry.message.from);
             match is_taken {

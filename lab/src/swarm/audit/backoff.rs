@@ -186,7 +186,7 @@ impl Backoff {
     /// A peer with messages to send and no dial waits for a slot, or for the end of a backoff.
     fn wait(&mut self, log: &mut Log, config: &Config, sample: &Sample, peer: PeerSample) {
         let waits = matches!(peer.status, New | Failed | Disconnected)
-            && peer.outbox_bytes > 0
+            && peer.outbox_messages > 0
             && sample.waiting_dials == 0
             && !self.is_barred;
         if !waits {
@@ -307,7 +307,7 @@ mod tests {
     fn a_peer_that_is_owed_and_not_dialled_is_noticed() {
         let mut scene = Scene::new();
         scene.config.backoff.max = secs(2);
-        scene.sample.peers[0].outbox_bytes = 5;
+        scene.sample.peers[0].outbox_messages = 5;
         scene.dial_after(secs(0));
         scene.fail_after(secs(1));
         scene.pass(secs(2));
@@ -319,7 +319,7 @@ mod tests {
     #[test]
     fn whoever_waits_for_a_slot_may_wait_longer() {
         let mut scene = Scene::new();
-        scene.sample.peers[0].outbox_bytes = 5;
+        scene.sample.peers[0].outbox_messages = 5;
         scene.sample.waiting_dials = 1;
         scene.dial_after(secs(0));
         scene.fail_after(secs(1));
@@ -332,7 +332,7 @@ mod tests {
         for (reason, expected) in [(Reason::Evicted, vec![]), (Reason::Idle, vec![BackoffKept])] {
             let mut scene = Scene::new();
             scene.config.backoff.max = secs(2);
-            scene.sample.peers[0].outbox_bytes = 5;
+            scene.sample.peers[0].outbox_messages = 5;
             scene.dial_after(secs(0));
             scene.sample.peers[0].status = Connected;
             scene.sample.peers[0].failures += 1;

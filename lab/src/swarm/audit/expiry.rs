@@ -89,12 +89,12 @@ impl Expiry {
             NotExpiredEarly,
             "a connection that was used {idle:?} ago has expired"
         );
-        let waiting = peer.outbox_bytes + peer.inbox_bytes;
+        let (unsent, unread) = (peer.outbox_messages, peer.inbox_bytes);
         always!(
             log,
-            waiting == 0 || peer.status == Connected,
+            (unsent, unread) == (0, 0) || peer.status == Connected,
             NotExpiredEarly,
-            "a connection has expired while {waiting} bytes wait"
+            "a connection has expired while {unsent} messages and {unread} unread bytes wait"
         );
     }
 
@@ -171,13 +171,13 @@ mod tests {
     }
 
     /// Connected at one second, and expired this much later.
-    fn expire(after: Duration, outbox_bytes: usize) -> Vec<Property> {
+    fn expire(after: Duration, outbox_messages: u64) -> Vec<Property> {
         let (mut log, config, mut expiry) = connected();
         log.at += after;
         expiry.hear(&log, &ended(Reason::Idle));
         assert!(expiry.has_expired());
         let peer = PeerSample {
-            outbox_bytes,
+            outbox_messages,
             ..PeerSample::default()
         };
         expiry.settle(&mut log, &config, peer, true, 0);

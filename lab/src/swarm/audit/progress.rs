@@ -22,7 +22,7 @@ pub(super) struct Progress {
 /// Where the messages are, as both ends say.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seen {
-    held: usize,
+    held: u64,
     delivered: u64,
     received: u64,
     taken: u64,
@@ -33,7 +33,7 @@ impl Seen {
     /// From the sender's sample of the receiver, and the receiver's of the sender.
     pub(super) const fn of(sender: &PeerSample, receiver: &PeerSample) -> Self {
         Self {
-            held: sender.outbox_bytes,
+            held: sender.outbox_messages,
             delivered: sender.delivered,
             received: receiver.received,
             taken: receiver.taken,

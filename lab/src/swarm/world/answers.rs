@@ -129,8 +129,8 @@ impl World<'_> {
     pub(super) fn unacknowledged(&self) -> impl Iterator<Item = String> {
         let held = self.core_pairs().filter_map(|(from, to)| {
             let (from, to) = (self.nodes[from], self.nodes[to]);
-            let bytes = self.net.peer_metrics(from, to)?.outbox_bytes;
-            (bytes > 0).then(|| format!("{from} holds {bytes} bytes for {to}"))
+            let messages = self.net.peer_metrics(from, to)?.outbox_messages;
+            (messages > 0).then(|| format!("{from} holds {messages} messages for {to}"))
         });
         let is_open = |flush: &&Flush| {
             flush.life == self.lives[flush.from] && self.is_of_core(flush.from, flush.to)

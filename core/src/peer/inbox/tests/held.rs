@@ -38,13 +38,11 @@ struct Model {
     entries: Vec<bool>,
     /// The number of the first of them.
     first: u64,
-    /// How many of them were read, voids before the last one included.
-    read_of_line: usize,
     /// What was read and not taken, with its place in all that was ever read.
     read: Vec<(usize, MessageKey)>,
     read_ever: usize,
-    /// How often each was read since it was taken last.
-    untaken: BTreeMap<MessageKey, u64>,
+    /// How many copies of each were read and not taken: in earlier sessions, and in this one.
+    untaken: BTreeMap<MessageKey, [u64; 2]>,
 }
 
 impl Model {
@@ -56,7 +54,6 @@ impl Model {
             sent: Vec::new(),
             entries: Vec::new(),
             first: 0,
-            read_of_line: 0,
             read: Vec::new(),
             read_ever: 0,
             untaken: BTreeMap::new(),
@@ -122,14 +119,17 @@ impl Model {
             if !runs.last_mut().is_some_and(|run| is_next && run.add(key)) {
                 runs.push(TakenMessages::new(key));
             }
-            copies += self.untaken.remove(&key).unwrap_or(0);
-            let is_of_the_line = key.half() == HalfId([self.half; 16]);
-            if is_of_the_line && let Some(number) = key.number().get().checked_sub(self.first) {
-                let number = usize::try_from(number).expect("few");
-                if number < self.read_of_line {
-                    self.entries[number] = true;
+            let copies_of = self.untaken.entry(key).or_default();
+            match *copies_of {
+                [0, 0] => continue,
+                [0, _] => {
+                    copies_of[1] -= 1;
+                    let number = key.number().get() - self.first;
+                    self.entries[usize::try_from(number).expect("few")] = true;
                 }
+                [_, _] => copies_of[0] -= 1,
             }
+            copies += 1;
         }
         let marked = runs.iter();
         let marked = marked.map(|run| self.inbox.mark_taken(run.half(), &run.numbers()));
@@ -144,19 +144,19 @@ impl Model {
                 self.inbox.read(FROM, max, &mut out);
                 for message in &out {
                     let key = message.key().expect("messages have one");
-                    *self.untaken.entry(key).or_default() += 1;
+                    let is_present = usize::from(message.payload[0] == self.session);
+                    self.untaken.entry(key).or_default()[is_present] += 1;
                     self.read.push((self.read_ever, key));
                     self.read_ever += 1;
-                    if message.payload[0] == self.session {
-                        self.read_of_line = (key.number().get() + 1 - self.first) as usize;
-                    }
                 }
             }
             Held::Take(from, count) => self.take(from, count),
             Held::End { same_half } => {
                 self.first = self.taken();
                 self.entries.clear();
-                self.read_of_line = 0;
+                for copies in self.untaken.values_mut() {
+                    *copies = [copies[0] + copies[1], 0];
+                }
                 self.inbox.end();
                 self.session += 1;
                 if !same_half {
