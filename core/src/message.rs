@@ -130,11 +130,6 @@ impl MessageKey {
         MessageNumber::new(self.number)
     }
 
-    #[cfg(test)]
-    pub(crate) const fn half(&self) -> HalfId {
-        self.half
-    }
-
     /// Returns what to store.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; Self::LEN] {

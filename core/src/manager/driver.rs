@@ -161,9 +161,7 @@ impl Driver<'_> {
         let machine = &mut *self.machine;
         machine.now = now;
         let known = verbs::known(peer, &mut machine.peers, &machine.shared)?;
-        let failed = known.made_flushes().report(losses);
-        machine.shared.report.failed(peer, failed);
-        machine.shared.closing.lost(peer, losses);
+        session::return_losses(known, &mut machine.shared, losses);
         Ok(())
     }
 

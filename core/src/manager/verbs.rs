@@ -8,7 +8,7 @@ use super::{
     Manager, datagrams, dialling, ending,
     pairing::rules,
     peer::{Peer, Peers, Redial, Standing},
-    session::{accepting, lifetimes},
+    session::{self, accepting, lifetimes},
     shared::Shared,
 };
 use crate::{
@@ -429,10 +429,10 @@ impl Manager {
             flushes.cancel(token);
         }
         // Its answer may wait to be polled.
-        match self.shared.report.take_flushed(peer, token) {
-            Some(Err(losses)) => self.driver().return_losses(now, peer, &losses),
-            Some(Ok(())) | None => Ok(()),
+        if let Some(Err(losses)) = self.shared.report.take_flushed(peer, token) {
+            session::return_losses(known, &mut self.shared, &losses);
         }
+        Ok(())
     }
 
     /// Bytes that the peer's outbox can still accept; `None` if the peer is not known. In terms of

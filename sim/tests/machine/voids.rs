@@ -107,9 +107,11 @@ fn a_flush_that_is_called_off_before_its_answer_is_read_swallows_no_loss() {
 fn flushes(net: &mut Net, node: NodeId) -> Vec<(u64, Result<(), Losses>)> {
     let events = net.events(node).into_iter();
     events
-        .filter_map(|event| match event {
-            Event::Flushed { token, result, .. } => Some((token, result)),
-            _ => None,
+        .filter_map(|event| {
+            let Event::Flushed { token, result, .. } = event else {
+                return None;
+            };
+            Some((token, result))
         })
         .collect()
 }

@@ -24,7 +24,7 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    Event, Undeliverable,
+    Event, Losses, Undeliverable,
     peer::{flushes::Lost, outbox::Continuity},
     slots::Priority,
 };
@@ -108,4 +108,12 @@ pub(super) fn forget_theirs(peer: &mut Peer) {
     peer.session.inbox.end();
     peer.session.their_half = None;
     peer.session.their_held = 0;
+}
+
+/// Takes back losses of which no caller has read: the flushes that wait for them report them, or else the
+/// next one.
+pub(super) fn return_losses(peer: &mut Peer, shared: &mut Shared, losses: &Losses) {
+    let failed = peer.made_flushes().report(losses);
+    shared.report.failed(peer.id, failed);
+    shared.closing.lost(peer.id, losses);
 }
