@@ -1,6 +1,6 @@
 //! The messages that a flush covers, and the losses that it names.
 
-use std::time::Duration;
+use std::{pin::Pin, task::Poll, time::Duration};
 
 use quicpool::{
     Config, ConfirmError, ConnectionManager, Event, FlushError, Losses, Peer, Undeliverable,
@@ -182,4 +182,34 @@ async fn a_flush_after_the_peer_has_ended_the_session_names_what_may_be_lost() {
         other => panic!("{other:?}"),
     }
     soon(to_bob.flush()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_flush_that_is_dropped_at_any_moment_leaves_its_losses_to_the_next() {
+    let hole = Hole::new().await;
+    let mut dropped_unread = 0;
+    for round in 0..40 {
+        hole.send(1).await;
+        hole.lose().await;
+        let mut dropped = Box::pin(hole.peer.flush());
+        if !is_pending_once(&mut dropped).await {
+            continue; // the event loop was faster: this flush has named the loss
+        }
+        // Before its order is carried out, amid that, and after its answer.
+        tokio::time::sleep(Duration::from_micros(50 * round)).await;
+        drop(dropped);
+        dropped_unread += 1;
+        let losses = hole.losses().await;
+        assert_eq!((losses.messages(), losses.ranges()[0].start), (1, round));
+    }
+    assert!(
+        dropped_unread > 0,
+        "no flush was dropped before it was answered"
+    );
+    soon(hole.manager.close()).await.expect("all were named");
+}
+
+/// Polls a future once. Returns whether it is pending.
+async fn is_pending_once<F: Future + Unpin>(future: &mut F) -> bool {
+    std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx).is_pending())).await
 }

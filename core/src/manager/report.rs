@@ -185,7 +185,10 @@ impl Report {
 
     /// Takes back the answer of a flush that was not polled.
     pub(super) fn take_flushed(&mut self, of: PeerId, which: u64) -> Option<Result<(), Losses>> {
-        let is_it = |event: &Event| matches!(event, Event::Flushed { peer, token, .. } if *peer == of && *token == which);
+        let is_it = |event: &Event| {
+            let is_flush = matches!(event, Event::Flushed { token, .. } if *token == which);
+            is_flush && event.peer() == Some(of)
+        };
         let place = self.events.iter().position(is_it)?;
         let Some(Event::Flushed { result, .. }) = self.events.remove(place) else {
             return None;

@@ -503,7 +503,9 @@ impl Inbox {
             if let (Some(line), Some(last)) = (&mut self.line, last) {
                 line.taken = last.number + 1 + u64::from(last.voids);
             }
-            if !held.handed.is_empty() {
+            // Those behind one that is not taken.
+            let front = held.handed.front();
+            if front.is_some_and(|front| front.number <= *numbers.end()) {
                 count += held.take(numbers, &former);
             }
         }

@@ -88,6 +88,19 @@ fn nothing_waits_for_what_was_taken_back_or_has_expired() {
 }
 
 #[test]
+fn voids_that_reach_no_peer_go_with_their_session() {
+    let (mut net, a, b) = pair();
+    net.cut(a, b);
+    let number = send(&mut net, a, b, b"taken back");
+    assert_eq!(cancel(&mut net, a, b, number), Ok(Cancelled::Withdrawn));
+    let bytes = |net: &Net| net.peer_metrics(a, b).expect("known").outbox_bytes;
+    assert_eq!(bytes(&net), 1);
+    net.advance(secs(320));
+    assert_eq!(bytes(&net), 0);
+    assert_eq!(undelivered(&mut net, a), [0; 0]);
+}
+
+#[test]
 fn a_flush_that_is_called_off_before_its_answer_is_read_swallows_no_loss() {
     let (mut net, a, b) = pair();
     net.cut(a, b);
