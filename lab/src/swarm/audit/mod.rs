@@ -277,9 +277,7 @@ impl Audit {
             let (pair, end) = between(place, peer);
             self.between[pair].agreement.lose(end);
             self.between[pair].calm.disturb(&self.log);
-            let ended = self.processes[place].sample.peers.get(peer);
-            let has_unread = ended.is_some_and(|sample| sample.inbox_bytes > 0);
-            if has_unread && let Some(pair) = self.processes[peer].pairs.get_mut(place) {
+            if let Some(pair) = self.processes[peer].pairs.get_mut(place) {
                 pair.punctual.orphan();
             }
         }

@@ -3,10 +3,9 @@
 //! From outside that can be demanded where nothing else holds a batch back: the first message for
 //! a peer that is connected and has taken everything before, that of earlier sessions included, finds the congestion
 //! window and the peer's credit free. It must be on the wire in time, unless the sender's process or socket is
-//! held up, or the connection is new, whose first credit the peer's inbox may have had no room for, or the peer's
-//! process has ended with messages in its inbox, or since the connection was begun an end has moved or
-//! anything has befallen a datagram between both; or unless datagrams that may be lost were sent shortly before,
-//! which fill the window as messages do.
+//! held up, or the connection is new, whose first credit the peer's inbox may have had no room for, or since the
+//! connection was begun the peer's process has ended, an end has moved or anything has befallen a datagram between
+//! both; or unless datagrams that may be lost were sent shortly before, which fill the window as messages do.
 //!
 //! Both matter from the beginning. Handshakes that lose datagrams leave a congestion window behind
 //! that a single probe for a larger MTU fills (RFC 9002 section 7.6.2). And an end that has moved may
@@ -162,8 +161,8 @@ impl Punctual {
         self.owed = None;
     }
 
-    /// The other end's process is gone, and its inbox was not empty: this connection may have been left without
-    /// credit, and gets none any more.
+    /// The other end's process is gone: this connection gets no credit any more, and what fills its congestion
+    /// window is not acknowledged.
     pub(super) fn orphan(&mut self) {
         self.excuse();
         self.path = None;
@@ -212,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_gets_no_credit_any_more_owes_nothing() {
+    fn a_connection_to_a_process_that_is_gone_owes_nothing() {
         let (mut log, mut punctual) = accepted();
         punctual.orphan();
         punctual.settle(&mut log, connected(), None, || path(0));
