@@ -277,8 +277,11 @@ pub enum Reason {
         /// The identity that it proved, if any.
         found: Option<PeerId>,
     },
-    /// The other end speaks another protocol or wire version.
+    /// The peer, which has proved its identity, speaks another wire version.
     VersionMismatch,
+    /// An answer refuses our protocol: another QUIC version (RFC 9000 section 6), or none that we offer (RFC 7301).
+    /// It proves no identity, and can be forged: the peer is dialled again as after any failure.
+    ProtocolRefused,
     /// One end seals and the other does not, or their mesh keys differ.
     SealingMismatch,
     /// The peer does not accept us.
@@ -296,7 +299,8 @@ pub enum Reason {
     Reset,
     /// The peer broke the protocol in this way.
     Violation(&'static str),
-    /// The transport failed with this error.
+    /// The transport failed with this error. Printable ASCII only: text of the other end is escaped, and cut after
+    /// 100 bytes.
     Transport(String),
 }
 
@@ -351,6 +355,7 @@ impl Reason {
                 | Self::WrongPeer { .. }
                 | Self::Transport(_)
                 | Self::VersionMismatch
+                | Self::ProtocolRefused
                 | Self::Unresponsive
                 | Self::Reset
         )
@@ -376,7 +381,8 @@ impl fmt::Display for Reason {
             }
             Self::WrongPeer { found: Some(id) } => write!(f, "peer {id} answered instead"),
             Self::WrongPeer { found: None } => f.write_str("whoever answered proved no identity"),
-            Self::VersionMismatch => f.write_str("the other end speaks another protocol version"),
+            Self::VersionMismatch => f.write_str("the peer speaks another wire version"),
+            Self::ProtocolRefused => f.write_str("an answer without identity refused the protocol"),
             Self::SealingMismatch => f.write_str("sealing or mesh key differ between the ends"),
             Self::NotAccepted => f.write_str("the peer does not accept us"),
             Self::IdentityInUse => f.write_str("another process uses our identity"),

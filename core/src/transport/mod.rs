@@ -420,9 +420,15 @@ impl Transport {
                     return Some(LinkEvent::Established { peer });
                 }
                 Event::ConnectionLost { reason } => {
-                    let handshaking = matches!(link.stage, Stage::Handshaking);
+                    let identity = match link.stage {
+                        Stage::Handshaking => ending::Identity::Claimed,
+                        Stage::Greeted(_)
+                        | Stage::Waiting(_)
+                        | Stage::Confirmed(_)
+                        | Stage::Closed => ending::Identity::Proved,
+                    };
                     link.forget_queues();
-                    return Some(LinkEvent::Ended(ending::ending(reason, handshaking)));
+                    return Some(LinkEvent::Ended(ending::ending(reason, identity)));
                 }
                 Event::Stream(StreamEvent::Writable { .. }) => link.flush(),
                 Event::DatagramReceived => link.lane.has_arrivals = true,

@@ -2,6 +2,7 @@
 //! are not disturbed, and nothing is left of it.
 
 mod bytes;
+mod claims;
 mod conduct;
 mod datagrams;
 mod flood;

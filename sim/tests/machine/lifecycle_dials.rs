@@ -254,7 +254,7 @@ fn what_needs_a_change_by_somebody_is_not_tried_again_until_the_next_send() {
 }
 
 #[test]
-fn another_protocol_is_a_version_mismatch() {
+fn another_protocol_is_refused_and_dialled_again_with_backoff() {
     let mut net = Net::new(9);
     let a = net.node(Config::default());
     let b = net.node_with(Config::default(), |c| c.with_protocol(b"quicpool/9"));
@@ -264,12 +264,14 @@ fn another_protocol_is_a_version_mismatch() {
 
     assert_eq!(net.status(a, b), Some(Failed));
     assert!(
-        reasons(&net, a).contains(&Reason::VersionMismatch),
+        reasons(&net, a).contains(&Reason::ProtocolRefused),
         "{net:?}"
     );
-    assert_eq!(dials(&net, a).len(), 1);
+    // Anyone could have sent the answer.
+    let dials = dials(&net, a).len();
+    assert!((3..=12).contains(&dials), "{dials} dials");
     let metrics = net.metrics(b).expect("it is up");
-    assert_eq!(metrics.counters.handshakes_failed, 1);
+    assert_eq!(metrics.counters.handshakes_failed, dials as u64);
 }
 
 #[test]
