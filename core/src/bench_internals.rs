@@ -21,7 +21,7 @@ use crate::{
         LinkId, PeerKey,
         chooser::{Candidate, Chooser, Dialler},
     },
-    slots::{Claim, Decision},
+    slots::{Claim, Class, Decision},
     wire::{
         aead::TAG_LEN,
         hello::HalfId,
@@ -230,7 +230,7 @@ impl Slots {
 
     fn claim(&mut self, key: PeerKey) -> Decision {
         let claim = Claim::Arrival { waits_since: None };
-        self.slots.claim(self.now, key, claim, false)
+        self.slots.claim(self.now, key, claim, Class::Known)
     }
 }
 

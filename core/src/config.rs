@@ -1,10 +1,13 @@
 //! What a user may tune: one table of defaults, checked once.
 
-use std::{fmt, ops::RangeInclusive, time::Duration};
+use std::{collections::BTreeSet, fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use zeroize::Zeroizing;
 
-use crate::wire::{hello::Accepts, record};
+use crate::{
+    PeerId,
+    wire::{hello::Accepts, record},
+};
 
 /// Every limit and delay of a manager.
 ///
@@ -27,9 +30,13 @@ pub struct Config {
     /// Peers that may be connected at one time. Own dials hold at most three quarters of them.
     /// 1 to 1,000,000; default 1,024.
     pub connections_max: usize,
-    /// Handshakes in progress at one time that others began. 1 to 65,536; default 64.
+    /// Handshakes in progress at one time that others began, until their greeting has come. 1 to 65,536; default 64.
+    /// Half of them are for addresses that were proved (Retry, RFC 9000 section 8.1.2). While all are taken, one makes
+    /// way that has made no progress for 100 ms, of the source with the most of them (an IPv4 address, or the /64 of
+    /// an IPv6 address), for a source with fewer.
     pub handshakes_max: usize,
-    /// Peers known at one time, connected or not. 1 to 16,777,216; default 65,536.
+    /// Peers known at one time, connected or not. 1 to 16,777,216; default 65,536. Strangers, which have dialled us and
+    /// were not added, are at most three quarters of them, and make way for peers that are added.
     pub peers_max: usize,
     /// Addresses of one peer. At the bound a new one takes the place of the oldest that has never worked.
     /// 1 to 1,024; default 32.
@@ -340,12 +347,30 @@ pub enum OnPeerRestart {
 }
 
 /// Which strangers may connect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Accept {
     /// Any peer that proves an identity, up to the limits.
     Anyone,
     /// Only peers that were added before.
     Known,
+    /// Only these, whether they were added or not; see [`only`](Self::only).
+    Only(Arc<BTreeSet<PeerId>>),
+}
+
+impl Accept {
+    /// Accepts these peers alone. Without any, no peer comes in, and this end dials.
+    ///
+    /// ```
+    /// use quicpool_core::{Accept, Config, PeerId};
+    ///
+    /// let bob = PeerId::from_bytes([7; 32]);
+    /// let mut config = Config::default();
+    /// config.accept = Accept::only([bob]);
+    /// assert!(config.check().is_ok());
+    /// ```
+    pub fn only(peers: impl IntoIterator<Item = PeerId>) -> Self {
+        Self::Only(Arc::new(peers.into_iter().collect()))
+    }
 }
 
 /// Exponential backoff with full jitter: dial *n* waits a random part of

@@ -222,9 +222,11 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod address;
+mod admission;
 #[cfg(feature = "bench-internals")]
 #[doc(hidden)]
 pub mod bench_internals;
+mod bucket;
 mod config;
 mod credentials;
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! Admits peers that dial us: handshakes from their first packet to our hello.
 
-use std::time::Instant;
-
 use super::{
     context::{Context, Parts},
     pairing::{
@@ -15,47 +13,61 @@ use super::{
 };
 use crate::{
     Accept, Datagram, PeerId, Reason,
+    admission::Source,
     peer::{LinkId, PeerKey, chooser::Dialler, lifecycle::Cause},
     slots::Claim,
-    transport::{Arrival, Incoming, Stage, Transport},
+    transport::{Arrival, Incoming, Stage},
     wire::code::{self, CloseCode},
 };
 
-/// Routes a datagram, and decides about the handshake that it may begin.
-pub(super) fn handle_datagram(
-    now: Instant,
-    transport: &mut Transport,
-    shared: &mut Shared,
-    datagram: Datagram,
-) {
-    let arrival = match transport.handle_datagram(now, datagram) {
-        Arrival::Handshake(incoming) => admit_handshake(now, transport, shared, incoming),
+/// Passes a datagram to its connection, and decides about the handshake that it may begin.
+pub(super) fn handle_datagram(parts: &mut Parts<'_>, datagram: Datagram) {
+    let Parts {
+        now,
+        transport,
+        shared,
+        ..
+    } = parts;
+    let source = Source::from(datagram.remote.ip());
+    let is_ours = |id: &[u8]| transport.has_chosen(id);
+    let passes = shared.gate.admits(*now, source, &datagram.payload, is_ours);
+    if !passes {
+        shared.report.counters.first_packets_dropped += 1;
+        return;
+    }
+    let arrival = match transport.handle_datagram(*now, datagram) {
+        Arrival::Handshake(incoming) => admit_handshake(parts, source, incoming),
         arrival @ (Arrival::Routed | Arrival::Ignored | Arrival::ReplyDropped) => arrival,
     };
+    let counters = &mut parts.shared.report.counters;
     match arrival {
         Arrival::Routed | Arrival::Handshake(_) => {}
-        Arrival::Ignored => shared.report.counters.datagrams_ignored += 1,
-        Arrival::ReplyDropped => shared.report.counters.replies_dropped += 1,
+        Arrival::Ignored => counters.datagrams_ignored += 1,
+        Arrival::ReplyDropped => counters.replies_dropped += 1,
     }
 }
 
-fn admit_handshake(
-    now: Instant,
-    transport: &mut Transport,
-    shared: &mut Shared,
-    incoming: Incoming,
-) -> Arrival {
-    let max = shared.config.handshakes_max;
-    if shared.handshakes >= max || !shared.closing.accepts() {
-        shared.report.counters.handshakes_refused += 1;
-        return transport.refuse(incoming);
+fn admit_handshake(parts: &mut Parts<'_>, source: Source, incoming: Incoming) -> Arrival {
+    let now = parts.now;
+    let is_full = parts.shared.half_open.is_full();
+    if !parts.shared.closing.accepts() {
+        return refuse(parts, incoming);
     }
     // Half of the places are for addresses that have proved themselves.
-    if shared.handshakes * 2 >= max && !incoming.is_address_validated() {
-        return transport.retry(incoming);
+    if parts.shared.half_open.is_half_full() && !incoming.is_address_validated() {
+        return parts.transport.retry(incoming);
     }
+    if is_full {
+        match parts.shared.half_open.makes_way(now, source) {
+            Some(slow) => close_half_open(parts, slow),
+            None => return refuse(parts, incoming),
+        }
+    }
+    let Parts {
+        transport, shared, ..
+    } = parts;
     if let Some(link) = transport.accept(now, incoming) {
-        shared.handshakes += 1;
+        shared.half_open.take(now, link, source);
         let at = now + shared.config.handshake_timeout;
         shared.timers.set(Timer::Handshake(link), Some(at));
     } else {
@@ -64,19 +76,27 @@ fn admit_handshake(
     Arrival::Routed
 }
 
+fn refuse(parts: &mut Parts<'_>, incoming: Incoming) -> Arrival {
+    parts.shared.report.counters.handshakes_refused += 1;
+    parts.transport.refuse(incoming)
+}
+
+/// Closes a connection whose greeting has not come, in time or in the time that there is for it.
+fn close_half_open(parts: &mut Parts<'_>, id: LinkId) {
+    let close = Close::new(CloseCode::HandshakeTimeout, Reason::HandshakeTimeout);
+    match parts.transport.owned(id).owner {
+        None => close::close_unowned(parts.now, id, parts.transport, parts.shared, close),
+        Some(key) => close::close(&mut parts.at(key), id, close),
+    }
+}
+
 /// Closes a connection whose hello has not come in time.
 pub(super) fn handshake_timed_out(parts: &mut Parts<'_>, id: LinkId) {
     let Some(link) = parts.transport.link(id) else {
         return;
     };
-    let close = Close::new(CloseCode::HandshakeTimeout, Reason::HandshakeTimeout);
     match (&link.stage, link.owner) {
-        (Stage::Handshaking | Stage::Greeted(_), None) => {
-            close::close_unowned(parts.now, id, parts.transport, parts.shared, close);
-        }
-        (Stage::Handshaking | Stage::Greeted(_), Some(key)) => {
-            close::close(&mut parts.at(key), id, close);
-        }
+        (Stage::Handshaking | Stage::Greeted(_), _) => close_half_open(parts, id),
         (Stage::Waiting(_), Some(key)) => processes::waited_in_vain(&mut parts.at(key), id),
         (Stage::Waiting(_), None) | (Stage::Confirmed(_) | Stage::Closed, _) => {}
     }
@@ -107,7 +127,7 @@ pub(super) fn established(parts: &mut Parts<'_>, id: LinkId, found: Option<PeerI
             close::close_unowned(parts.now, id, parts.transport, parts.shared, close);
         }
         (Dialler::Them, _) => {
-            close::leave_handshake(id, parts.transport, parts.shared);
+            parts.shared.half_open.progress(parts.now, id);
             match admit(parts, found) {
                 Ok(key) => {
                     let cx = &mut parts.at(key);
@@ -115,6 +135,7 @@ pub(super) fn established(parts: &mut Parts<'_>, id: LinkId, found: Option<PeerI
                     greet(cx, id);
                 }
                 Err(refusal) => {
+                    parts.shared.half_open.release(id);
                     parts.shared.report.counters.handshakes_refused += 1;
                     close::close_unowned(parts.now, id, parts.transport, parts.shared, refusal);
                 }
@@ -133,8 +154,9 @@ fn admit(parts: &mut Parts<'_>, found: Option<PeerId>) -> Result<PeerKey, Close>
         .filter(|id| *id != shared.id)
         .ok_or_else(not_accepted)?;
     let known = peers.find(id);
-    let is_accepted = match (known.map(|peer| peer.standing), shared.config.accept) {
+    let is_accepted = match (known.map(|peer| peer.standing), &shared.config.accept) {
         (Some(Standing::Blocked), _) => false,
+        (_, Accept::Only(peers)) => peers.contains(&id),
         (Some(Standing::Added), _) | (_, Accept::Anyone) => true,
         (Some(Standing::Stranger) | None, Accept::Known) => false,
     };
@@ -143,7 +165,10 @@ fn admit(parts: &mut Parts<'_>, found: Option<PeerId>) -> Result<PeerKey, Close>
     }
     // Peers that the application waits for may come: an answer may be what it waits for.
     let is_ours = known.is_some_and(|peer| peer.standing == Standing::Added || peer.is_owed());
-    let is_full = known.is_none() && peers.len() >= shared.config.peers_max;
+    let max = shared.config.peers_max;
+    // One stranger at least.
+    let strangers_max = max - (max - 1) / 4;
+    let is_full = known.is_none() && (peers.len() >= max || peers.strangers() >= strangers_max);
     if is_full || shared.budget.are_inboxes_overfull() && !is_ours {
         return Err(busy(id, shared));
     }

@@ -144,7 +144,7 @@ impl Manager {
         self.now = now;
         datagram.remote = address::canonical(datagram.remote);
         datagram.local_ip = datagram.local_ip.map(|ip| ip.to_canonical());
-        admission::handle_datagram(now, &mut self.transport, &mut self.shared, datagram);
+        admission::handle_datagram(&mut self.parts(now), datagram);
     }
 
     /// A deadline has come. Early calls are harmless.

@@ -1,6 +1,7 @@
 //! Holds the state of one peer, and the table of all peers.
 
 use std::{
+    collections::VecDeque,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -23,7 +24,7 @@ use crate::{
         outbox::Outbox,
         processes::Processes,
     },
-    slots::{Hold, HoldTime, Priority},
+    slots::{Class, Hold, HoldTime, Priority},
     wire::{
         hello::{Accepts, HalfId},
         record,
@@ -280,6 +281,15 @@ impl Peer {
         }
     }
 
+    /// What it is to the application, as far as slots are concerned.
+    pub(super) const fn class(&self) -> Class {
+        match (self.is_protected, self.standing) {
+            (true, _) => Class::Protected,
+            (false, Standing::Stranger) => Class::Stranger,
+            (false, Standing::Added | Standing::Blocked) => Class::Known,
+        }
+    }
+
     /// Whether messages can be sent at this moment.
     pub(super) fn is_live(&self) -> bool {
         self.links.is_live()
@@ -420,11 +430,17 @@ impl Peer {
     }
 }
 
+/// Strangers that are looked at for one that makes way.
+const STRANGERS_SEEN: usize = 64;
+
 /// All peers.
 pub(super) struct Peers {
     /// Each in a place of its own, so that a table that grows has nothing to move, and reserves little.
     table: Slab<Box<Peer>>,
     keys: LookUp<PeerId, PeerKey>,
+    strangers: usize,
+    /// Strangers in the order in which they came, with some that are none any more.
+    came: VecDeque<(PeerKey, PeerId)>,
 }
 
 impl Peers {
@@ -432,6 +448,8 @@ impl Peers {
         Self {
             table: Slab::new(),
             keys: LookUp::new(seed),
+            strangers: 0,
+            came: VecDeque::new(),
         }
     }
 
@@ -466,7 +484,44 @@ impl Peers {
         let index = u32::try_from(place.key()).expect("invariant: peers_max is below 2^32");
         peer.key = PeerKey::new(index);
         self.keys.insert(peer.id, peer.key);
+        if peer.standing == Standing::Stranger {
+            self.strangers += 1;
+            self.came.push_back((peer.key, peer.id));
+        }
         place.insert(Box::new(peer)).as_mut()
+    }
+
+    /// Changes how a peer is known.
+    pub(super) fn set_standing(&mut self, key: PeerKey, standing: Standing) {
+        let peer = self.owner(key);
+        let before = std::mem::replace(&mut peer.standing, standing);
+        // No peer becomes a stranger.
+        let was_stranger = before == Standing::Stranger && standing != Standing::Stranger;
+        self.strangers -= usize::from(was_stranger);
+    }
+
+    /// Peers that were not added.
+    pub(super) const fn strangers(&self) -> usize {
+        self.strangers
+    }
+
+    /// Finds a stranger that makes way for a peer that is added: of those that came first, one without a connection
+    /// if there is one.
+    pub(super) fn stranger_to_go(&mut self) -> Option<PeerKey> {
+        let Self { table, came, .. } = self;
+        let of = |(key, id): &(PeerKey, PeerId)| {
+            let peer = table.get(key.index())?;
+            (peer.id == *id && peer.standing == Standing::Stranger).then_some(peer)
+        };
+        if came.len() > 2 * self.strangers + STRANGERS_SEEN {
+            came.retain(|entry| of(entry).is_some());
+        }
+        while came.front().is_some_and(|entry| of(entry).is_none()) {
+            came.pop_front();
+        }
+        let first = came.iter().take(STRANGERS_SEEN).filter_map(of);
+        let first = first.min_by_key(|peer| peer.has_links())?;
+        Some(first.key)
     }
 
     /// The peer that a connection or a deadline belongs to.
@@ -478,6 +533,10 @@ impl Peers {
     pub(super) fn remove(&mut self, key: PeerKey) -> Option<Peer> {
         let peer = self.table.try_remove(key.index())?;
         self.keys.remove(&peer.id);
+        self.strangers -= usize::from(peer.standing == Standing::Stranger);
+        if self.strangers == 0 {
+            self.came = VecDeque::new();
+        }
         Some(*peer)
     }
 
@@ -485,7 +544,9 @@ impl Peers {
     pub(super) fn memory(&self) -> usize {
         // A place of a slab has a mark beside its content: taken or free.
         let place = size_of::<(usize, Box<Peer>)>();
-        self.table.len() * size_of::<Peer>() + self.table.capacity() * place + self.keys.memory()
+        let came = self.came.capacity() * size_of::<(PeerKey, PeerId)>();
+        let table = self.table.len() * size_of::<Peer>() + self.table.capacity() * place;
+        table + self.keys.memory() + came
     }
 
     /// Every key, in order of the table.

@@ -6,7 +6,13 @@ use super::{
     budget::Budget, closing::Closing, draws::Draws, peer::Peer, report::Report, timers::Timer,
     work::Work,
 };
-use crate::{Config, Incarnation, PeerId, index::Deadlines, rng::Rng, wire::hello::HalfId};
+use crate::{
+    Config, Incarnation, PeerId,
+    admission::{Gate, HalfOpen},
+    index::Deadlines,
+    rng::Rng,
+    wire::hello::HalfId,
+};
 
 /// Configuration, deadlines, events and counters, memory shared by all peers, and the work list.
 pub(super) struct Shared {
@@ -19,8 +25,10 @@ pub(super) struct Shared {
     pub(super) budget: Budget,
     pub(super) work: Work,
     pub(super) closing: Closing,
-    /// Handshakes of others in progress.
-    pub(super) handshakes: usize,
+    /// For first packets of handshakes.
+    pub(super) gate: Gate,
+    /// Handshakes of others in progress, until their hello is there.
+    pub(super) half_open: HalfOpen,
     draws: Draws,
 }
 
@@ -41,7 +49,8 @@ impl Shared {
             budget: Budget::new(&config),
             work: Work::default(),
             closing: Closing::No,
-            handshakes: 0,
+            gate: Gate::new(look_up_seed, now),
+            half_open: HalfOpen::new(config.handshakes_max, look_up_seed, now),
             draws: Draws::new(draws),
             config,
         }

@@ -26,9 +26,9 @@ pub(super) fn claim(
     key: PeerKey,
     claim: Claim,
 ) -> Result<(), Option<Instant>> {
-    let is_protected = parts.peers.owner(key).is_protected;
+    let class = parts.peers.owner(key).class();
     loop {
-        match parts.slots.claim(parts.now, key, claim, is_protected) {
+        match parts.slots.claim(parts.now, key, claim, class) {
             Decision::Granted => return Ok(()),
             Decision::Wait(at) => return Err(at),
             Decision::Take(victim, taking) => vacate(&mut parts.at(victim), taking),

@@ -29,8 +29,8 @@ impl Manager {
     /// [`PeerError::Closed`]. State is unchanged.
     pub fn add_peer(&mut self, now: Instant, peer: PeerId) -> Result<(), PeerError> {
         self.now = now;
-        let known = added(now, peer, &mut self.peers, &mut self.shared)?;
-        self.shared.changed(known);
+        let key = self.added(now, peer)?;
+        self.shared.changed(self.peers.owner(key));
         Ok(())
     }
 
@@ -44,7 +44,8 @@ impl Manager {
     /// [`PeerError::Closed`]. State is unchanged.
     pub fn add_address(&mut self, now: Instant, peer: PeerAddr) -> Result<(), PeerError> {
         self.now = now;
-        let known = added(now, peer.id, &mut self.peers, &mut self.shared)?;
+        let key = self.added(now, peer.id)?;
+        let known = self.peers.owner(key);
         let address = address::canonical(peer.addr);
         let max = self.shared.config.addresses_max;
         known.addresses.add(address, max, known.is_dialling());
@@ -73,7 +74,7 @@ impl Manager {
     pub fn protect(&mut self, peer: PeerId) -> Result<(), PeerError> {
         let known = known(peer, &mut self.peers, &self.shared)?;
         known.is_protected = true;
-        self.slots.set_protected(known.key, true);
+        self.slots.set_class(known.key, known.class());
         Ok(())
     }
 
@@ -85,7 +86,7 @@ impl Manager {
     pub fn unprotect(&mut self, peer: PeerId) -> Result<(), PeerError> {
         let known = known(peer, &mut self.peers, &self.shared)?;
         known.is_protected = false;
-        self.slots.set_protected(known.key, false);
+        self.slots.set_class(known.key, known.class());
         Ok(())
     }
 
@@ -103,15 +104,20 @@ impl Manager {
     }
 
     /// Ends the session and forgets the peer with its addresses. What was read and not taken of it
-    /// must not be marked as taken later: the peer may be known anew by then.
+    /// must not be marked as taken later: the peer may be known anew by then. A peer that is blocked stays blocked, and
+    /// known as such.
     ///
     /// # Errors
     ///
     /// [`PeerError::UnknownPeer`], [`PeerError::OwnId`]. State is unchanged.
     pub fn forget(&mut self, now: Instant, peer: PeerId) -> Result<(), PeerError> {
         self.disconnect(now, peer)?;
-        let key = known(peer, &mut self.peers, &self.shared)?.key;
+        let known = known(peer, &mut self.peers, &self.shared)?;
+        let (key, standing) = (known.key, known.standing);
         ending::remove(&mut self.parts(now), key);
+        if standing == Standing::Blocked {
+            insert_peer(now, peer, standing, &mut self.peers, &mut self.shared);
+        }
         Ok(())
     }
 
@@ -131,7 +137,7 @@ impl Manager {
             insert_peer(now, peer, Standing::Blocked, peers, shared)
         });
         rules::end_session(&mut self.parts(now).at(key), Undeliverable::Disconnected);
-        self.peers.owner(key).standing = Standing::Blocked;
+        self.peers.set_standing(key, Standing::Blocked);
         Ok(())
     }
 
@@ -143,7 +149,8 @@ impl Manager {
     pub fn unblock(&mut self, peer: PeerId) -> Result<(), PeerError> {
         let known = known(peer, &mut self.peers, &self.shared)?;
         if known.standing == Standing::Blocked {
-            known.standing = Standing::Added;
+            let key = known.key;
+            self.peers.set_standing(key, Standing::Added);
         }
         Ok(())
     }
@@ -476,6 +483,46 @@ impl Manager {
         self.queue_datagram(peer, Bytes::copy_from_slice(payload))
     }
 
+    /// The peer, which becomes known and added if it is not. A stranger makes way if there are as many peers as may be.
+    fn added(&mut self, now: Instant, id: PeerId) -> Result<PeerKey, PeerError> {
+        if !self.shared.closing.is_open() {
+            return Err(PeerError::Closed);
+        }
+        if id == self.shared.id {
+            return Err(PeerError::OwnId(id));
+        }
+        let key = match self.peers.key(id) {
+            Some(key) => key,
+            None => {
+                self.make_room(now)?;
+                let (peers, shared) = (&mut self.peers, &mut self.shared);
+                insert_peer(now, id, Standing::Added, peers, shared)
+            }
+        };
+        let known = self.peers.owner(key);
+        if known.standing == Standing::Blocked {
+            return Err(PeerError::Blocked(id));
+        }
+        self.peers.set_standing(key, Standing::Added);
+        let class = self.peers.owner(key).class();
+        self.slots.set_class(key, class);
+        Ok(key)
+    }
+
+    /// Makes room for one more peer in the table.
+    fn make_room(&mut self, now: Instant) -> Result<(), PeerError> {
+        let max = self.shared.config.peers_max;
+        if self.peers.len() < max {
+            return Ok(());
+        }
+        let stranger = self.peers.stranger_to_go();
+        let stranger = stranger.ok_or(PeerError::TooManyPeers { max })?;
+        let parts = &mut self.parts(now);
+        rules::end_session(&mut parts.at(stranger), Undeliverable::Disconnected);
+        ending::remove(parts, stranger);
+        Ok(())
+    }
+
     pub(super) fn queue_datagram(
         &mut self,
         peer: PeerId,
@@ -511,33 +558,6 @@ fn unknown(id: PeerId, shared: &Shared) -> PeerError {
         true => PeerError::OwnId(id),
         false => PeerError::UnknownPeer(id),
     }
-}
-
-/// The peer, which becomes known and added if it is not.
-fn added<'a>(
-    now: Instant,
-    id: PeerId,
-    peers: &'a mut Peers,
-    shared: &mut Shared,
-) -> Result<&'a mut Peer, PeerError> {
-    if !shared.closing.is_open() {
-        return Err(PeerError::Closed);
-    }
-    if id == shared.id {
-        return Err(PeerError::OwnId(id));
-    }
-    let max = shared.config.peers_max;
-    let key = match peers.key(id) {
-        Some(key) => key,
-        None if peers.len() >= max => return Err(PeerError::TooManyPeers { max }),
-        None => insert_peer(now, id, Standing::Added, peers, shared),
-    };
-    let known = peers.owner(key);
-    if known.standing == Standing::Blocked {
-        return Err(PeerError::Blocked(id));
-    }
-    known.standing = Standing::Added;
-    Ok(known)
 }
 
 /// Adds a peer that is not known.

@@ -61,7 +61,8 @@ impl Manager {
             + shared.work.memory()
             + self.transport.buffers();
         let known = self.peers.memory() + self.slots.memory() + shared.timers.memory();
-        let usage = queues + known + self.transport.quic_memory();
+        let door = shared.gate.memory() + shared.half_open.memory();
+        let usage = queues + known + door + self.transport.quic_memory();
         shared.report.metrics(now, queues, usage)
     }
 
@@ -126,7 +127,7 @@ impl Manager {
             peers: self.peers.len(),
             connections: self.transport.len(),
             slots: self.slots.len(),
-            handshakes: shared.handshakes,
+            handshakes: shared.half_open.len(),
             deadlines: shared.timers.len(),
             waiting_dials: self.slots.waiting(),
             actions: shared.report.events.len() + self.transport.replies(),

@@ -30,6 +30,17 @@ pub(crate) use self::{
     queue::Entry,
 };
 
+/// How long a stranger that holds a slot has for its greeting before a claim of a known peer takes the slot: more than
+/// a round trip within a continent.
+const GREETING_TIME: Duration = Duration::from_millis(100);
+
+/// The same for a claim of another stranger: more than any path on Earth takes, or strangers behind slow paths would
+/// push each other out for ever.
+const GREETING_TIME_AMONG_STRANGERS: Duration = Duration::from_secs(1);
+
+/// The part of the slots within which a stranger takes the slots of others that are idle.
+const STRANGERS_SHARE: usize = 4;
+
 /// The slots, their holders, and the dials that wait for one.
 #[derive(Debug)]
 pub(crate) struct Slots {
@@ -40,6 +51,8 @@ pub(crate) struct Slots {
     /// How long a claim waits before it is overdue.
     wait: Duration,
     dials: usize,
+    /// Strangers that hold a slot.
+    strangers: usize,
     /// Of peers that hold a slot alone: there may be many more peers.
     held: LookUp<PeerKey, Held>,
     /// Holders that may give way, in the order of [`Holder`], then of time: idle peers by their last use,
@@ -61,7 +74,18 @@ struct Held {
     /// Of its dial.
     priority: Priority,
     has_given_way: bool,
-    is_protected: bool,
+    class: Class,
+}
+
+/// What a peer is to the application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// It dialled us.
+    Stranger,
+    /// The application has added it.
+    Known,
+    /// Its slot is taken away for no other peer.
+    Protected,
 }
 
 /// What a slot is held for.
@@ -130,6 +154,7 @@ impl Slots {
             dials_max: slots_max - slots_max / 4,
             wait: config.tuning.slot_wait,
             dials: 0,
+            strangers: 0,
             held: LookUp::new(seed),
             order: BTreeSet::new(),
             queue: DialQueue::default(),
@@ -156,14 +181,14 @@ impl Slots {
         now: Instant,
         key: PeerKey,
         claim: Claim,
-        is_protected: bool,
+        class: Class,
     ) -> Decision {
-        let full = match self.acquire(now, key, claim, is_protected) {
+        let full = match self.acquire(now, key, claim, class) {
             Ok(()) => return Decision::Granted,
             Err(full) => full,
         };
-        let claimant = self.claimant(now, claim);
-        if let Some((victim, row)) = self.victim(now, claimant, full) {
+        let claimant = self.claimant(now, claim, class);
+        if let Some((victim, row)) = self.victim(now, claimant, class, full) {
             tracing::debug!(%row, "a slot is taken");
             let taking = match row.outcome() {
                 Outcome::CalledOff => Taking::CallOff,
@@ -174,10 +199,13 @@ impl Slots {
         match (full, claim) {
             // A peer that has dialled us is refused, and comes again.
             (Full::Dials, _) | (_, Claim::Arrival { .. }) => Decision::Wait(None),
-            (Full::Slots, Claim::Dial { since, .. }) if now < since + self.wait => {
-                Decision::Wait(Some(since + self.wait))
+            (Full::Slots, Claim::Dial { since, .. }) => {
+                let overdue = Some(since + self.wait).filter(|at| *at > now);
+                let at = overdue.or_else(|| self.hold_times_end());
+                let silent = self.first(Holder::SilentStranger);
+                let silent = silent.map(|place| place.since + greeting_time(class));
+                Decision::Wait(at.into_iter().chain(silent).min())
             }
-            (Full::Slots, Claim::Dial { .. }) => Decision::Wait(self.hold_times_end()),
         }
     }
 
@@ -187,7 +215,7 @@ impl Slots {
         now: Instant,
         key: PeerKey,
         claim: Claim,
-        is_protected: bool,
+        class: Class,
     ) -> Result<(), Full> {
         let (purpose, priority, has_given_way) = match claim {
             Claim::Dial {
@@ -222,14 +250,16 @@ impl Slots {
             purpose,
             priority,
             has_given_way,
-            is_protected,
+            class,
         };
+        self.strangers += usize::from(class == Class::Stranger);
         self.held.insert(key, held);
         self.order.extend(held.place(key));
         Ok(())
     }
 
-    fn claimant(&self, now: Instant, claim: Claim) -> Claimant {
+    fn claimant(&self, now: Instant, claim: Claim, class: Class) -> Claimant {
+        let have_share = self.strangers * STRANGERS_SHARE >= self.slots_max;
         let is_overdue = |since: Instant| since + self.wait <= now;
         match claim {
             Claim::Dial {
@@ -243,18 +273,37 @@ impl Slots {
             Claim::Arrival { waits_since } if waits_since.is_some_and(is_overdue) => {
                 Claimant::OverdueArrival
             }
+            Claim::Arrival { .. } if class == Class::Stranger && have_share => {
+                Claimant::SurplusArrival
+            }
             Claim::Arrival { .. } => Claimant::Arrival,
         }
     }
 
     /// Finds the first holder that gives way. Of dials it is the one that has run for the longest time,
     /// which is the most likely to be in vain.
-    fn victim(&self, now: Instant, claimant: Claimant, full: Full) -> Option<(PeerKey, Row)> {
+    fn victim(
+        &self,
+        now: Instant,
+        claimant: Claimant,
+        class: Class,
+        full: Full,
+    ) -> Option<(PeerKey, Row)> {
         let gives_way = |Place { holder, since, key }: Place| {
-            let is_newly_busy = holder == Holder::Busy && since > now;
-            let holder = match is_newly_busy {
-                true => Holder::NewlyBusy,
-                false => holder,
+            let holder = match holder {
+                Holder::Busy | Holder::BusyStranger if since > now => Holder::NewlyBusy,
+                Holder::SilentStranger if since + greeting_time(class) > now => Holder::Arrival,
+                Holder::SilentStranger
+                | Holder::IdleStranger
+                | Holder::Idle
+                | Holder::BackgroundDial
+                | Holder::SparedBackgroundDial
+                | Holder::BusyStranger
+                | Holder::Busy
+                | Holder::NewlyBusy
+                | Holder::ForegroundDial
+                | Holder::Arrival
+                | Holder::Protected => holder,
             };
             let row = Row { claimant, holder };
             match row.outcome() {
@@ -271,8 +320,11 @@ impl Slots {
         let victim = match full {
             // One dial more has to be one less elsewhere.
             Full::Dials => dial(),
-            Full::Slots => first(Holder::Idle)
+            Full::Slots => first(Holder::SilentStranger)
+                .or_else(|| first(Holder::IdleStranger))
+                .or_else(|| first(Holder::Idle))
                 .or_else(dial)
+                .or_else(|| first(Holder::BusyStranger))
                 .or_else(|| first(Holder::Busy)),
         };
         victim.map(|(_, key, row)| (key, row))
@@ -291,7 +343,9 @@ impl Slots {
 
     /// When the first minimum hold time ends.
     fn hold_times_end(&self) -> Option<Instant> {
-        self.first(Holder::Busy).map(|place| place.since)
+        let busy = [Holder::BusyStranger, Holder::Busy];
+        let firsts = busy.into_iter().filter_map(|holder| self.first(holder));
+        firsts.map(|place| place.since).min()
     }
 
     // Holders
@@ -323,6 +377,7 @@ impl Slots {
             self.order.remove(&place);
         }
         self.dials -= usize::from(held.purpose == Purpose::Dial);
+        self.strangers -= usize::from(held.class == Class::Stranger);
         self.wake();
     }
 
@@ -336,9 +391,9 @@ impl Slots {
         self.update(key, |held| held.priority = priority);
     }
 
-    /// Keeps the peer's slot from being taken away, or no longer.
-    pub(crate) fn set_protected(&mut self, key: PeerKey, is_protected: bool) {
-        self.update(key, |held| held.is_protected = is_protected);
+    /// Changes what the peer is to the application.
+    pub(crate) fn set_class(&mut self, key: PeerKey, class: Class) {
+        self.update(key, |held| held.class = class);
     }
 
     fn set_purpose(&mut self, key: PeerKey, purpose: Purpose) {
@@ -362,6 +417,8 @@ impl Slots {
         self.held.insert(key, after);
         self.dials += usize::from(after.purpose == Purpose::Dial);
         self.dials -= usize::from(before.purpose == Purpose::Dial);
+        self.strangers += usize::from(after.class == Class::Stranger);
+        self.strangers -= usize::from(before.class == Class::Stranger);
         if before.purpose == Purpose::Dial && after.purpose != Purpose::Dial {
             // One dial more may begin.
             self.wake();
@@ -441,12 +498,20 @@ impl Slots {
     }
 }
 
+/// How long a stranger has for its greeting, for a claim of a peer of this class.
+const fn greeting_time(class: Class) -> Duration {
+    match class {
+        Class::Stranger => GREETING_TIME_AMONG_STRANGERS,
+        Class::Known | Class::Protected => GREETING_TIME,
+    }
+}
+
 /// Whether a peer that changes its place may be evicted from now on, or at once and not only by a claim
 /// that has waited.
 fn has_become_evictable(left: Option<Place>, taken: Option<Place>) -> bool {
     let rank = |place: Option<Place>| match place.map(|place| place.holder) {
-        Some(Holder::Idle) => 2,
-        Some(Holder::Busy | Holder::NewlyBusy) => 1,
+        Some(Holder::SilentStranger | Holder::IdleStranger | Holder::Idle) => 2,
+        Some(Holder::BusyStranger | Holder::Busy | Holder::NewlyBusy) => 1,
         Some(
             Holder::BackgroundDial
             | Holder::SparedBackgroundDial
@@ -469,13 +534,20 @@ struct Place {
 
 impl Held {
     fn holder(self) -> Holder {
-        if self.is_protected {
-            return Holder::Protected;
-        }
+        let is_stranger = match self.class {
+            Class::Protected => return Holder::Protected,
+            Class::Stranger => true,
+            Class::Known => false,
+        };
         match (self.purpose, self.priority, self.has_given_way) {
+            (Purpose::Arrival, ..) if is_stranger => Holder::SilentStranger,
             (Purpose::Arrival, ..) => Holder::Arrival,
-            (Purpose::Peer, ..) if self.idle_since.is_some() => Holder::Idle,
-            (Purpose::Peer, ..) => Holder::Busy,
+            (Purpose::Peer, ..) => match (self.idle_since, is_stranger) {
+                (Some(_), true) => Holder::IdleStranger,
+                (Some(_), false) => Holder::Idle,
+                (None, true) => Holder::BusyStranger,
+                (None, false) => Holder::Busy,
+            },
             (Purpose::Dial, Priority::Background, false) => Holder::BackgroundDial,
             (Purpose::Dial, Priority::Background, true) => Holder::SparedBackgroundDial,
             (Purpose::Dial, Priority::Foreground, _) => Holder::ForegroundDial,
@@ -490,8 +562,9 @@ impl Held {
     fn place(self, key: PeerKey) -> Option<Place> {
         let holder = self.holder();
         let since = match holder {
-            Holder::Idle => self.idle_since?,
-            Holder::Busy | Holder::BackgroundDial | Holder::SparedBackgroundDial => self.since,
+            Holder::IdleStranger | Holder::Idle => self.idle_since?,
+            Holder::SilentStranger | Holder::BusyStranger | Holder::Busy => self.since,
+            Holder::BackgroundDial | Holder::SparedBackgroundDial => self.since,
             Holder::NewlyBusy | Holder::ForegroundDial | Holder::Arrival | Holder::Protected => {
                 return None;
             }

@@ -18,17 +18,25 @@ pub(crate) enum Claimant {
     Arrival,
     /// Such a peer that the user has added or that messages are queued for.
     OverdueArrival,
+    /// A stranger that has dialled us, while strangers hold their share of the slots.
+    SurplusArrival,
 }
 
 /// What a slot is held for, in the order in which holders are asked to give way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Holder {
+    /// A stranger whose greeting has not come in its time.
+    SilentStranger,
+    /// A connected stranger with nothing queued at either end.
+    IdleStranger,
     /// A connected peer with nothing queued at either end.
     Idle,
     /// A dial of the machine.
     BackgroundDial,
     /// The same, after a dial to that peer has given way, and before one is confirmed or fails by itself.
     SparedBackgroundDial,
+    /// A connected stranger whose minimum hold time is over.
+    BusyStranger,
     /// A connected peer whose minimum hold time is over.
     Busy,
     /// A connected peer within its minimum hold time.
@@ -58,27 +66,37 @@ pub(crate) enum Outcome {
 pub(crate) const fn outcome(claimant: Claimant, holder: Holder) -> Outcome {
     use Claimant as C;
     match holder {
-        Holder::Idle => Outcome::Evicted,
+        Holder::SilentStranger | Holder::IdleStranger => Outcome::Evicted,
+        // Strangers that come in masses take turns among themselves.
+        Holder::Idle => match claimant {
+            C::ForegroundDial | C::OverdueForegroundDial => Outcome::Evicted,
+            C::BackgroundDial | C::OverdueBackgroundDial => Outcome::Evicted,
+            C::Arrival | C::OverdueArrival => Outcome::Evicted,
+            C::SurplusArrival => Outcome::Keeps,
+        },
         Holder::ForegroundDial | Holder::Arrival | Holder::Protected => Outcome::Keeps,
         // It may be in vain: it makes room for each dial of the user, and once for a peer that is there.
         Holder::BackgroundDial => match claimant {
             C::ForegroundDial | C::OverdueForegroundDial => Outcome::CalledOff,
             C::BackgroundDial | C::OverdueBackgroundDial => Outcome::Keeps,
             C::Arrival | C::OverdueArrival => Outcome::CalledOff,
+            C::SurplusArrival => Outcome::Keeps,
         },
         Holder::SparedBackgroundDial => match claimant {
             C::ForegroundDial | C::OverdueForegroundDial => Outcome::CalledOff,
             C::BackgroundDial | C::OverdueBackgroundDial => Outcome::Keeps,
-            C::Arrival | C::OverdueArrival => Outcome::Keeps,
+            C::Arrival | C::OverdueArrival | C::SurplusArrival => Outcome::Keeps,
         },
         // A busy peer gives way to claims that have waited, and not at once.
-        Holder::Busy => match claimant {
-            C::ForegroundDial | C::BackgroundDial | C::Arrival => Outcome::Keeps,
+        Holder::BusyStranger | Holder::Busy => match claimant {
+            C::ForegroundDial | C::BackgroundDial => Outcome::Keeps,
+            C::Arrival | C::SurplusArrival => Outcome::Keeps,
             C::OverdueForegroundDial | C::OverdueBackgroundDial => Outcome::Evicted,
             C::OverdueArrival => Outcome::Evicted,
         },
         Holder::NewlyBusy => match claimant {
-            C::ForegroundDial | C::BackgroundDial | C::Arrival => Outcome::Keeps,
+            C::ForegroundDial | C::BackgroundDial => Outcome::Keeps,
+            C::Arrival | C::SurplusArrival => Outcome::Keeps,
             C::OverdueForegroundDial | C::OverdueBackgroundDial => Outcome::KeepsForNow,
             C::OverdueArrival => Outcome::KeepsForNow,
         },
@@ -87,22 +105,26 @@ pub(crate) const fn outcome(claimant: Claimant, holder: Holder) -> Outcome {
 
 #[cfg(test)]
 impl Claimant {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::ForegroundDial,
         Self::OverdueForegroundDial,
         Self::BackgroundDial,
         Self::OverdueBackgroundDial,
         Self::Arrival,
         Self::OverdueArrival,
+        Self::SurplusArrival,
     ];
 }
 
 #[cfg(test)]
 impl Holder {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 11] = [
+        Self::SilentStranger,
+        Self::IdleStranger,
         Self::Idle,
         Self::BackgroundDial,
         Self::SparedBackgroundDial,
+        Self::BusyStranger,
         Self::Busy,
         Self::NewlyBusy,
         Self::ForegroundDial,

@@ -4,6 +4,7 @@ mod arrival;
 #[cfg(all(test, any(feature = "ring", feature = "aws-lc-rs")))]
 pub(crate) mod bare;
 mod ending;
+mod ids;
 mod income;
 mod lane;
 mod link;
@@ -34,8 +35,9 @@ use crate::{
 use link::{Held, Parameters};
 use settings::Settings;
 
-/// Replies without a connection that wait to be sent, at most.
-const REPLIES_MAX: usize = 64;
+/// Replies without a connection that wait to be sent, at most: to each datagram that a driver takes in at a time, so
+/// that none is dropped for another's sake while the loop drains.
+const REPLIES_MAX: usize = 256;
 
 /// UDP carries at most this many bytes at a time, and so does one burst of datagrams (GSO): the
 /// kernel refuses a longer one, and everything in it is lost.
@@ -226,6 +228,11 @@ impl Transport {
     }
 
     // Facts
+
+    /// Whether this end has chosen a connection id.
+    pub(crate) fn has_chosen(&self, id: &[u8]) -> bool {
+        self.settings.ids.are_ours(id)
+    }
 
     pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: Datagram) -> Arrival {
         self.advance(now);

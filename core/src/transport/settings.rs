@@ -9,11 +9,12 @@ use std::{
 };
 
 use quinn_proto::{
-    ClientConfig, ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, NoneTokenLog,
-    NoneTokenStore, ServerConfig, TimeSource, TransportConfig, VarInt, crypto,
+    ClientConfig, ConnectionId, EndpointConfig, IdleTimeout, NoneTokenLog, NoneTokenStore,
+    ServerConfig, TimeSource, TransportConfig, VarInt, crypto,
 };
 
 use super::{
+    ids::Ids,
     lane,
     quirks::window::{InFlight, Windows},
 };
@@ -31,9 +32,6 @@ const STREAMS: u32 = 2;
 /// Streams that it may have open from then on: some of types that we do not know, too.
 pub(super) const STREAMS_MAX: u32 = 8;
 
-/// The length of our connection ids, in bytes. Eight are enough that they do not collide.
-const CID_LEN: usize = 8;
-
 /// The length of the id that a dial makes up for the other end, as RFC 9000 section 7.2 asks: at
 /// least 8 bytes, unpredictable.
 const INITIAL_CID_LEN: usize = 20;
@@ -47,6 +45,8 @@ pub(super) struct Settings {
     pub(super) server: Arc<ServerConfig>,
     transport: Arc<TransportConfig>,
     pub(super) clock: Arc<WallClock>,
+    /// Knows the connection ids that this end chooses.
+    pub(super) ids: Ids,
     /// What the connections have sent and may have to send again.
     pub(super) in_flight: InFlight,
 }
@@ -63,8 +63,9 @@ impl Settings {
         endpoint
             .rng_seed(Some(rng::derive(seed, "endpoint", &salt)))
             .supported_versions(vec![QUIC_V1]);
-        let cid_seed = rng::derive(seed, "connection ids", &salt);
-        endpoint.cid_generator(move || Box::new(Cids(Rng::new(cid_seed))));
+        let id_seed = rng::derive(seed, "connection ids", &salt);
+        let ids = Ids::new(&rng::derive(seed, "marks of connection ids", &salt));
+        endpoint.cid_generator(move || Box::new(ids.generator(id_seed)));
 
         let in_flight = InFlight::default();
         let transport = Arc::new(transport(config, in_flight.clone()));
@@ -83,6 +84,7 @@ impl Settings {
             server: Arc::new(server),
             transport,
             clock,
+            ids,
             in_flight,
         }
     }
@@ -165,23 +167,6 @@ fn idle_timeout(timeout: Duration) -> IdleTimeout {
 
 fn varint(value: usize) -> VarInt {
     VarInt::from_u64(value as u64).unwrap_or(VarInt::MAX)
-}
-
-/// Connection ids from the machine's own seed: quinn-proto's generators draw from the system.
-struct Cids(Rng);
-
-impl ConnectionIdGenerator for Cids {
-    fn generate_cid(&mut self) -> ConnectionId {
-        ConnectionId::new(&self.0.bytes::<CID_LEN>())
-    }
-
-    fn cid_len(&self) -> usize {
-        CID_LEN
-    }
-
-    fn cid_lifetime(&self) -> Option<Duration> {
-        None
-    }
 }
 
 /// Wall-clock time for the age of Retry tokens, advanced by the machine's own clock.

@@ -80,12 +80,20 @@ fn strangers_beyond_peers_max_are_refused_and_leave_nothing() {
     let occupancy = net.occupancy(hub).expect("it is up");
     assert_eq!((occupancy.peers, occupancy.slots), (3, 3));
     assert_eq!(net.status(others[5], hub), Some(Failed));
-    let full = net.with(hub, |m, now| {
-        let id = quicpool_core::PeerId::from_bytes([9; 32]);
-        let addr = ([10, 9, 9, 9], 1).into();
-        m.add_address(now, quicpool_core::PeerAddr { id, addr })
-    });
-    assert_eq!(full, Err(PeerError::TooManyPeers { max: 3 }));
+    let mut add = |number: u8| {
+        net.with(hub, |m, now| {
+            let id = quicpool_core::PeerId::from_bytes([number; 32]);
+            let addr = ([10, 9, 9, 9], 1).into();
+            m.add_address(now, quicpool_core::PeerAddr { id, addr })
+        })
+    };
+    // Strangers make way, and peers that were added do not.
+    for number in 1..=3 {
+        assert_eq!(add(number), Ok(()));
+    }
+    assert_eq!(add(4), Err(PeerError::TooManyPeers { max: 3 }));
+    let occupancy = net.occupancy(hub).expect("it is up");
+    assert_eq!((occupancy.peers, occupancy.slots), (3, 0));
 }
 
 #[test]

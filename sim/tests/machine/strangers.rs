@@ -67,12 +67,17 @@ fn a_place_that_is_given_up_is_free_for_another() {
     net.advance(secs(5));
     visit(&mut net, stranger, hub);
     assert_eq!(net.status(hub, stranger), Some(Connected), "{net:?}");
-    let full = net.with(hub, |machine, now| {
-        let addr = ([10, 9, 9, 9], 1).into();
-        let id = quicpool_core::PeerId::from_bytes([9; 32]);
-        machine.add_address(now, quicpool_core::PeerAddr { id, addr })
-    });
-    assert_eq!(full, Err(PeerError::TooManyPeers { max: 2 }));
+    // It makes way for a peer that is added.
+    let mut add = |number: u8| {
+        net.with(hub, |machine, now| {
+            let addr = ([10, 9, 9, 9], 1).into();
+            let id = quicpool_core::PeerId::from_bytes([number; 32]);
+            machine.add_address(now, quicpool_core::PeerAddr { id, addr })
+        })
+    };
+    assert_eq!(add(9), Ok(()));
+    assert_eq!(add(8), Err(PeerError::TooManyPeers { max: 2 }));
+    assert_eq!(net.status(hub, stranger), None);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::{
         context::Context, datagrams, peer::Peer, session::acknowledging, shared::Shared,
         timers::Timer,
     },
-    peer::{LinkId, chooser::Dialler, credit::Limits},
+    peer::{LinkId, credit::Limits},
     transport::{Stage, Transport},
     wire::code::{self, CloseCode},
 };
@@ -73,25 +73,10 @@ pub(in crate::manager) fn close_unowned(
 pub(in crate::manager) fn closed(id: LinkId, transport: &mut Transport, shared: &mut Shared) {
     shared.timers.set(Timer::Handshake(id), None);
     datagrams::count_fates(id, transport, shared);
-    if leave_handshake(id, transport, shared) {
+    if shared.half_open.release(id) {
         shared.report.counters.handshakes_failed += 1;
     }
     let link = transport.owned(id);
     link.stage = Stage::Closed;
     link.owner = None;
-}
-
-/// Gives back the place among the handshakes of others that a connection has, if it has one.
-pub(in crate::manager) fn leave_handshake(
-    id: LinkId,
-    transport: &mut Transport,
-    shared: &mut Shared,
-) -> bool {
-    let link = transport.owned(id);
-    let has_place = matches!(link.stage, Stage::Handshaking) && link.dialler == Dialler::Them;
-    if has_place {
-        link.stage = Stage::Greeted(None);
-        shared.handshakes -= 1;
-    }
-    has_place
 }

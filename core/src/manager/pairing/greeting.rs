@@ -78,6 +78,7 @@ pub(in crate::manager) fn read(
     lines: &Lines,
 ) -> Result<(), CloseCode> {
     let greeting = Greeting::new(hello, lines)?;
+    cx.shared.half_open.release(id);
     let link = cx.transport.owned(id);
     link.take_limits(credit::limits_of(lines));
     link.stage = Stage::Greeted(None);
