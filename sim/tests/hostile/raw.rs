@@ -182,7 +182,7 @@ impl RawPeer {
         run_all(&mut [self], net, time);
     }
 
-    fn handle_datagram(&mut self, net: &mut Net, from: SocketAddr, payload: BytesMut) {
+    pub(crate) fn handle_datagram(&mut self, net: &mut Net, from: SocketAddr, payload: BytesMut) {
         let mut buf = Vec::new();
         let now = net.instant();
         match self

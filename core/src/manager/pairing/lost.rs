@@ -99,6 +99,9 @@ fn disconnected(cx: &mut Context<'_>, end: End, reason: Reason) {
             path_has_failed(peer);
         }
         dialling::back_off(now, peer, shared, reason.clone(), Kind::of(&reason));
+    } else if reason == Reason::Idle && peer.session.their_held > 0 && !peer.is_owed() {
+        // An end that holds messages for us is not idle: each dial would end like this one.
+        dialling::back_off(now, peer, shared, reason.clone(), Kind::Error);
     }
     let forgotten = reason == Reason::Forgotten;
     let sent_away = forgotten || matches!(reason, Reason::Evicted | Reason::Replaced);
