@@ -280,6 +280,11 @@ impl Config {
         self.memory_max / 4
     }
 
+    /// Bytes of memory that tickets for resumption may take.
+    pub(crate) const fn tickets_bytes_max(&self) -> usize {
+        self.memory_max / 16
+    }
+
     /// Bytes that a connected peer may send before anything of it was read, whatever other inboxes hold. All of
     /// them together are half of what inboxes may hold, as long as that is within these bounds.
     pub(crate) fn first_credit(&self) -> usize {

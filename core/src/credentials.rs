@@ -41,4 +41,13 @@ pub trait Credentials: Send + Sync + 'static {
 
     /// The identity that the other end of a completed handshake has proved, if it has proved one.
     fn peer_id(&self, session: &dyn crypto::Session) -> Option<PeerId>;
+
+    /// Bounds what is kept for resumption, in bytes of memory, at both sides of the handshake
+    /// together. A machine calls it once with its share of [`Config::memory_max`](crate::Config::memory_max).
+    fn set_memory_max(&self, _bytes: usize) {}
+
+    /// Bytes of memory that are kept for resumption. It is asked for often and must be cheap.
+    fn memory(&self) -> usize {
+        0
+    }
 }

@@ -151,6 +151,14 @@ impl Credentials for SeededTls {
     fn peer_id(&self, session: &dyn Session) -> Option<PeerId> {
         self.tls.peer_id(session)
     }
+
+    fn set_memory_max(&self, bytes: usize) {
+        self.tls.set_memory_max(bytes);
+    }
+
+    fn memory(&self) -> usize {
+        self.tls.memory()
+    }
 }
 
 impl Sessions {

@@ -156,6 +156,22 @@ fn a_chain_of_certificates_is_refused() {
     refused_by_dialler(acceptor, AlertDescription::AccessDenied);
 }
 
+#[test]
+fn failure_38_a_certificate_over_a_kibibyte_is_refused_by_both_ends() {
+    for len in [1_025, 60_000] {
+        let long = || shown(vec![padded(MALLORY, len)], key(MALLORY));
+        let dialler = Altered::client(MALLORY, |config| config.client_auth_cert_resolver = long());
+        refused_by_acceptor(dialler, AlertDescription::CertificateUnknown);
+        let acceptor = Altered::server(MALLORY, |config| config.cert_resolver = long());
+        refused_by_dialler(acceptor, AlertDescription::CertificateUnknown);
+    }
+    let fitting = shown(vec![padded(MALLORY, 1_024)], key(MALLORY));
+    let dialler = Altered::client(MALLORY, |config| config.client_auth_cert_resolver = fitting);
+    let mut net = Net::new(dialler, credentials(BOB));
+    net.connect();
+    assert_eq!(net.acceptor().met(), Some(id(MALLORY)));
+}
+
 /// Credentials of which one configuration was tampered with.
 struct Altered {
     honest: Arc<dyn Credentials>,
@@ -487,6 +503,22 @@ fn id(seed: [u8; 32]) -> PeerId {
 
 fn certificate(seed: [u8; 32]) -> CertificateDer<'static> {
     Identity::from_seed(&seed).certificate
+}
+
+/// A certificate of this length, in bytes.
+fn padded(seed: [u8; 32], len: usize) -> CertificateDer<'static> {
+    let key = rcgen::KeyPair::try_from(super::pkcs8(&seed).as_slice()).unwrap();
+    let with = |padding: usize| {
+        let mut params = rcgen::CertificateParams::default();
+        let padding = rcgen::CustomExtension::from_oid_content(&[1, 2, 3], vec![0; padding]);
+        params.custom_extensions.push(padding);
+        params.self_signed(&key).unwrap().der().clone()
+    };
+    // The lengths that name a length vary, too.
+    let padding = (0..len).rev().find(|padding| with(*padding).len() <= len);
+    let certificate = with(padding.unwrap());
+    assert_eq!(certificate.len(), len);
+    certificate
 }
 
 fn key(seed: [u8; 32]) -> Arc<dyn SigningKey> {

@@ -139,11 +139,17 @@ const PKCS8_PREFIX: [u8; 16] = [
     0x04, 0x22, 0x04, 0x20, // the key: 32 bytes in 34
 ];
 
+const PKCS8_LEN: usize = PKCS8_PREFIX.len() + Identity::SEED_LEN;
+
 fn signing_key(seed: &[u8; Identity::SEED_LEN]) -> Arc<dyn SigningKey> {
-    let mut pkcs8 = Zeroizing::new([0; PKCS8_PREFIX.len() + Identity::SEED_LEN]);
+    provider::ed25519_key(&PrivatePkcs8KeyDer::from(&pkcs8(seed)[..]))
+}
+
+fn pkcs8(seed: &[u8; Identity::SEED_LEN]) -> Zeroizing<[u8; PKCS8_LEN]> {
+    let mut pkcs8 = Zeroizing::new([0; PKCS8_LEN]);
     pkcs8[..PKCS8_PREFIX.len()].copy_from_slice(&PKCS8_PREFIX);
     pkcs8[PKCS8_PREFIX.len()..].copy_from_slice(seed);
-    provider::ed25519_key(&PrivatePkcs8KeyDer::from(&pkcs8[..]))
+    pkcs8
 }
 
 #[cfg(test)]

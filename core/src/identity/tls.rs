@@ -30,11 +30,16 @@ use crate::{
 /// them costs a full handshake, which is some hundred microseconds; one within them about a kilobyte.
 const TICKET_PEERS_MAX: usize = 4_096;
 
+/// Bytes of memory for these tickets at each side, at most, however long certificates and tickets are.
+const TICKET_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// What an [`Identity`] offers to the machine.
 pub(super) struct TlsCredentials {
     id: PeerId,
     client: Arc<QuicClientConfig>,
     server: Arc<QuicServerConfig>,
+    our_tickets: Arc<OurTickets>,
+    their_tickets: Arc<TheirTickets>,
     reset_key: Arc<ResetKey>,
     token_key: Arc<TokenKey>,
 }
@@ -42,12 +47,18 @@ pub(super) struct TlsCredentials {
 impl TlsCredentials {
     pub(super) fn new(identity: &Identity, sources: &TlsSources) -> Self {
         let shown = shown(identity);
+        let our_tickets = Arc::new(OurTickets::new(TICKET_PEERS_MAX, TICKET_BYTES_MAX));
+        let their_tickets = Arc::new(TheirTickets::new(TICKET_PEERS_MAX, TICKET_BYTES_MAX));
+        let mut client = client(sources, shown.clone());
+        client.resumption = Resumption::store(our_tickets.clone());
+        let mut server = server(sources, shown);
+        server.session_storage = their_tickets.clone();
         Self {
             id: identity.id,
-            client: Arc::new(initial_suite_is_there(
-                client(sources, shown.clone()).try_into(),
-            )),
-            server: Arc::new(initial_suite_is_there(server(sources, shown).try_into())),
+            client: Arc::new(initial_suite_is_there(client.try_into())),
+            server: Arc::new(initial_suite_is_there(server.try_into())),
+            our_tickets,
+            their_tickets,
             reset_key: Arc::new(ResetKey::new(identity.seed())),
             token_key: Arc::new(TokenKey::new(identity.seed())),
         }
@@ -93,6 +104,16 @@ impl Credentials for TlsCredentials {
         let key_info = certificate::read(certificate)?;
         Some(PeerId::from_public_key_info(&key_info))
     }
+
+    fn set_memory_max(&self, bytes: usize) {
+        let each = TICKET_BYTES_MAX.min(bytes / 2);
+        self.our_tickets.set_bytes_max(each);
+        self.their_tickets.set_bytes_max(each);
+    }
+
+    fn memory(&self) -> usize {
+        self.our_tickets.memory() + self.their_tickets.memory()
+    }
 }
 
 /// What an identity shows to the other end: its one certificate.
@@ -114,7 +135,8 @@ pub(super) fn client(sources: &TlsSources, shown: Arc<SingleCertAndKey>) -> Clie
     // The name would reveal the peer that is dialled, and the other end has one certificate only.
     config.enable_sni = false;
     config.enable_early_data = false;
-    config.resumption = Resumption::store(Arc::new(OurTickets::new(TICKET_PEERS_MAX)));
+    let tickets = OurTickets::new(TICKET_PEERS_MAX, TICKET_BYTES_MAX);
+    config.resumption = Resumption::store(Arc::new(tickets));
     config
 }
 
@@ -129,7 +151,8 @@ pub(super) fn server(sources: &TlsSources, shown: Arc<SingleCertAndKey>) -> Serv
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.max_early_data_size = 0;
     // Kept at this end, so that a ticket works once and what it protects ends with the process.
-    config.session_storage = Arc::new(TheirTickets::new(TICKET_PEERS_MAX));
+    let tickets = TheirTickets::new(TICKET_PEERS_MAX, TICKET_BYTES_MAX);
+    config.session_storage = Arc::new(tickets);
     // A peer has one connection at a time, and each connection brings the next ticket.
     config.send_tls13_tickets = 1;
     config
@@ -160,6 +183,7 @@ mod tests {
         crypto::{ActiveKeyExchange, GetRandomFailed, SecureRandom, SupportedKxGroup},
         pki_types::{ServerName, UnixTime},
         quic::{ClientConnection, Connection, ServerConnection, Version::V1},
+        server::ProducesTickets,
         time_provider::TimeProvider,
     };
     use std::{
@@ -215,6 +239,25 @@ mod tests {
             );
             assert!(dialler.zero_rtt_keys().is_none() && acceptor.zero_rtt_keys().is_none());
         }
+    }
+
+    #[test]
+    fn failure_38_a_ticket_that_another_end_has_made_long_is_not_kept() {
+        let sources = TlsSources::system();
+        let identity = Identity::from_seed(&[7; 32]);
+        let tickets = Arc::new(OurTickets::new(TICKET_PEERS_MAX, TICKET_BYTES_MAX));
+        let mut client = client(&sources, shown(&identity));
+        client.resumption = Resumption::store(tickets.clone());
+        let client = Arc::new(client);
+        let mut kept = Vec::new();
+        for len in [1_000, 2_000, 60_000] {
+            let mut server = server(&sources, shown(&identity));
+            server.ticketer = Arc::new(Padded(len));
+            let [_, _] = handshake(&client, &Arc::new(server));
+            kept.push(tickets.memory());
+        }
+        assert!(kept[1] - kept[0] >= 1_000, "{kept:?}");
+        assert!(kept[2] < kept[1], "{kept:?}");
     }
 
     #[test]
@@ -290,6 +333,28 @@ mod tests {
         let server = server(&sources, shown(&identity));
         assert!(!client.key_log.will_log("CLIENT_TRAFFIC_SECRET_0"));
         assert!(!server.key_log.will_log("CLIENT_TRAFFIC_SECRET_0"));
+    }
+
+    /// Makes tickets of so many bytes.
+    #[derive(Debug)]
+    struct Padded(usize);
+
+    impl ProducesTickets for Padded {
+        fn enabled(&self) -> bool {
+            true
+        }
+
+        fn lifetime(&self) -> u32 {
+            3_600
+        }
+
+        fn encrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
+            Some(vec![7; self.0])
+        }
+
+        fn decrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
+            None
+        }
     }
 
     /// A source that gives nothing.

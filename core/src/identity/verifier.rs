@@ -1,10 +1,10 @@
 //! Decides which ends are accepted in a handshake.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible,
-    SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError,
+    PeerIncompatible, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
@@ -12,6 +12,10 @@ use rustls::{
 };
 
 use super::certificate;
+
+/// Bytes of a certificate at most. One of ours has 230, and nothing but the key is used: a longer one would
+/// only fill the memory of connections and tickets.
+const CERTIFICATE_BYTES_MAX: usize = 1_024;
 
 /// Accepts every well-formed certificate of one Ed25519 key that signs the handshake.
 ///
@@ -33,6 +37,11 @@ impl AnyEd25519 {
         if !chain.is_empty() {
             return Err(CertificateError::ApplicationVerificationFailure.into());
         }
+        let bytes = certificate.len();
+        if bytes > CERTIFICATE_BYTES_MAX {
+            let error = CertificateTooLong { bytes };
+            return Err(CertificateError::Other(OtherError(Arc::new(error))).into());
+        }
         match certificate::read(certificate) {
             Some(_) => Ok(()),
             None => Err(CertificateError::BadEncoding.into()),
@@ -46,6 +55,24 @@ impl AnyEd25519 {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         verify_tls13_signature(message, certificate, signed, &self.algorithms)
+    }
+}
+
+/// A certificate exceeds [`CERTIFICATE_BYTES_MAX`]. The other end gets the alert certificate_unknown.
+#[derive(Debug)]
+struct CertificateTooLong {
+    bytes: usize,
+}
+
+impl std::error::Error for CertificateTooLong {}
+
+impl fmt::Display for CertificateTooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bytes } = self;
+        write!(
+            f,
+            "certificate of {bytes} bytes exceeds the limit of {CERTIFICATE_BYTES_MAX}"
+        )
     }
 }
 

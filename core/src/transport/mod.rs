@@ -115,6 +115,7 @@ impl Transport {
         seed: &[u8; 32],
         now: Instant,
     ) -> Self {
+        credentials.set_memory_max(config.tickets_bytes_max());
         let settings = Settings::new(config, &*credentials, incarnation, seed);
         let endpoint = Endpoint::new(
             settings.endpoint.clone(),
@@ -173,14 +174,14 @@ impl Transport {
             + self.replies.capacity() * size_of::<(Transmit, Vec<u8>)>()
     }
 
-    /// An estimate of the bytes of memory in QUIC.
+    /// An estimate of the bytes of memory in QUIC and TLS, tickets included.
     pub(crate) fn quic_memory(&self) -> usize {
         let unacknowledged = match self.parameters.sealing {
             // What is not sealed is shared with the outbox.
             Sealing::Off => 0,
             Sealing::On => self.settings.in_flight.bytes(),
         };
-        self.count * LINK_BYTES + self.held.quic + unacknowledged
+        self.count * LINK_BYTES + self.held.quic + unacknowledged + self.credentials.memory()
     }
 
     /// Counts what a link holds anew.
