@@ -248,6 +248,7 @@ mod message;
 mod metrics;
 mod peer;
 mod peer_id;
+mod recent;
 mod rng;
 mod slots;
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod liveness;
 mod outgo;
 mod quirks;
 mod settings;
+mod tokens;
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Instant};
 
@@ -168,6 +169,7 @@ impl Transport {
     /// Bytes of memory in buffers of ours.
     pub(crate) fn buffers(&self) -> usize {
         self.held.buffers
+            + self.settings.memory()
             + self.dirty.capacity() * size_of::<LinkId>()
             + self.ready.memory()
             + self.links.capacity() * size_of::<Slot>()

@@ -9,14 +9,15 @@ use std::{
 };
 
 use quinn_proto::{
-    ClientConfig, ConnectionId, EndpointConfig, IdleTimeout, NoneTokenLog, NoneTokenStore,
-    ServerConfig, TimeSource, TransportConfig, VarInt, crypto,
+    ClientConfig, ConnectionId, EndpointConfig, IdleTimeout, ServerConfig, TimeSource,
+    TransportConfig, VarInt, crypto,
 };
 
 use super::{
     ids::Ids,
     lane,
     quirks::window::{InFlight, Windows},
+    tokens::{self, OurTokens, UsedTokens},
 };
 use crate::{
     Config, Credentials, Incarnation,
@@ -47,6 +48,8 @@ pub(super) struct Settings {
     pub(super) clock: Arc<WallClock>,
     /// Knows the connection ids that this end chooses.
     pub(super) ids: Ids,
+    our_tokens: Arc<OurTokens>,
+    used_tokens: Arc<UsedTokens>,
     /// What the connections have sent and may have to send again.
     pub(super) in_flight: InFlight,
 }
@@ -77,16 +80,27 @@ impl Settings {
             .max_incoming(config.handshakes_max)
             .incoming_buffer_size(INCOMING_BYTES_MAX)
             .incoming_buffer_size_total(INCOMING_BYTES_MAX * config.handshakes_max as u64);
-        // Tokens of NEW_TOKEN frames would need a memory of those that were used.
-        server.validation_token.sent(0).log(Arc::new(NoneTokenLog));
+        let used_tokens = Arc::new(UsedTokens::new(config));
+        server
+            .validation_token
+            .sent(1)
+            .lifetime(tokens::LIFETIME)
+            .log(used_tokens.clone());
         Self {
             endpoint: Arc::new(endpoint),
             server: Arc::new(server),
             transport,
             clock,
             ids,
+            our_tokens: Arc::new(OurTokens::new(config)),
+            used_tokens,
             in_flight,
         }
+    }
+
+    /// Bytes of memory in tokens.
+    pub(super) fn memory(&self) -> usize {
+        self.our_tokens.memory() + self.used_tokens.memory()
     }
 
     /// The settings of one dial.
@@ -100,7 +114,7 @@ impl Settings {
         client
             .version(QUIC_V1)
             .transport_config(self.transport.clone())
-            .token_store(Arc::new(NoneTokenStore))
+            .token_store(self.our_tokens.clone())
             .initial_dst_cid_provider(Arc::new(move || cid));
         client
     }

@@ -70,6 +70,39 @@ fn somebody_honest_comes_in_amid_a_flood_of_first_packets() {
     assert_eq!(status, Some(Connected), "{:?}", scene.net);
 }
 
+/// Failure 43: its token passes the gate, and needs no Retry.
+#[test]
+fn a_peer_that_was_connected_before_comes_back_at_once_amid_a_flood() {
+    let mut scene = Scene::with(Config::default());
+    let (victim, friend) = (scene.victim, scene.friend);
+    scene.net.disconnect(friend, victim);
+    scene.net.advance(ms(10));
+    // Until the buckets are empty: each holds 2,048 tokens.
+    for millis in 0..400u16 {
+        spoof(&mut scene, millis);
+        scene.net.take_astray();
+        scene.net.advance(ms(1));
+    }
+    let dropped = |scene: &Scene| {
+        let metrics = scene.net.metrics(victim).expect("it is up");
+        metrics.counters.first_packets_dropped
+    };
+    assert!(dropped(&scene) > 1_000, "{}", dropped(&scene));
+    scene.net.connect(friend, victim);
+    for millis in 400..450u16 {
+        spoof(&mut scene, millis);
+        scene.net.take_astray();
+        scene.net.advance(ms(1));
+    }
+    assert!(scene.net.are_connected(friend, victim), "{:?}", scene.net);
+    // What the flood has cost is given back when it is over.
+    scene.net.advance(secs(30));
+    spoof(&mut scene, 500);
+    scene.net.advance(secs(30));
+    let metrics = scene.net.metrics(victim).expect("it is up");
+    assert!(metrics.memory_usage < 64 << 10, "{metrics:?}");
+}
+
 #[test]
 fn who_is_asked_to_stay_away_for_a_year_comes_after_its_longest_backoff() {
     let mut config = Config::default();
