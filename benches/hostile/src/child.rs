@@ -68,20 +68,24 @@ impl Child {
         serde_json::from_str(&line.unwrap_or_default()).context("a line of the child")
     }
 
-    /// Resident memory of the child at this moment, in bytes.
-    pub fn resident(&self) -> Result<u64> {
-        let id = self.process.id().context("the child has ended")?;
-        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-        let field = status.lines().find(|line| line.starts_with("VmRSS:"));
-        let kib = field.and_then(|field| field.split_whitespace().nth(1));
-        let kib: u64 = kib.context("no VmRSS")?.parse()?;
-        Ok(kib * 1024)
+    /// Its id in the system.
+    pub fn id(&self) -> Result<u32> {
+        self.process.id().context("the child has ended")
     }
 
     /// Ends the child and waits until it has ended.
     pub async fn end(mut self) -> Result<()> {
         self.process.kill().await.context("cannot end the child")
     }
+}
+
+/// Resident memory of a process at this moment, in bytes.
+pub fn resident(id: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+    let field = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kib = field.and_then(|field| field.split_whitespace().nth(1));
+    let kib: u64 = kib.context("no VmRSS")?.parse()?;
+    Ok(kib * 1024)
 }
 
 /// A number of an answer.

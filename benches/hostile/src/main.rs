@@ -5,6 +5,10 @@
 //! server, honest peers, and attackers.
 
 mod child;
+mod flood;
+mod flooders;
+mod gun;
+mod honest;
 mod memory;
 mod options;
 mod raw;
@@ -64,6 +68,18 @@ async fn run_until_interrupted(command: Command) -> Result<ExitCode> {
 async fn run(command: Command) -> Result<bool> {
     match command {
         Command::Memory(options) => memory::run(&options).await,
+        Command::Flood(options) => flood::run(&options).await,
+        Command::Honest {
+            server,
+            loops,
+            dials,
+        } => honest::run(server.parse()?, loops, dials)
+            .await
+            .map(|()| true),
+        Command::Spoofed => flooders::spoofed().await.map(|()| true),
+        Command::HalfOpen { server, rate } => flooders::half_open(server, rate as f64)
+            .await
+            .map(|()| true),
         Command::Serve { memory_max } => serve::run(memory_max).await.map(|()| true),
         Command::Siege { case, server } => siege::run(case, server).await.map(|()| true),
     }

@@ -7,7 +7,7 @@ use quicpool::{Config, ConnectionManager, Identity, PeerAddr, TokioRuntime};
 use tokio::time::sleep;
 
 use crate::{
-    child::{Child, number},
+    child::{Child, number, resident},
     options::{Memory, Siege, argument},
     serve::ECHO,
     table::{Table, mib},
@@ -124,7 +124,7 @@ async fn attack(options: &Memory, case: Siege) -> Result<Outcome> {
     warm_up(address).await?;
 
     let mut outcome = Outcome {
-        before: server.resident()?,
+        before: resident(server.id()?)?,
         ..Outcome::default()
     };
     let target = address.addr.to_string();
@@ -151,7 +151,7 @@ async fn attack(options: &Memory, case: Siege) -> Result<Outcome> {
 /// Looks at the server's memory, and keeps the peak.
 async fn look(outcome: &mut Outcome, server: &mut Child) -> Result<()> {
     let metrics = server.ask("metrics").await?;
-    outcome.after = server.resident()?;
+    outcome.after = resident(server.id()?)?;
     outcome.usage_after = number(&metrics, "memory_usage")?;
     if outcome.after > outcome.peak {
         outcome.peak = outcome.after;

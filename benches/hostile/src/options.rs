@@ -17,6 +17,8 @@ pub struct Options {
 /// What the program does.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Echo, memory and new connections of honest peers under floods of first packets
+    Flood(Flood),
     /// Resident memory and `memory_usage` of a server under attacks on its memory
     Memory(Memory),
     /// The server, which the program starts by itself
@@ -25,9 +27,41 @@ pub enum Command {
         #[arg(long)]
         memory_max: Option<usize>,
     },
+    /// Honest peers, which the program starts by itself
+    #[command(hide = true)]
+    Honest {
+        server: String,
+        loops: usize,
+        dials: usize,
+    },
+    /// An attacker without an address, which the program starts by itself
+    #[command(hide = true)]
+    Spoofed,
+    /// An attacker with one address, which the program starts by itself
+    #[command(hide = true)]
+    HalfOpen { server: SocketAddr, rate: u64 },
     /// An attacker on memory, which the program starts by itself
     #[command(hide = true)]
     Siege { case: Siege, server: SocketAddr },
+}
+
+#[derive(Debug, Args)]
+pub struct Flood {
+    /// Packets a second, separated by commas; the bars of 20,000 hold up to it, those of 100,000 beyond
+    #[arg(long, value_delimiter = ',', default_value = "20000,100000", value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
+    rate: Vec<u64>,
+    /// Rounds, of which the tables have the medians
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub rounds: u32,
+    /// How long echoes are counted with each flood, at least
+    #[arg(long, default_value = "5", value_parser = seconds)]
+    pub seconds: Duration,
+}
+
+impl Flood {
+    pub fn rates(&self) -> Vec<u64> {
+        self.rate.clone()
+    }
 }
 
 #[derive(Debug, Args)]

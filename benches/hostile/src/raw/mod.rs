@@ -1,5 +1,6 @@
 //! An attacker: quinn-proto by hand over one socket, with any number of connections, and no machine.
 
+pub mod initials;
 pub mod link;
 pub mod tls;
 pub mod wire;
