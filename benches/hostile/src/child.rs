@@ -30,6 +30,8 @@ impl Child {
             .args(role)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // Ctrl-C is for the parent, which ends its children.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .context("cannot start a child")?;

@@ -17,7 +17,7 @@ use tokio::{task::JoinHandle, time::sleep};
 use crate::{
     child::{Child, number, resident},
     options::Flood,
-    table::{Table, median, mib},
+    table::{Table, median, mib, verdict},
 };
 
 /// Peers of each group.
@@ -222,14 +222,6 @@ fn of_peers(count: f64) -> String {
     format!("{count:.0}/{PEERS}")
 }
 
-/// The last cell of a row.
-pub fn verdict(missed: &[&str]) -> String {
-    match missed {
-        [] => "ok".to_owned(),
-        bars => format!("MISSED: {}", bars.join(", ")),
-    }
-}
-
 /// A server, and the honest peers that it knows, which have begun.
 pub struct Scene {
     pub server: Child,
@@ -380,5 +372,74 @@ impl Watch {
     fn end(self) -> u64 {
         self.task.abort();
         self.peak.load(Ordering::Relaxed) - self.before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What holds every bar of 100,000/s, and not those of 20,000/s.
+    const FLOODED: Figures = Figures {
+        sent_per_second: 100_000.0,
+        control: 1_000.0,
+        flooded: 700.0,
+        growth_bytes: 1.0,
+        back_in_a_second: 10.0,
+        back_ms: 10.0,
+        added_in_a_second: 7.0,
+        added_in_ten_seconds: 8.0,
+        added_ms: 10.0,
+    };
+
+    #[test]
+    fn bars_go_by_the_rate() {
+        assert!(FLOODED.missed(100_000).is_empty());
+        let missed = ["share", "added in 1 s", "added in 10 s"];
+        assert_eq!(FLOODED.missed(20_000), missed);
+        assert!(FLOODED.missed(200_000).is_empty());
+    }
+
+    #[test]
+    fn each_bar_can_be_missed() {
+        for (figures, bar) in [
+            (
+                Figures {
+                    flooded: 640.0,
+                    ..FLOODED
+                },
+                "share",
+            ),
+            (
+                Figures {
+                    growth_bytes: 17e6,
+                    ..FLOODED
+                },
+                "memory",
+            ),
+            (
+                Figures {
+                    back_in_a_second: 9.0,
+                    ..FLOODED
+                },
+                "back",
+            ),
+            (
+                Figures {
+                    added_in_ten_seconds: 7.0,
+                    ..FLOODED
+                },
+                "added in 10 s",
+            ),
+            (
+                Figures {
+                    sent_per_second: 94_000.0,
+                    ..FLOODED
+                },
+                "the flood was too slow",
+            ),
+        ] {
+            assert_eq!(figures.missed(100_000), [bar]);
+        }
     }
 }

@@ -5,10 +5,13 @@
 //! server, honest peers, and attackers.
 
 mod child;
+mod fair;
 mod flood;
 mod flooders;
+mod greedy;
 mod gun;
 mod honest;
+mod losses;
 mod memory;
 mod options;
 mod raw;
@@ -69,6 +72,8 @@ async fn run(command: Command) -> Result<bool> {
     match command {
         Command::Memory(options) => memory::run(&options).await,
         Command::Flood(options) => flood::run(&options).await,
+        Command::Fair(options) => fair::run(&options).await,
+        Command::Greedy { case, server } => greedy::run(case, server).await.map(|()| true),
         Command::Honest {
             server,
             loops,

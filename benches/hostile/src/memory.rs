@@ -10,7 +10,7 @@ use crate::{
     child::{Child, number, resident},
     options::{Memory, Siege, argument},
     serve::ECHO,
-    table::{Table, mib},
+    table::{Table, mib, verdict},
 };
 
 /// How often memory is looked at.
@@ -88,16 +88,13 @@ impl Outcome {
         let bars = [
             (self.peak > limit, "resident"),
             (self.usage.abs_diff(growth) > allowed, "usage"),
+            (self.made == 0, "no attack"),
         ];
         let missed = bars.iter().filter(|(is_missed, _)| *is_missed);
         missed.map(|(_, bar)| *bar).collect()
     }
 
     fn cells(&self, case: Siege, limit: u64, missed: &[&str]) -> Vec<String> {
-        let verdict = match missed {
-            [] => "ok".to_owned(),
-            bars => format!("MISSED: {}", bars.join(", ")),
-        };
         vec![
             case.to_string(),
             mib(self.before),
@@ -110,7 +107,7 @@ impl Outcome {
             self.made.to_string(),
             self.lost.to_string(),
             mib(self.bytes),
-            verdict,
+            verdict(missed),
         ]
     }
 }
@@ -184,4 +181,39 @@ async fn warm_up(server: PeerAddr) -> Result<()> {
     }
     manager.close().await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn a_bar_is_missed_beyond_its_limit() {
+        let held = Outcome {
+            before: 10 * MIB,
+            peak: 90 * MIB,
+            usage: 65 * MIB,
+            made: 1,
+            ..Outcome::default()
+        };
+        assert!(held.missed(96 * MIB).is_empty());
+        assert_eq!(held.missed(80 * MIB), ["resident"]);
+        let unknown = Outcome { usage: 0, ..held };
+        assert_eq!(unknown.missed(96 * MIB), ["usage"]);
+        let absent = Outcome { made: 0, ..held };
+        assert_eq!(absent.missed(96 * MIB), ["no attack"]);
+    }
+
+    #[test]
+    fn usage_of_a_server_that_has_hardly_grown_may_differ_by_some_mib() {
+        let refused = Outcome {
+            before: 10 * MIB,
+            peak: 13 * MIB,
+            made: 1,
+            ..Outcome::default()
+        };
+        assert!(refused.missed(96 * MIB).is_empty());
+    }
 }

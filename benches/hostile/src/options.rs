@@ -27,6 +27,8 @@ pub enum Command {
         #[arg(long)]
         memory_max: Option<usize>,
     },
+    /// Echo of honest peers beside one authenticated peer that is hostile
+    Fair(Fair),
     /// Honest peers, which the program starts by itself
     #[command(hide = true)]
     Honest {
@@ -40,6 +42,9 @@ pub enum Command {
     /// An attacker with one address, which the program starts by itself
     #[command(hide = true)]
     HalfOpen { server: SocketAddr, rate: u64 },
+    /// An attacker with an identity, which the program starts by itself
+    #[command(hide = true)]
+    Greedy { case: Greed, server: SocketAddr },
     /// An attacker on memory, which the program starts by itself
     #[command(hide = true)]
     Siege { case: Siege, server: SocketAddr },
@@ -100,6 +105,48 @@ pub enum Siege {
     /// One identity that fills the data stream without hello, closes and comes again, 220 times; its
     /// `max_ack_delay` of 16,383 ms has the server remember each close for long
     Drain,
+}
+
+#[derive(Debug, Args)]
+pub struct Fair {
+    /// Rounds, of which the table has the medians
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub rounds: u32,
+    /// How long echoes are counted, alone and beside the other peer
+    #[arg(long, default_value = "3", value_parser = seconds)]
+    pub seconds: Duration,
+    /// Attacks; all if not given
+    #[arg(value_name = "CASE")]
+    cases: Vec<Greed>,
+}
+
+impl Fair {
+    pub fn cases(&self) -> Vec<Greed> {
+        chosen(&self.cases)
+    }
+}
+
+/// What a hostile peer sends as fast as it can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Greed {
+    /// Acknowledgements that change nothing, 4 bytes each
+    Acks,
+    /// Control frames of a reserved type, 2 bytes each
+    Reserved,
+    /// Sealed records with one message of one byte
+    Bytes,
+    /// Sealed records with 65,536 empty messages
+    Empty,
+    /// DATAGRAM frames without a byte
+    EmptyDatagrams,
+    /// DATAGRAM frames of 1,100 bytes that do not open
+    LongDatagrams,
+}
+
+impl fmt::Display for Greed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&argument(self))
+    }
 }
 
 /// Those named, each once and in the usual order; all if none is named.

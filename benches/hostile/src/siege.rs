@@ -1,10 +1,9 @@
 //! The attacker on memory: seats that are taken again whenever their connection has ended.
 
 use std::{
-    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
@@ -13,11 +12,12 @@ use std::{
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
-use quinn_proto::{ConnectionError, crypto};
+use quinn_proto::crypto;
 use serde_json::{Value, json};
 
 use crate::{
     child::{Orders, reply},
+    losses::Losses,
     options::Siege,
     raw::{
         Link, LinkId, Raw, is_loopback,
@@ -86,36 +86,22 @@ struct Counts {
     connected: AtomicU64,
     /// Handshakes that were done.
     made: AtomicU64,
-    lost: AtomicU64,
     bytes: AtomicU64,
     is_done: AtomicBool,
-    /// Why connections were lost, and how many.
-    reasons: Mutex<BTreeMap<String, u64>>,
+    losses: Losses,
 }
 
 impl Counts {
-    fn lose(&self, reason: Option<&ConnectionError>) {
-        self.lost.fetch_add(1, Ordering::Relaxed);
-        let reason = match reason {
-            Some(ConnectionError::ApplicationClosed(close)) => format!("code {}", close.error_code),
-            Some(reason) => reason.to_string(),
-            None => "no answer".to_owned(),
-        };
-        if let Ok(mut reasons) = self.reasons.lock() {
-            *reasons.entry(reason).or_default() += 1;
-        }
-    }
-
     fn line(&self) -> Value {
         let number = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let reasons = self.reasons.lock().map(|reasons| reasons.clone());
+        let (lost, reasons) = self.losses.answer();
         json!({
             "connected": number(&self.connected),
             "made": number(&self.made),
-            "lost": number(&self.lost),
+            "lost": lost,
             "bytes": number(&self.bytes),
             "done": self.is_done.load(Ordering::Relaxed),
-            "reasons": reasons.unwrap_or_default(),
+            "reasons": reasons,
         })
     }
 }
@@ -231,7 +217,7 @@ impl Attacker {
         };
         let has_timed_out = link.connected.is_none() && now > self.seats[seat].due;
         if link.lost.is_some() || has_timed_out {
-            self.counts.lose(link.lost.as_ref());
+            self.counts.losses.add(link.lost.as_ref());
             // One that was let in for a moment is let in again.
             let was_in = self
                 .raw

@@ -51,6 +51,14 @@ impl fmt::Display for Table {
     }
 }
 
+/// The last cell of a row: the bars that are missed, in words.
+pub fn verdict(missed: &[&str]) -> String {
+    match missed {
+        [] => "ok".to_owned(),
+        bars => format!("MISSED: {}", bars.join(", ")),
+    }
+}
+
 /// Bytes in MiB.
 pub fn mib(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / (1 << 20) as f64)

@@ -2,6 +2,7 @@
 
 pub mod initials;
 pub mod link;
+pub mod seal;
 pub mod tls;
 pub mod wire;
 
