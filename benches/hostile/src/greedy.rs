@@ -119,7 +119,7 @@ enum Sender {
     },
     /// Records with these messages, and what of those that were sealed is not written.
     Records {
-        sealer: Sealer,
+        sealer: Box<Sealer>,
         body: Vec<u8>,
         count: usize,
         unwritten: Bytes,
@@ -157,7 +157,7 @@ impl Sender {
 
     fn records(sealer: Sealer, body: &[u8], count: usize) -> Self {
         Self::Records {
-            sealer,
+            sealer: Box::new(sealer),
             body: body.to_vec(),
             count,
             unwritten: Bytes::from_static(&wire::LINE),
