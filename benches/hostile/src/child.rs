@@ -83,10 +83,21 @@ impl Child {
 
 /// Resident memory of a process at this moment, in bytes.
 pub fn resident(id: u32) -> Result<u64> {
+    memory(id, "VmRSS:")
+}
+
+/// The most resident memory that a process has ever had, in bytes.
+pub fn resident_peak(id: u32) -> Result<u64> {
+    memory(id, "VmHWM:")
+}
+
+fn memory(id: u32, name: &str) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-    let field = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let field = status.lines().find(|line| line.starts_with(name));
     let kib = field.and_then(|field| field.split_whitespace().nth(1));
-    let kib: u64 = kib.context("no VmRSS")?.parse()?;
+    let kib: u64 = kib
+        .context("no such number in the status of a process")?
+        .parse()?;
     Ok(kib * 1024)
 }
 

@@ -24,8 +24,9 @@ const BATCH_LEN: usize = 32;
 /// The shortest sleep that is worth its wake-up.
 const NAP: Duration = Duration::from_micros(100);
 
-/// What has become too late to be sent evenly is left out: a tenth of a second's packets.
-const BACKLOG_SHARE: f64 = 0.01;
+/// Seconds that the gun may catch up, since it shares its core. What is later is left out, so that no burst
+/// is longer.
+const BACKLOG_SECONDS: f64 = 0.02;
 
 /// Bytes of a control message with a source address: `CMSG_SPACE(sizeof(in_pktinfo))`.
 const CONTROL_LEN: usize = 32;
@@ -63,7 +64,7 @@ impl Gun {
         let (mut due_before, mut sent) = (0.0, 0);
         while goes_on() {
             let due = begun.elapsed().as_secs_f64() * rate;
-            due_before = f64::max(due_before, due - rate * BACKLOG_SHARE);
+            due_before = f64::max(due_before, due - rate * BACKLOG_SECONDS);
             let batch = ((due - due_before) as usize).min(BATCH_LEN);
             // A call for few packets costs as much as one for many.
             if batch < BATCH_LEN / 4 {

@@ -7,7 +7,7 @@ use quicpool::{Config, ConnectionManager, Identity, PeerAddr, TokioRuntime};
 use tokio::time::sleep;
 
 use crate::{
-    child::{Child, number, resident},
+    child::{Child, number, resident, resident_peak},
     options::{Memory, Siege, argument},
     serve::ECHO,
     table::{Table, mib, verdict},
@@ -34,8 +34,10 @@ const WARM_UP_MESSAGES: usize = 2_000;
 #[derive(Debug, Clone, Copy, Default)]
 struct Outcome {
     before: u64,
+    /// The most that there ever was.
     peak: u64,
-    /// `memory_usage` as it was at the peak.
+    /// The most that was seen, and `memory_usage` as it was then.
+    seen: u64,
     usage: u64,
     after: u64,
     usage_after: u64,
@@ -78,7 +80,7 @@ pub async fn run(options: &Memory) -> Result<bool> {
 
 impl Outcome {
     fn growth(&self) -> u64 {
-        self.peak.saturating_sub(self.before)
+        self.seen.saturating_sub(self.before)
     }
 
     /// The bars that are missed, in words.
@@ -150,8 +152,9 @@ async fn look(outcome: &mut Outcome, server: &mut Child) -> Result<()> {
     let metrics = server.ask("metrics").await?;
     outcome.after = resident(server.id()?)?;
     outcome.usage_after = number(&metrics, "memory_usage")?;
-    if outcome.after > outcome.peak {
-        outcome.peak = outcome.after;
+    outcome.peak = resident_peak(server.id()?)?;
+    if outcome.after > outcome.seen {
+        outcome.seen = outcome.after;
         outcome.usage = outcome.usage_after;
     }
     Ok(())
@@ -194,6 +197,7 @@ mod tests {
         let held = Outcome {
             before: 10 * MIB,
             peak: 90 * MIB,
+            seen: 90 * MIB,
             usage: 65 * MIB,
             made: 1,
             ..Outcome::default()
@@ -211,6 +215,7 @@ mod tests {
         let refused = Outcome {
             before: 10 * MIB,
             peak: 13 * MIB,
+            seen: 13 * MIB,
             made: 1,
             ..Outcome::default()
         };
