@@ -16,6 +16,7 @@ use tokio::{task::JoinHandle, time::sleep};
 
 use crate::{
     child::{Child, number, resident},
+    honest::CONNECT_TIME_MAX,
     options::Flood,
     table::{Table, median, mib, verdict},
 };
@@ -146,7 +147,7 @@ fn print_half_open(rounds: &[Figures]) -> bool {
         format!("{:.0}", middle.sent_per_second),
         of_peers(middle.added_in_a_second),
         of_peers(middle.added_in_ten_seconds),
-        format!("{:.0}", middle.added_ms),
+        millis(middle.added_ms),
         verdict(if holds { &[] } else { &["added in 1 s"] }),
     ]);
     println!("half-open handshakes from one real address\n");
@@ -209,12 +210,20 @@ impl Figures {
             format!("{:.0} %", 100.0 * self.share()),
             format!("+{}", mib(self.growth_bytes as u64)),
             of_peers(self.back_in_a_second),
-            format!("{:.0}", self.back_ms),
+            millis(self.back_ms),
             of_peers(self.added_in_a_second),
             of_peers(self.added_in_ten_seconds),
-            format!("{:.0}", self.added_ms),
+            millis(self.added_ms),
             verdict(missed),
         ]
+    }
+}
+
+/// A time that is finite if a peer got through.
+fn millis(time: f64) -> String {
+    match time.is_finite() {
+        true => format!("{time:.0}"),
+        false => format!("> {}", CONNECT_TIME_MAX.as_millis()),
     }
 }
 
@@ -318,12 +327,12 @@ async fn hold_half_open() -> Result<Figures> {
     })
 }
 
+/// How long each peer has taken in milliseconds: for ever, if it did not get through.
 fn times(answer: &Value) -> Vec<f64> {
     let times = answer["ms"].as_array().map(Vec::as_slice);
+    let times = times.unwrap_or_default().iter();
     times
-        .unwrap_or_default()
-        .iter()
-        .filter_map(Value::as_f64)
+        .map(|time| time.as_f64().unwrap_or(f64::INFINITY))
         .collect()
 }
 
@@ -398,6 +407,15 @@ mod tests {
         let missed = ["share", "added in 1 s", "added in 10 s"];
         assert_eq!(FLOODED.missed(20_000), missed);
         assert!(FLOODED.missed(200_000).is_empty());
+    }
+
+    #[test]
+    fn a_peer_that_does_not_get_through_counts_for_ever() {
+        let times = times(&serde_json::json!({ "ms": [5, null, 2_000] }));
+        assert_eq!(times, [5.0, f64::INFINITY, 2_000.0]);
+        assert_eq!(within(&times, 1_000.0), 1.0);
+        assert_eq!(millis(median(times)), "2000");
+        assert_eq!(millis(f64::INFINITY), "> 10000");
     }
 
     #[test]
