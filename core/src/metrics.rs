@@ -74,6 +74,8 @@ pub struct Counters {
     pub handshakes_failed: u64,
     /// Datagrams that belong to no connection and begin none.
     pub datagrams_ignored: u64,
+    /// Datagrams dropped because their connection has brought more than may wait for its turns.
+    pub datagrams_overrun: u64,
     /// Replies without a connection (Retry, version negotiation, refusals, stateless reset) that
     /// found their queue full.
     pub replies_dropped: u64,

@@ -30,12 +30,16 @@ pub(super) fn handle_datagram(
 ) {
     let arrival = match transport.handle_datagram(now, datagram) {
         Arrival::Handshake(incoming) => admit_handshake(now, transport, shared, incoming),
-        arrival @ (Arrival::Routed | Arrival::Ignored | Arrival::ReplyDropped) => arrival,
+        arrival @ (Arrival::Routed
+        | Arrival::Ignored
+        | Arrival::ReplyDropped
+        | Arrival::Overrun) => arrival,
     };
     match arrival {
         Arrival::Routed | Arrival::Handshake(_) => {}
         Arrival::Ignored => shared.report.counters.datagrams_ignored += 1,
         Arrival::ReplyDropped => shared.report.counters.replies_dropped += 1,
+        Arrival::Overrun => shared.report.counters.datagrams_overrun += 1,
     }
 }
 

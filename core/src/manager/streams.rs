@@ -23,12 +23,13 @@ use crate::{
     wire::{code::CloseCode, frame::Frame, hello::HalfId},
 };
 
-/// Handles everything that has arrived on a connection.
+/// Handles what has arrived on a connection, as much of it as its turn has room for.
 pub(super) fn handle_news(parts: &mut Parts<'_>, id: LinkId) {
     let has_ended = |link: &Link| link.ending.is_some();
     if parts.transport.link(id).is_some_and(has_ended) {
         return;
     }
+    parts.transport.feed(id);
     while let Some(event) = parts.transport.poll_event(id) {
         match event {
             LinkEvent::Established { peer } => admission::established(parts, id, peer),
@@ -74,7 +75,7 @@ fn deliver(cx: &mut Context<'_>, id: LinkId) {
 fn read_frames(cx: &mut Context<'_>, id: LinkId) -> Result<(), CloseCode> {
     loop {
         let link = cx.transport.owned(id);
-        if !matches!(link.stage, Stage::Greeted(_) | Stage::Confirmed(_)) {
+        if !matches!(link.stage, Stage::Greeted(_) | Stage::Confirmed(_)) || link.is_spent() {
             return Ok(());
         }
         let Some(frame) = link.read_frame()? else {
@@ -119,7 +120,11 @@ fn read_records(
     };
     let mut has_read = false;
     let read = loop {
-        let record = match transport.owned(id).read_record(line) {
+        let link = transport.owned(id);
+        if link.is_spent() {
+            break Ok(());
+        }
+        let record = match link.read_record(line) {
             Ok(Some(record)) => record,
             Ok(None) => break Ok(()),
             Err(code) => break Err(code),

@@ -11,6 +11,8 @@ pub(crate) enum Arrival {
     Ignored,
     /// Its answer found the queue full.
     ReplyDropped,
+    /// It was dropped: its connection has brought more than may wait for its turns.
+    Overrun,
     /// It begins a handshake, about which the caller decides.
     Handshake(Incoming),
 }

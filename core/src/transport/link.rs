@@ -9,6 +9,7 @@ use std::{time::Duration, time::Instant};
 use super::{
     Ending,
     income::Income,
+    intake::Intake,
     lane::Lane,
     outgo::{InFlight, Outgo},
     quirks::{PastDeadlines, window},
@@ -92,6 +93,7 @@ pub(crate) struct Link {
     control: Outgo,
     data: Outgo,
     income: Income,
+    pub(super) intake: Intake,
     /// The limits of the other end.
     limits: Limits,
     seals: Seals,
@@ -204,6 +206,7 @@ impl Link {
                 RecordReader::new(parameters.body_bytes_max, tag_len),
                 Grants::new(parameters.ahead),
             ),
+            intake: Intake::new(),
             limits: Limits::default(),
             seals,
             checks: Checks::default(),
@@ -305,7 +308,8 @@ impl Link {
 
     /// The next frame of the other end's control stream.
     pub(crate) fn read_frame(&mut self) -> Result<Option<Frame>, CloseCode> {
-        self.income.read_frame(&mut self.connection)
+        self.income
+            .read_frame(&mut self.connection, &mut self.intake)
     }
 
     /// Confirms the connection: the other end may open more streams.
@@ -356,6 +360,7 @@ impl Link {
             return Ok(None);
         };
         self.unread = self.unread.saturating_sub(read);
+        self.spend_on_record(&header);
         self.open(half, header, body).map(Some)
     }
 

@@ -4,6 +4,7 @@
 mod bytes;
 mod conduct;
 mod datagrams;
+mod fair;
 mod flood;
 mod frames;
 mod liars;
