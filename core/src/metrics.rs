@@ -76,6 +76,9 @@ pub struct Counters {
     pub datagrams_ignored: u64,
     /// Datagrams dropped because their connection has brought more than may wait for its turns.
     pub datagrams_overrun: u64,
+    /// Datagrams dropped because they came from another address than the path of their connection has, before it was
+    /// confirmed or more than a few a second.
+    pub path_changes_refused: u64,
     /// Replies without a connection (Retry, version negotiation, refusals, stateless reset) that
     /// found their queue full.
     pub replies_dropped: u64,

@@ -33,12 +33,14 @@ pub(super) fn handle_datagram(
         arrival @ (Arrival::Routed
         | Arrival::Ignored
         | Arrival::ReplyDropped
-        | Arrival::Overrun) => arrival,
+        | Arrival::Overrun
+        | Arrival::PathRefused) => arrival,
     };
     match arrival {
         Arrival::Routed | Arrival::Handshake(_) => {}
         Arrival::Ignored => shared.report.counters.datagrams_ignored += 1,
         Arrival::ReplyDropped => shared.report.counters.replies_dropped += 1,
+        Arrival::PathRefused => shared.report.counters.path_changes_refused += 1,
         Arrival::Overrun => shared.report.counters.datagrams_overrun += 1,
     }
 }

@@ -5,12 +5,15 @@
 //! hold the other end back. It goes on with the next drain, which is due at once. A connection that is alone
 //! with its input has some turns more in the same drain, so that a bulk sender has no loops between them.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{collections::VecDeque, net::SocketAddr, time::Instant};
 
 use quinn_proto::ConnectionEvent;
 
-use super::{Arrival, Link, Queued, Transport};
-use crate::{peer::LinkId, wire::record::Header};
+use super::{Arrival, Link, Queued, Stage, Transport, bucket::Bucket};
+use crate::{
+    peer::{LinkId, chooser::Dialler},
+    wire::record::Header,
+};
 
 /// Datagrams of one turn: one burst (GSO) of an honest sender, and some. QUIC needs 2 us for one that is full of
 /// data, and less than 10 us for one that is full of its cheapest frames.
@@ -22,6 +25,12 @@ const WORK: i32 = 4_096;
 /// Turns that a connection has in one drain beyond the first, if no other has one: four in all are what a loop
 /// reads at a time.
 const REPEATS: u8 = 3;
+
+/// Datagrams a second from other addresses than that of the path, and a burst of them. Each may change the path, and
+/// has QUIC send 1,200 bytes to an address that is not proved: a node must be no reflector for its peers. A peer that
+/// has moved needs one of them, and a few if packets overtake each other.
+const PATH_CHANGES_PER_SECOND: u32 = 4;
+const PATH_CHANGES: u32 = 8;
 
 /// Work on a control frame, known or not.
 pub(super) const FRAME_WORK: u64 = 1;
@@ -54,6 +63,7 @@ pub(super) struct Intake {
     work_left: i32,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
+    path_changes: Bucket,
 }
 
 /// A datagram that waits for a turn of its connection.
@@ -69,13 +79,14 @@ impl Waiting {
 }
 
 impl Intake {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self {
             drain: 0,
             datagrams_left: DATAGRAMS,
             work_left: WORK,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            path_changes: Bucket::new(now, PATH_CHANGES_PER_SECOND, PATH_CHANGES),
         }
     }
 
@@ -197,6 +208,18 @@ impl Link {
         self.intake.spend(DATAGRAM_WORK);
     }
 
+    /// Whether QUIC may see a datagram from another address than that of the path, which it may change to that.
+    ///
+    /// Only the end that was dialled follows the other end, and only once that is confirmed.
+    fn may_move(&mut self, now: Instant) -> bool {
+        match (self.dialler, &self.stage) {
+            // QUIC itself drops it.
+            (Dialler::Us, _) => true,
+            (Dialler::Them, Stage::Confirmed(_)) => self.intake.path_changes.take(now, 1),
+            (Dialler::Them, _) => false,
+        }
+    }
+
     fn handle_datagram(&mut self, len: usize, event: ConnectionEvent) {
         self.arrived(len);
         self.connection.handle_event(event);
@@ -210,6 +233,7 @@ impl Transport {
         &mut self,
         now: Instant,
         id: LinkId,
+        remote: SocketAddr,
         len: usize,
         event: ConnectionEvent,
     ) -> Arrival {
@@ -218,6 +242,9 @@ impl Transport {
         let Some(link) = self.link_mut(id) else {
             return Arrival::Routed;
         };
+        if link.connection.remote_address() != remote && !link.may_move(now) {
+            return Arrival::PathRefused;
+        }
         link.arrival = now;
         link.intake.begin(drain);
         if link.intake.waiting.is_empty() && link.intake.take_datagram() {

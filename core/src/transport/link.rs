@@ -206,7 +206,7 @@ impl Link {
                 RecordReader::new(parameters.body_bytes_max, tag_len),
                 Grants::new(parameters.ahead),
             ),
-            intake: Intake::new(),
+            intake: Intake::new(now),
             limits: Limits::default(),
             seals,
             checks: Checks::default(),

@@ -3,6 +3,7 @@
 mod arrival;
 #[cfg(all(test, any(feature = "ring", feature = "aws-lc-rs")))]
 pub(crate) mod bare;
+mod bucket;
 mod ending;
 mod income;
 mod intake;
@@ -244,11 +245,11 @@ impl Transport {
 
     pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: Datagram) -> Arrival {
         self.advance(now);
-        let datagram_len = datagram.payload.len();
+        let (remote, datagram_len) = (datagram.remote, datagram.payload.len());
         let mut buf = Vec::new();
         let event = self.endpoint.handle(
             now,
-            datagram.remote,
+            remote,
             datagram.local_ip,
             datagram.ecn,
             datagram.payload,
@@ -257,7 +258,7 @@ impl Transport {
         match event {
             None => Arrival::Ignored,
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
-                self.take_in(now, self.id_of(handle), datagram_len, event)
+                self.take_in(now, self.id_of(handle), remote, datagram_len, event)
             }
             Some(DatagramEvent::NewConnection(incoming)) => {
                 Arrival::Handshake(Incoming(Box::new(incoming)))

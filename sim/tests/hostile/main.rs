@@ -10,6 +10,7 @@ mod frames;
 mod liars;
 mod noise;
 mod older;
+mod paths;
 mod raw;
 mod records;
 mod scene;
