@@ -23,12 +23,22 @@ impl Bucket {
 
     /// Takes this many tokens, if there are as many.
     pub(super) fn take(&mut self, now: Instant, count: u32) -> bool {
-        let full_at = self.full_at.max(now) + self.spacing * count;
+        let full_at =
+            self.full_at.max(now) + self.spacing.saturating_mul(count).min(2 * self.burst);
         let has_them = full_at <= now + self.burst;
         if has_them {
             self.full_at = full_at;
         }
         has_them
+    }
+
+    /// Gives this many tokens back, as far as there is room for them.
+    pub(super) fn give_back(&mut self, now: Instant, count: u64) {
+        if self.full_at > now {
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            let back = self.spacing.saturating_mul(count);
+            self.full_at -= back.min(self.full_at - now);
+        }
     }
 }
 
@@ -60,6 +70,11 @@ mod tests {
             }
             now += Duration::from_secs(101);
             prop_assert!(bucket.take(now, burst) && !bucket.take(now, 1));
+            prop_assert!(!bucket.take(now, u32::MAX));
+            bucket.give_back(now, u64::MAX);
+            prop_assert!(bucket.take(now, burst) && !bucket.take(now, 1));
+            bucket.give_back(now, 1);
+            prop_assert!(bucket.take(now, 1) && !bucket.take(now, 1));
         }
     }
 }

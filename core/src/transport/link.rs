@@ -4,7 +4,7 @@ use bytes::Bytes;
 use quinn_proto::{
     Connection, ConnectionHandle, Dir, Transmit, VarInt, crypto::ExportKeyingMaterialError,
 };
-use std::{time::Duration, time::Instant};
+use std::time::Instant;
 
 use super::{
     Ending,
@@ -12,6 +12,7 @@ use super::{
     intake::Intake,
     lane::Lane,
     outgo::{InFlight, Outgo},
+    prices::Prices,
     quirks::{PastDeadlines, window},
     settings,
 };
@@ -94,6 +95,7 @@ pub(crate) struct Link {
     data: Outgo,
     income: Income,
     pub(super) intake: Intake,
+    pub(super) prices: Prices,
     /// The limits of the other end.
     limits: Limits,
     seals: Seals,
@@ -207,6 +209,7 @@ impl Link {
                 Grants::new(parameters.ahead),
             ),
             intake: Intake::new(now),
+            prices: Prices::new(now),
             limits: Limits::default(),
             seals,
             checks: Checks::default(),
@@ -383,11 +386,13 @@ impl Link {
         self.income.grants.tell()
     }
 
-    /// Takes limits that the other end has set.
-    pub(crate) fn take_limits(&mut self, limits: Limits) {
+    /// Takes limits that the other end has set. Returns whether one was raised.
+    pub(crate) fn take_limits(&mut self, limits: Limits) -> bool {
+        let before = self.limits;
         self.limits.raise(limits);
         self.data.limit = self.limits.bytes();
         self.data.flush(&mut self.connection);
+        self.limits != before
     }
 
     /// A datagram of the connection has arrived.
@@ -558,17 +563,6 @@ impl Link {
         let transmit = self.connection.poll_transmit(now, 1, buf);
         window::lower(&self.connection);
         transmit
-    }
-
-    /// When the latest packet left that the other end has acknowledged, if there is one on the
-    /// present path.
-    pub(crate) fn answered(&self) -> Option<Instant> {
-        window::answered(&self.connection)
-    }
-
-    /// The smoothed round-trip time.
-    pub(crate) fn rtt(&self) -> Duration {
-        self.connection.rtt()
     }
 
     /// The peer's identity, once TLS is done.

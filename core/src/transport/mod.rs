@@ -11,6 +11,7 @@ mod lane;
 mod link;
 mod liveness;
 mod outgo;
+mod prices;
 mod quirks;
 mod settings;
 

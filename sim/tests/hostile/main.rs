@@ -11,6 +11,7 @@ mod liars;
 mod noise;
 mod older;
 mod paths;
+mod prices;
 mod raw;
 mod records;
 mod scene;

@@ -186,6 +186,16 @@ impl RawPeer {
         peer
     }
 
+    /// The same of one that knows no congestion.
+    pub(crate) fn hasty_and_greeted(number: u8, net: &mut Net, to: NodeId) -> Self {
+        let mut peer = Self::hasty(number);
+        peer.dial(net, to);
+        peer.run(net, ms(100));
+        peer.greet(&RawHello::default());
+        peer.run(net, ms(100));
+        peer
+    }
+
     /// A connection on which the greeting is written.
     pub(crate) fn greeted(number: u8, net: &mut Net, to: NodeId) -> Self {
         let mut peer = Self::connected(number, net, to);
