@@ -1,36 +1,44 @@
-//! Limits rates: a token bucket that is one moment in time.
+//! A token bucket in the machine's time.
 
 use std::time::{Duration, Instant};
 
-/// A token bucket: `rate` tokens a second, and `burst` of them at once at most (the generic cell rate algorithm,
-/// ITU-T I.371).
-#[derive(Debug, Clone, Copy)]
+/// Admits so many things a second, and a burst of them. It is full at first.
+#[derive(Debug)]
 pub(crate) struct Bucket {
-    /// When the bucket is full: in the future by `spacing` for each token that lacks.
-    full_at: Instant,
     spacing: Duration,
     burst: Duration,
+    /// When it would be full, in debt to the future while it is not.
+    full_at: Instant,
 }
 
 impl Bucket {
-    /// A full bucket. Both are at least 1.
-    pub(crate) fn new(rate: u32, burst: u32, now: Instant) -> Self {
-        let spacing = Duration::from_secs(1) / rate.max(1);
+    pub(crate) fn new(now: Instant, per_second: u32, burst: u32) -> Self {
+        let spacing = Duration::from_secs(1) / per_second;
         Self {
-            full_at: now,
             spacing,
-            burst: spacing * burst.max(1),
+            burst: spacing * burst,
+            full_at: now,
         }
     }
 
-    /// Takes a token, if there is one.
-    pub(crate) fn take(&mut self, now: Instant) -> bool {
-        let full_at = self.full_at.max(now) + self.spacing;
-        let has_one = full_at <= now + self.burst;
-        if has_one {
+    /// Takes this many tokens, if there are as many.
+    pub(crate) fn take(&mut self, now: Instant, count: u32) -> bool {
+        let full_at =
+            self.full_at.max(now) + self.spacing.saturating_mul(count).min(2 * self.burst);
+        let has_them = full_at <= now + self.burst;
+        if has_them {
             self.full_at = full_at;
         }
-        has_one
+        has_them
+    }
+
+    /// Gives this many tokens back, as far as there is room for them.
+    pub(crate) fn give_back(&mut self, now: Instant, count: u64) {
+        if self.full_at > now {
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            let back = self.spacing.saturating_mul(count);
+            self.full_at -= back.min(self.full_at - now);
+        }
     }
 }
 
@@ -42,34 +50,31 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_more_than_a_burst_and_the_rate_are_taken(
-            rate in 1..5_000u32,
-            burst in 1..3_000u32,
-            waits in prop::collection::vec(0..20_000u64, 1..300),
+        fn the_rate_is_kept_and_none_is_refused_without_need(
+            rate in 1..1_000u32,
+            burst in 1..100u32,
+            pauses in prop::collection::vec(0..50u64, 1..300),
         ) {
-            let mut now = epoch();
-            let mut bucket = Bucket::new(rate, burst, now);
-            let mut taken = 0u32;
-            for wait in &waits {
-                now += Duration::from_micros(*wait);
-                taken += u32::from(bucket.take(now));
+            let start = epoch();
+            let mut bucket = Bucket::new(start, rate, burst);
+            let (mut now, mut taken) = (start, 0u32);
+            for pause in pauses {
+                now += Duration::from_millis(pause);
+                let earned = (now - start).as_secs_f64() * f64::from(rate) + f64::from(burst);
+                match bucket.take(now, 1) {
+                    true => taken += 1,
+                    // All of the burst and what was earned since is used up, or it was full for a while.
+                    false => prop_assert!(taken >= burst),
+                }
+                prop_assert!(f64::from(taken) <= earned + 0.001, "{} of {}", taken, earned);
             }
-            let time: u64 = waits.iter().sum();
-            let most = f64::from(burst) + time as f64 * f64::from(rate) / 1e6;
-            prop_assert!(f64::from(taken) <= most + 1.0, "{taken} of {most}");
-            // And no less, as far as there were takers.
-            prop_assert!(taken as usize == waits.len() || f64::from(taken) + 1.0 >= f64::from(burst));
+            now += Duration::from_secs(101);
+            prop_assert!(bucket.take(now, burst) && !bucket.take(now, 1));
+            prop_assert!(!bucket.take(now, u32::MAX));
+            bucket.give_back(now, u64::MAX);
+            prop_assert!(bucket.take(now, burst) && !bucket.take(now, 1));
+            bucket.give_back(now, 1);
+            prop_assert!(bucket.take(now, 1) && !bucket.take(now, 1));
         }
-    }
-
-    #[test]
-    fn a_full_bucket_has_a_burst_and_then_the_rate() {
-        let start = epoch();
-        let mut bucket = Bucket::new(10, 3, start);
-        let takes = |bucket: &mut Bucket, at| (0..5).filter(|_| bucket.take(at)).count();
-        assert_eq!(takes(&mut bucket, start), 3);
-        assert_eq!(takes(&mut bucket, start + Duration::from_millis(99)), 0);
-        assert_eq!(takes(&mut bucket, start + Duration::from_millis(100)), 1);
-        assert_eq!(takes(&mut bucket, start + Duration::from_secs(9)), 3);
     }
 }

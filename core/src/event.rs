@@ -405,12 +405,22 @@ pub struct Deadline {
     pub reason: DeadlineReason,
 }
 
+impl Deadline {
+    /// The earlier one of both.
+    pub(crate) fn earlier(self, other: Self) -> Self {
+        if other.at < self.at { other } else { self }
+    }
+}
+
 /// What is due at a [`Deadline`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeadlineReason {
     /// Actions wait in `poll_action`.
     Undrained,
+    /// A connection has brought more than its turn had room for. A loop need not wait for this deadline: it calls
+    /// [`handle_timeout`](crate::Manager::handle_timeout) as soon as it has passed on what else has arrived.
+    Input,
     /// A timer of QUIC: loss detection, pacing, acknowledgement, idle.
     Transport,
     /// A batch reaches `batch_delay_max`.

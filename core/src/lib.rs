@@ -205,6 +205,10 @@
 //!   machine may end.
 //! - While anything is undrained, `poll_timeout` is not later than the last `now`. After
 //!   `handle_timeout(t)` and a full drain it is later than `t`.
+//! - Input is as fair as output: in each drain a connection has a turn of so many datagrams, frames, records and
+//!   messages, and what it brings beyond waits for the next one. That is due at once: `poll_timeout` is a
+//!   nanosecond later than the last `now`, with the reason [`Input`](DeadlineReason::Input), and a loop
+//!   that can call `handle_timeout` without sleeping does so.
 //! - Datagrams stand outside of sessions: see [`send_datagram`](Manager::send_datagram).
 //! - An early `handle_timeout` is harmless. Bad datagrams are counted, and never an error.
 //! - Work per call does not grow with idle peers: deadlines are in an ordered index.

@@ -77,6 +77,11 @@ pub struct Counters {
     pub first_packets_dropped: u64,
     /// Datagrams that belong to no connection and begin none.
     pub datagrams_ignored: u64,
+    /// Datagrams dropped because their connection has brought more than may wait for its turns.
+    pub datagrams_overrun: u64,
+    /// Datagrams dropped because they came from another address than the path of their connection has, before it was
+    /// confirmed or more than a few a second.
+    pub path_changes_refused: u64,
     /// Replies without a connection (Retry, version negotiation, refusals, stateless reset) that
     /// found their queue full.
     pub replies_dropped: u64,

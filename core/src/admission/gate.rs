@@ -62,9 +62,9 @@ impl Gate {
     pub(crate) fn new(seed: u64, now: Instant) -> Self {
         Self {
             seed,
-            all: Bucket::new(RATE, BURST, now),
-            tokens: Bucket::new(TOKENS_RATE, BURST, now),
-            newcomers: Bucket::new(RATE, BURST, now),
+            all: Bucket::new(now, RATE, BURST),
+            tokens: Bucket::new(now, TOKENS_RATE, BURST),
+            newcomers: Bucket::new(now, RATE, BURST),
             flood: None,
         }
     }
@@ -90,7 +90,7 @@ impl Gate {
             Opening::Unproved => &mut self.all,
             Opening::Token => &mut self.tokens,
         };
-        let has_token = bucket.take(now);
+        let has_token = bucket.take(now, 1);
         if !has_token && self.flood.is_none() {
             self.flood = Some(Flood::new(now));
         }
@@ -101,7 +101,7 @@ impl Gate {
         if flood.is_over(now) {
             self.flood = None;
         }
-        has_token || count <= FEW && self.newcomers.take(now)
+        has_token || count <= FEW && self.newcomers.take(now, 1)
     }
 }
 

@@ -37,13 +37,19 @@ pub(super) fn handle_datagram(parts: &mut Parts<'_>, datagram: Datagram) {
     }
     let arrival = match transport.handle_datagram(*now, datagram) {
         Arrival::Handshake(incoming) => admit_handshake(parts, source, incoming),
-        arrival @ (Arrival::Routed | Arrival::Ignored | Arrival::ReplyDropped) => arrival,
+        arrival @ (Arrival::Routed
+        | Arrival::Ignored
+        | Arrival::ReplyDropped
+        | Arrival::Overrun
+        | Arrival::PathRefused) => arrival,
     };
     let counters = &mut parts.shared.report.counters;
     match arrival {
         Arrival::Routed | Arrival::Handshake(_) => {}
         Arrival::Ignored => counters.datagrams_ignored += 1,
         Arrival::ReplyDropped => counters.replies_dropped += 1,
+        Arrival::PathRefused => counters.path_changes_refused += 1,
+        Arrival::Overrun => counters.datagrams_overrun += 1,
     }
 }
 

@@ -184,9 +184,15 @@ pub(super) fn read(
     while let Some(datagram) = link.read_datagram() {
         let unreliable = &mut shared.report.counters.unreliable;
         match (datagram, owner.as_deref_mut()) {
-            (Err(Refused::Forged), _) => unreliable.forged += 1,
+            (Err(Refused::Forged), _) => {
+                unreliable.forged += 1;
+                link.charge(1);
+            }
             (Err(Refused::Replayed), _) => unreliable.replayed += 1,
-            (Err(Refused::UnknownFlow), _) => unreliable.unknown_flow += 1,
+            (Err(Refused::UnknownFlow), _) => {
+                unreliable.unknown_flow += 1;
+                link.charge(1);
+            }
             (Ok(_), None) => unreliable.early += 1,
             (Ok(payload), Some(peer)) => arrived(peer, shared, payload),
         }

@@ -45,7 +45,10 @@ mod work;
 #[cfg(all(test, any(feature = "ring", feature = "aws-lc-rs")))]
 mod worn_keys;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 pub use self::driver::Driver;
 use self::{
@@ -64,6 +67,9 @@ use crate::{
     slots::Slots,
     transport::Transport,
 };
+
+/// When input that was left is gone on with: at once, and yet later than `now`, as every deadline after a drain.
+const SOON: Duration = Duration::from_nanos(1);
 
 /// The pure machine: facts and time in, actions out.
 ///
@@ -150,6 +156,7 @@ impl Manager {
     /// A deadline has come. Early calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
+        self.transport.resume_input();
         while let Some(timer) = self.shared.timers.pop_due(now) {
             self.fire(now, timer);
         }
@@ -183,6 +190,7 @@ impl Manager {
             }
             arm_quic(now, link, &mut self.transport, &mut self.shared);
         }
+        self.transport.begin_drain();
         None
     }
 
@@ -200,9 +208,18 @@ impl Manager {
                 reason: DeadlineReason::Undrained,
             });
         }
-        let (at, timer) = self.shared.timers.first()?;
-        let reason = timer.reason();
-        Some(Deadline { at, reason })
+        let first = self.shared.timers.first().map(|(at, timer)| Deadline {
+            at,
+            reason: timer.reason(),
+        });
+        if self.transport.has_more_input() {
+            let input = Deadline {
+                at: self.now + SOON,
+                reason: DeadlineReason::Input,
+            };
+            return Some(first.map_or(input, |first| first.earlier(input)));
+        }
+        first
     }
 
     /// The parts of the machine, for functions that touch several.
@@ -300,7 +317,7 @@ impl Manager {
         let parts = &mut self.parts(now);
         if let Some(link) = parts.transport.next_dirty() {
             streams::handle_news(parts, link);
-            parts.transport.mark_ready(link);
+            parts.transport.end_turn(link);
             while parts.transport.serve_past_deadline(now, link) {
                 streams::handle_news(parts, link);
             }

@@ -18,17 +18,18 @@ use super::{
 };
 use crate::{
     Event, Reason,
-    peer::LinkId,
+    peer::{LinkId, credit::Limits},
     transport::{Ending, Link, LinkEvent, Stage, Transport},
-    wire::{code::CloseCode, frame::Frame, hello::HalfId},
+    wire::{code::CloseCode, frame::Frame, hello::HalfId, lines::Ack},
 };
 
-/// Handles everything that has arrived on a connection.
+/// Handles what has arrived on a connection, as much of it as its turn has room for.
 pub(super) fn handle_news(parts: &mut Parts<'_>, id: LinkId) {
     let has_ended = |link: &Link| link.ending.is_some();
     if parts.transport.link(id).is_some_and(has_ended) {
         return;
     }
+    parts.transport.feed(id);
     while let Some(event) = parts.transport.poll_event(id) {
         match event {
             LinkEvent::Established { peer } => admission::established(parts, id, peer),
@@ -50,19 +51,26 @@ fn deliver(cx: &mut Context<'_>, id: LinkId) {
     let read = greeting::read_waiting(cx, id)
         .and_then(|()| read_frames(cx, id))
         .and_then(|()| read_records(cx.now, id, cx.peer, cx.transport, cx.shared));
-    if let Err(code) = read {
-        cx.shared.report.counters.violations += u64::from(code.is_violation());
-        tracing::warn!(?id, code = code.name(), "the other end broke the protocol");
-        close::close(cx, id, Close::new(code, refusal(code)));
-    }
-    let (frames, streams) = cx.transport.owned(id).take_skipped();
+    let link = cx.transport.owned(id);
+    let (frames, streams) = link.take_skipped();
+    link.charge(frames + streams);
     cx.shared.report.counters.frames_skipped += frames;
     cx.shared.report.counters.streams_dropped += streams;
+    if let Err(code) = read {
+        violated(cx, id, code);
+    }
     processes::refuse_waiting(cx, id);
     // After the greeting that may have come with them.
     datagrams::read(id, Some(cx.peer), cx.transport, cx.shared);
     if cx.shared.config.datagram_queue_bytes_max > 0 {
         datagrams::report_limit(cx.peer, cx.transport, cx.shared);
+    }
+    let now = cx.now;
+    let link = cx.transport.link_mut(id);
+    if let Some(link) = link.filter(|link| link.owner.is_some())
+        && let Err(code) = link.settle_prices(now)
+    {
+        violated(cx, id, code);
     }
     let worn_out = |link: &Link| link.is_exhausted() && link.owner.is_some();
     if cx.transport.link(id).is_some_and(worn_out) {
@@ -71,10 +79,17 @@ fn deliver(cx: &mut Context<'_>, id: LinkId) {
     }
 }
 
+/// Closes a connection whose other end has broken a rule.
+fn violated(cx: &mut Context<'_>, id: LinkId, code: CloseCode) {
+    cx.shared.report.counters.violations += u64::from(code.is_violation());
+    tracing::warn!(?id, code = code.name(), "the other end broke the protocol");
+    close::close(cx, id, Close::new(code, refusal(code)));
+}
+
 fn read_frames(cx: &mut Context<'_>, id: LinkId) -> Result<(), CloseCode> {
     loop {
         let link = cx.transport.owned(id);
-        if !matches!(link.stage, Stage::Greeted(_) | Stage::Confirmed(_)) {
+        if !matches!(link.stage, Stage::Greeted(_) | Stage::Confirmed(_)) || link.is_spent() {
             return Ok(());
         }
         let Some(frame) = link.read_frame()? else {
@@ -87,24 +102,31 @@ fn read_frames(cx: &mut Context<'_>, id: LinkId) -> Result<(), CloseCode> {
                 greeting::read(cx, id, &hello, &lines)?;
             }
             (Stage::Confirmed(_), Frame::Lines(lines)) => {
-                acknowledging::lines_repeated(
-                    cx.now,
-                    id,
-                    cx.peer,
-                    cx.transport,
-                    cx.shared,
-                    &lines,
-                )?;
+                let limits = credit::limits_of(&lines);
+                acknowledged(cx, id, limits, acknowledging::of_lines(&lines))?;
             }
             (Stage::Confirmed(_), Frame::Ack(ack)) => {
-                link.take_limits(credit::limits_of_ack(&ack));
-                acknowledging::acknowledged(cx.now, cx.peer, cx.transport, cx.shared, ack)?;
+                acknowledged(cx, id, credit::limits_of_ack(&ack), ack)?;
             }
             (_, Frame::Hello(_) | Frame::Lines(_) | Frame::Ack(_)) => {
                 return Err(CloseCode::UnexpectedHello);
             }
         }
     }
+}
+
+fn acknowledged(
+    cx: &mut Context<'_>,
+    id: LinkId,
+    limits: Limits,
+    ack: Ack,
+) -> Result<(), CloseCode> {
+    let before = cx.peer.session.outbox.acknowledged();
+    let is_raised = cx.transport.owned(id).take_limits(limits);
+    acknowledging::acknowledged(cx.now, cx.peer, cx.transport, cx.shared, ack)?;
+    let is_news = is_raised || cx.peer.session.outbox.acknowledged() != before;
+    cx.transport.owned(id).price(is_news);
+    Ok(())
 }
 
 fn read_records(
@@ -119,17 +141,26 @@ fn read_records(
     };
     let mut has_read = false;
     let read = loop {
-        let record = match transport.owned(id).read_record(line) {
+        let link = transport.owned(id);
+        if link.is_spent() {
+            break Ok(());
+        }
+        let record = match link.read_record(line) {
             Ok(Some(record)) => record,
             Ok(None) => break Ok(()),
             Err(code) => break Err(code),
         };
         has_read = true;
         let (header, body) = record;
+        let known = peer.session.inbox.received();
         let new = match peer.session.inbox.accept(line, &header, body) {
             Ok(new) => new,
             Err(code) => break Err(code),
         };
+        // What an end has written of a half that it has given up since is none of its present one.
+        let is_of_former = peer.session.their_half != Some(line);
+        let is_news = is_of_former || peer.session.inbox.received() != known;
+        transport.owned(id).price(is_news);
         if new == 0 {
             continue;
         }

@@ -221,6 +221,11 @@ impl Inbox {
         })
     }
 
+    /// The number of the next message of the peer's line, once a record has come.
+    pub(crate) fn received(&self) -> Option<u64> {
+        self.line.map(|line| line.received)
+    }
+
     /// The messages that it holds, or none.
     fn content(&self) -> &Held {
         self.held.get().unwrap_or(&NOTHING)

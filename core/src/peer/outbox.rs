@@ -441,6 +441,11 @@ impl Outbox {
         })
     }
 
+    /// What the peer is known to have received and taken.
+    pub(crate) const fn acknowledged(&self) -> (u64, u64) {
+        (self.received, self.taken)
+    }
+
     /// The peer has lost its state. The line goes on, with what was written or after it.
     pub(crate) fn restart(&mut self, policy: OnPeerRestart) -> Restarted {
         let written = self.taken..self.written;

@@ -11,6 +11,10 @@ pub(crate) enum Arrival {
     Ignored,
     /// Its answer found the queue full.
     ReplyDropped,
+    /// It was dropped: its connection has brought more than may wait for its turns.
+    Overrun,
+    /// It was dropped: it came from another address than the path of its connection has, which may not change now.
+    PathRefused,
     /// It begins a handshake, about which the caller decides.
     Handshake(Incoming),
 }

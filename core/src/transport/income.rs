@@ -2,6 +2,7 @@
 
 use quinn_proto::{Connection, Dir, ReadError, ReadableError, Side, StreamId};
 
+use super::intake::{FRAME_WORK, Intake};
 use crate::{
     peer::credit::Grants,
     wire::{
@@ -81,14 +82,20 @@ impl Income {
         self.records.wanted()
     }
 
-    /// The next frame of the control stream.
+    /// The next frame of the control stream, if the turn has work left for it.
     pub(super) fn read_frame(
         &mut self,
         connection: &mut Connection,
+        intake: &mut Intake,
     ) -> Result<Option<Frame>, CloseCode> {
+        let mut has_more = true;
         loop {
-            if let Some(frame) = self.frames.next()? {
-                return Ok(Some(frame));
+            let skipped = self.frames.skipped();
+            let frame = self.frames.next()?;
+            intake.spend(FRAME_WORK + self.frames.skipped() - skipped);
+            // After less than was asked for there was no more: a second look would find nothing.
+            if frame.is_some() || !has_more || intake.is_spent() {
+                return Ok(frame);
             }
             // A frame at a time: a flood of them is held back by the stream's window.
             let control = StreamId::new(other(connection.side()), Dir::Uni, 0);
@@ -100,10 +107,7 @@ impl Income {
             if end == End::Ended {
                 return Err(CloseCode::UnexpectedStream);
             }
-            if read < FRAME_READ_MAX {
-                // There was no more: a second look would find nothing.
-                return self.frames.next();
-            }
+            has_more = read == FRAME_READ_MAX;
         }
     }
 

@@ -243,7 +243,9 @@ impl Link {
 
     /// The next datagram that has arrived, opened.
     pub(crate) fn read_datagram(&mut self) -> Option<Result<Bytes, Refused>> {
-        self.lane.read(&mut self.connection)
+        let datagram = self.lane.read(&mut self.connection)?;
+        self.spend_on_datagram();
+        Some(datagram)
     }
 
     /// See [`Lane::drop_arrivals`].

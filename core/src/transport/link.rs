@@ -4,13 +4,15 @@ use bytes::Bytes;
 use quinn_proto::{
     Connection, ConnectionHandle, Dir, Transmit, VarInt, crypto::ExportKeyingMaterialError,
 };
-use std::{time::Duration, time::Instant};
+use std::time::Instant;
 
 use super::{
     Ending,
     income::Income,
+    intake::Intake,
     lane::Lane,
     outgo::{InFlight, Outgo},
+    prices::Prices,
     quirks::{PastDeadlines, window},
     settings,
 };
@@ -92,6 +94,8 @@ pub(crate) struct Link {
     control: Outgo,
     data: Outgo,
     income: Income,
+    pub(super) intake: Intake,
+    pub(super) prices: Prices,
     /// The limits of the other end.
     limits: Limits,
     seals: Seals,
@@ -204,6 +208,8 @@ impl Link {
                 RecordReader::new(parameters.body_bytes_max, tag_len),
                 Grants::new(parameters.ahead),
             ),
+            intake: Intake::new(now),
+            prices: Prices::new(now),
             limits: Limits::default(),
             seals,
             checks: Checks::default(),
@@ -305,7 +311,8 @@ impl Link {
 
     /// The next frame of the other end's control stream.
     pub(crate) fn read_frame(&mut self) -> Result<Option<Frame>, CloseCode> {
-        self.income.read_frame(&mut self.connection)
+        self.income
+            .read_frame(&mut self.connection, &mut self.intake)
     }
 
     /// Confirms the connection: the other end may open more streams.
@@ -356,6 +363,7 @@ impl Link {
             return Ok(None);
         };
         self.unread = self.unread.saturating_sub(read);
+        self.spend_on_record(&header);
         self.open(half, header, body).map(Some)
     }
 
@@ -378,11 +386,13 @@ impl Link {
         self.income.grants.tell()
     }
 
-    /// Takes limits that the other end has set.
-    pub(crate) fn take_limits(&mut self, limits: Limits) {
+    /// Takes limits that the other end has set. Returns whether one was raised.
+    pub(crate) fn take_limits(&mut self, limits: Limits) -> bool {
+        let before = self.limits;
         self.limits.raise(limits);
         self.data.limit = self.limits.bytes();
         self.data.flush(&mut self.connection);
+        self.limits != before
     }
 
     /// A datagram of the connection has arrived.
@@ -553,17 +563,6 @@ impl Link {
         let transmit = self.connection.poll_transmit(now, 1, buf);
         window::lower(&self.connection);
         transmit
-    }
-
-    /// When the latest packet left that the other end has acknowledged, if there is one on the
-    /// present path.
-    pub(crate) fn answered(&self) -> Option<Instant> {
-        window::answered(&self.connection)
-    }
-
-    /// The smoothed round-trip time.
-    pub(crate) fn rtt(&self) -> Duration {
-        self.connection.rtt()
     }
 
     /// The peer's identity, once TLS is done.

@@ -1,11 +1,11 @@
 //! Measures connections, probes them, and ends those that are dead.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use quinn_proto::FrameStats;
 
 use super::{
-    Transport,
+    Link, Transport,
     quirks::{self, window},
 };
 use crate::peer::{LinkId, health::Sample};
@@ -40,6 +40,19 @@ impl Transport {
             quirks::abandon(now, &mut link.connection);
             self.mark_dirty(id);
         }
+    }
+}
+
+impl Link {
+    /// When the latest packet left that the other end has acknowledged, if there is one on the
+    /// present path.
+    pub(crate) fn answered(&self) -> Option<Instant> {
+        window::answered(&self.connection)
+    }
+
+    /// The smoothed round-trip time.
+    pub(crate) fn rtt(&self) -> Duration {
+        self.connection.rtt()
     }
 }
 

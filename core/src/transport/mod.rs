@@ -6,10 +6,12 @@ pub(crate) mod bare;
 mod ending;
 mod ids;
 mod income;
+mod intake;
 mod lane;
 mod link;
 mod liveness;
 mod outgo;
+mod prices;
 mod quirks;
 mod settings;
 mod tokens;
@@ -33,6 +35,7 @@ use crate::{
     rng::Rng,
     wire::{code::CloseCode, record},
 };
+use intake::Turns;
 use link::{Held, Parameters};
 use settings::Settings;
 
@@ -65,6 +68,12 @@ pub(crate) struct Transport {
     /// What all links hold beyond what idle ones do.
     held: Held,
     dirty: VecDeque<LinkId>,
+    /// Those that have more input than their turn had room for.
+    later: VecDeque<LinkId>,
+    turns: Turns,
+    /// Bytes of datagrams that wait for a turn of their connection, and the most of them.
+    waiting: usize,
+    waiting_max: usize,
     /// Those that have packets, or may have.
     ready: DeficitRoundRobin<LinkId>,
     replies: VecDeque<(Transmit, Vec<u8>)>,
@@ -79,6 +88,7 @@ struct Slot {
     generation: u32,
     link: Option<Box<Link>>,
     dirty: Queued,
+    later: Queued,
     ready: Queued,
 }
 
@@ -142,6 +152,11 @@ impl Transport {
             count: 0,
             held: Held::default(),
             dirty: VecDeque::new(),
+            later: VecDeque::new(),
+            turns: Turns::of(1),
+            waiting: 0,
+            waiting_max: (config.memory_max / intake::WAITING_MEMORY_PART)
+                .min(intake::WAITING_BYTES_MAX),
             ready: DeficitRoundRobin::new(DATAGRAM_BYTES_MAX),
             replies: VecDeque::new(),
             segments_max: 1,
@@ -170,7 +185,8 @@ impl Transport {
     pub(crate) fn buffers(&self) -> usize {
         self.held.buffers
             + self.settings.memory()
-            + self.dirty.capacity() * size_of::<LinkId>()
+            + self.waiting
+            + (self.dirty.capacity() + self.later.capacity()) * size_of::<LinkId>()
             + self.ready.memory()
             + self.links.capacity() * size_of::<Slot>()
             + self.replies.capacity() * size_of::<(Transmit, Vec<u8>)>()
@@ -239,11 +255,11 @@ impl Transport {
 
     pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: Datagram) -> Arrival {
         self.advance(now);
-        let datagram_len = datagram.payload.len();
+        let (remote, datagram_len) = (datagram.remote, datagram.payload.len());
         let mut buf = Vec::new();
         let event = self.endpoint.handle(
             now,
-            datagram.remote,
+            remote,
             datagram.local_ip,
             datagram.ecn,
             datagram.payload,
@@ -252,14 +268,7 @@ impl Transport {
         match event {
             None => Arrival::Ignored,
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
-                let id = self.id_of(handle);
-                if let Some(link) = self.link_mut(id) {
-                    link.arrived(datagram_len);
-                    link.arrival = now;
-                    link.connection.handle_event(event);
-                    self.mark_dirty(id);
-                }
-                Arrival::Routed
+                self.take_in(now, self.id_of(handle), remote, datagram_len, event)
             }
             Some(DatagramEvent::NewConnection(incoming)) => {
                 Arrival::Handshake(Incoming(Box::new(incoming)))
@@ -270,6 +279,8 @@ impl Transport {
 
     pub(crate) fn handle_timeout(&mut self, now: Instant, id: LinkId) {
         self.advance(now);
+        // What has arrived may put the deadline off.
+        self.feed(id);
         if let Some(link) = self.link_mut(id) {
             link.connection.handle_timeout(now);
             self.mark_dirty(id);
@@ -367,17 +378,6 @@ impl Transport {
     }
 
     // Events
-
-    /// A connection to settle: the caller polls its events and reads its streams.
-    pub(crate) fn next_dirty(&mut self) -> Option<LinkId> {
-        loop {
-            let id = self.dirty.pop_front()?;
-            if let Some(slot) = self.slot_mut(id) {
-                slot.dirty = Queued::No;
-                return Some(id);
-            }
-        }
-    }
 
     /// Has the connection settled, and its packets polled.
     pub(crate) fn mark_dirty(&mut self, id: LinkId) {
@@ -485,9 +485,11 @@ impl Transport {
         if let Some(link) = slot.link.take() {
             self.held.buffers -= link.counted.buffers;
             self.held.quic -= link.counted.quic;
+            self.waiting -= link.intake.waiting_bytes();
         }
         slot.generation = slot.generation.wrapping_add(1);
         slot.dirty = Queued::No;
+        slot.later = Queued::No;
         slot.ready = Queued::No;
         self.count -= 1;
     }

@@ -86,7 +86,7 @@ codes! {
     BadLine = 0x1a,
     /// Bytes beyond credit or passage.
     OverCredit = 0x1b,
-    /// More cheap frames or changes of the path than the limit. Reserved: it is read and never sent.
+    /// More cheap frames than the limit.
     Excessive = 0x1c,
     /// More memory than there is, within all limits. Reserved: it is read and never sent.
     OverBudget = 0x1d,

@@ -103,6 +103,11 @@ impl FrameReader {
         self.buffer.capacity()
     }
 
+    /// How many frames of unknown types were skipped since the last call of `take_skipped`.
+    pub(crate) const fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
     /// Returns how many frames of unknown types were skipped since the last call.
     pub(crate) const fn take_skipped(&mut self) -> u64 {
         std::mem::replace(&mut self.skipped, 0)

@@ -12,8 +12,8 @@ use std::{
 };
 
 use quicpool_core::{
-    Action, ConnectionStatus, Datagram, Event, Manager, Message, NetworkMetrics, PeerId, Reason,
-    driver::TakenMessages,
+    Action, ConnectionStatus, Datagram, Deadline, DeadlineReason, Event, Manager, Message,
+    NetworkMetrics, PeerId, Reason, driver::TakenMessages,
 };
 use tracing::{debug, trace, warn};
 
@@ -124,10 +124,17 @@ impl Switchboard {
         self.core.handle_datagram(now, datagram);
     }
 
-    /// Lets the machine know if its deadline has come.
-    pub(crate) fn pass_deadline(&mut self, now: Instant) {
+    /// Whether a connection has brought more than its turn had room for: the machine goes on at once.
+    pub(crate) fn has_more_input(&self) -> bool {
         let due = self.core.poll_timeout();
-        if let Some(deadline) = due.filter(|deadline| deadline.at <= now) {
+        due.is_some_and(|deadline| deadline.reason == DeadlineReason::Input)
+    }
+
+    /// Lets the machine know if its deadline has come, or if it has input left.
+    pub(crate) fn pass_deadline(&mut self, now: Instant) {
+        let is_due =
+            |deadline: &Deadline| deadline.at <= now || deadline.reason == DeadlineReason::Input;
+        if let Some(deadline) = self.core.poll_timeout().filter(is_due) {
             trace!(reason = ?deadline.reason, "a deadline");
             self.core.handle_timeout(now);
         }

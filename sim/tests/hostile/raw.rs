@@ -7,7 +7,8 @@ use quicpool_core::{Credentials, PeerAddr, PeerId};
 use quicpool_sim::{Checksum, Net, NodeId, ms};
 use quinn_proto::{
     ClientConfig, Connection, ConnectionError, ConnectionHandle, DatagramEvent, Dir, Endpoint,
-    EndpointConfig, Event, ServerConfig, StreamId, VarInt,
+    EndpointConfig, Event, ServerConfig, StreamId, TransportConfig, VarInt,
+    congestion::NewRenoConfig,
 };
 
 use crate::bytes::{HELLO, LINE, LINES, NO_LIMIT, Yours, frame, numbers, varint};
@@ -17,6 +18,7 @@ pub(crate) struct RawPeer {
     pub(crate) id: PeerId,
     pub(crate) addr: SocketAddr,
     credentials: Checksum,
+    transport: Arc<TransportConfig>,
     endpoint: Endpoint,
     connection: Option<(ConnectionHandle, Connection)>,
     /// Our control stream and that of line 0.
@@ -135,12 +137,26 @@ impl RawPeer {
             addr: SocketAddr::from(([192, 0, 2, number], 4433)),
             endpoint: Endpoint::new(Arc::new(config), Some(Arc::new(server)), true, None),
             credentials,
+            transport: Arc::default(),
             connection: None,
             streams: None,
             is_new: true,
             header_left: LINE.len(),
             close_code: None,
             lost: None,
+        }
+    }
+
+    /// One that knows no congestion, and sends at once all that the other end's windows admit.
+    pub(crate) fn hasty(number: u8) -> Self {
+        let mut reno = NewRenoConfig::default();
+        reno.initial_window(1 << 40);
+        let mut transport = TransportConfig::default();
+        transport.congestion_controller_factory(Arc::new(reno));
+        transport.send_window(1 << 30);
+        Self {
+            transport: Arc::new(transport),
+            ..Self::new(number)
         }
     }
 
@@ -152,7 +168,8 @@ impl RawPeer {
     /// Begins a handshake.
     pub(crate) fn dial(&mut self, net: &mut Net, to: NodeId) {
         let peer = net.peer_id(to);
-        let config = ClientConfig::new(self.credentials.client_config(peer));
+        let mut config = ClientConfig::new(self.credentials.client_config(peer));
+        config.transport_config(Arc::clone(&self.transport));
         let name = self.credentials.server_name(peer);
         let dialled = self
             .endpoint
@@ -166,6 +183,16 @@ impl RawPeer {
         peer.dial(net, to);
         peer.run(net, ms(100));
         assert!(peer.streams.is_some(), "the handshake fails; {net:?}");
+        peer
+    }
+
+    /// The same of one that knows no congestion.
+    pub(crate) fn hasty_and_greeted(number: u8, net: &mut Net, to: NodeId) -> Self {
+        let mut peer = Self::hasty(number);
+        peer.dial(net, to);
+        peer.run(net, ms(100));
+        peer.greet(&RawHello::default());
+        peer.run(net, ms(100));
         peer
     }
 
@@ -252,21 +279,24 @@ impl RawPeer {
     }
 
     pub(crate) fn send_packets(&mut self, net: &mut Net) {
+        for (destination, packet) in self.packets(net) {
+            let to = net.ids().find(|node| net.addr(*node) == destination);
+            net.inject(to.expect("it dials nodes"), self.addr, &packet);
+        }
+    }
+
+    /// The packets that it has to send, and where they go.
+    pub(crate) fn packets(&mut self, net: &Net) -> Vec<(SocketAddr, Vec<u8>)> {
+        let mut packets = Vec::new();
         let Some((_, connection)) = &mut self.connection else {
-            return;
+            return packets;
         };
         let mut buf = Vec::new();
         while let Some(transmit) = connection.poll_transmit(net.instant(), 1, &mut buf) {
-            let to = net
-                .ids()
-                .find(|node| net.addr(*node) == transmit.destination);
-            net.inject(
-                to.expect("it dials nodes"),
-                self.addr,
-                &buf[..transmit.size],
-            );
+            packets.push((transmit.destination, buf[..transmit.size].to_vec()));
             buf.clear();
         }
+        packets
     }
 
     pub(crate) fn is_connected(&self) -> bool {

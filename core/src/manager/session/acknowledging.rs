@@ -143,22 +143,13 @@ fn line_ack(session: &Session, limits: Limits) -> Option<LineAck> {
     })
 }
 
-/// Reads LINES that follow the greeting: an acknowledgement.
-pub(in crate::manager) fn lines_repeated(
-    now: Instant,
-    id: LinkId,
-    peer: &mut Peer,
-    transport: &mut Transport,
-    shared: &mut Shared,
-    lines: &Lines,
-) -> Result<(), CloseCode> {
-    transport.owned(id).take_limits(credit::limits_of(lines));
-    let ack = Ack {
+/// The acknowledgement in LINES that follow the greeting.
+pub(in crate::manager) fn of_lines(lines: &Lines) -> Ack {
+    Ack {
         held: lines.held,
         passage: lines.passage,
         line: lines.yours.unwrap_or_default(),
-    };
-    acknowledged(now, peer, transport, shared, ack)
+    }
 }
 
 /// Reads an acknowledgement of the peer.
