@@ -15,7 +15,7 @@ use super::{
     frame::{Frame, FrameReader},
     greeting::Greeting,
     hello::{HalfId, Hello},
-    lines::{Ack, LINE, Lines},
+    lines::{Ack, LINE, LineAck, Lines},
     parameters::{Parameters, Value, put_bytes, put_number},
     record::{Header, Kind, Messages, RecordReader, validate},
     seal::{RecordKey, Stream},
@@ -142,6 +142,11 @@ pub fn control(input: &[u8]) {
     let whole = read_frames(stream, stream.len().max(1));
     assert_eq!(whole, read_frames(stream, step + 1), "cuts");
     for frame in &whole.frames {
+        match frame {
+            Frame::Lines(lines) => check_line(lines.yours),
+            Frame::Ack(ack) => check_line(Some(ack.line)),
+            Frame::Hello(_) => {}
+        }
         let mut bytes = Vec::new();
         frame.encode(&mut bytes);
         let written = match frame {
@@ -200,11 +205,20 @@ pub fn bodies(input: &[u8]) {
         0 => again(body, Hello::decode_body, Hello::encode_body),
         1 => {
             let decode = |body: &[u8]| Lines::decode_body(body).map(as_written);
+            check_line(decode(body).ok().and_then(|lines| lines.yours));
             again(body, decode, Lines::encode_body);
         }
-        2 => again(body, Ack::decode_body, Ack::encode_body),
+        2 => {
+            check_line(Ack::decode_body(body).ok().map(|ack| ack.line));
+            again(body, Ack::decode_body, Ack::encode_body);
+        }
         _ => parameters(body),
     }
+}
+
+/// Nothing is taken that was not received.
+fn check_line(line: Option<LineAck>) {
+    assert!(line.is_none_or(|line| line.taken <= line.received));
 }
 
 /// A peer may have seen our half and have forgotten its line. We write no such LINES.

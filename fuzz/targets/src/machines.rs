@@ -118,7 +118,9 @@ impl<'a> World<'a> {
                 let time = self.input.choose(time);
                 self.advance(ms(time));
             }
-            24..32 => self.inject(which),
+            // A driver that sleeps past what is due.
+            24..28 => self.now += ms(self.input.choose([1, 50, 400, 7_000])),
+            28..32 => self.inject(which),
             32..56 => self.add_faults(),
             56..64 => self.restart_or_read(which),
             _ => self.call(which, operation),

@@ -15,12 +15,15 @@ pub(crate) fn ids(input: &[u8]) {
     }
 }
 
+/// Characters of the line of an identity: prefix, separator, seed and checksum.
+const SECRET_LEN: usize = 8 + 1 + 52 + 6;
+
 /// Only the line of an identity is one, and blanks behind it.
 pub(crate) fn identity_file(input: &[u8]) {
     let line = input.trim_ascii_end();
     match parse_identity(input) {
         Ok(identity) => {
-            assert!(line.starts_with(b"qpsecret1"));
+            assert!(line.starts_with(b"qpsecret1") && line.len() == SECRET_LEN);
             assert_eq!(identity.peer_id().to_string().len(), PeerId::TEXT_LEN);
         }
         Err(Damage::Empty) => assert!(line.is_empty()),
