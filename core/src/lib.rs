@@ -239,6 +239,9 @@ pub mod driver;
 mod error;
 mod event;
 mod explanation;
+#[cfg(feature = "fuzz-internals")]
+#[doc(hidden)]
+pub mod fuzz_internals;
 mod health;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 mod identity;

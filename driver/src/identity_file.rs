@@ -209,7 +209,8 @@ fn load(path: &Path) -> Result<Option<Identity>, IdentityFileError> {
     Ok(Some(identity))
 }
 
-fn parse(text: &[u8]) -> Result<Identity, Damage> {
+/// The identity in the text of a file.
+pub fn parse(text: &[u8]) -> Result<Identity, Damage> {
     let line = text.trim_ascii_end();
     if line.is_empty() {
         return Err(Damage::Empty);

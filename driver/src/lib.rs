@@ -57,11 +57,13 @@ mod socket_errors;
 mod staging;
 mod switchboard;
 
-/// What `quicpool-lab`, in the same repository, needs and no user does: it polls the event loop of a
-/// simulated node by itself, and looks into the machine inside. It changes with it.
+/// What `quicpool-lab` and `fuzz`, in the same repository, need and no user does: the one polls the event loop of a
+/// simulated node by itself, and looks into the machine inside; the other parses identity files. It changes with them.
 #[doc(hidden)]
 pub mod lab {
     pub use crate::event_loop::EventLoop;
+    #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+    pub use crate::identity_file::parse as parse_identity;
 }
 
 pub use error::{

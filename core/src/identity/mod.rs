@@ -1,6 +1,8 @@
 //! The default identity: an Ed25519 key, pinned by no authority.
 
 mod certificate;
+#[cfg(feature = "fuzz-internals")]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod handshake_tests;
 mod keys;

@@ -48,13 +48,17 @@ fn derive_live(
     transport: &mut Transport,
     shared: &mut Shared,
 ) {
-    let outbox = &peer.session.outbox;
+    let outbox = &mut peer.session.outbox;
     if outbox.has_unsent() {
         transport.mark_ready(link);
     }
-    if let Some(at) = outbox.tail_queued_at() {
-        let at = at + shared.config.batch_delay_max;
-        shared.timers.set_by(Timer::Flush(peer.key), at);
+    if let Some(queued_at) = outbox.tail_queued_at() {
+        let at = queued_at + shared.config.batch_delay_max;
+        match at <= now {
+            // Due already, as with no delay at all: a deadline that has come would be armed for nothing.
+            true => outbox.close_tail(),
+            false => shared.timers.set_by(Timer::Flush(peer.key), at),
+        }
     }
     let owed = peer.is_owed();
     if owed && shared.timers.get(Timer::Stall(peer.key)).is_none() {

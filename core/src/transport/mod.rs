@@ -24,7 +24,7 @@ use quinn_proto::{ConnectionHandle, DatagramEvent, Endpoint, Event, StreamEvent}
 
 pub(crate) use arrival::{Arrival, Incoming, LinkEvent};
 pub(crate) use ending::Ending;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzz-internals"))]
 pub(crate) use ending::reason_of;
 pub(crate) use lane::Unwritten;
 pub(crate) use link::{Checks, Link, Stage};

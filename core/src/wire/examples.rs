@@ -279,3 +279,68 @@ fn close_codes_are_as_documented() {
         assert_stated(&format!("| `{number}` | {name} |"));
     }
 }
+
+/// The target of `fuzz/` that reads an example, and the choices that come before it there.
+fn target(what: &str) -> Option<(&'static str, &'static [u8])> {
+    Some(match what {
+        "a hello" | "LINES" | "an acknowledgement" => ("control", &[0]),
+        "the header of line 0" => ("stream_header", &[0]),
+        "a final acknowledgement" => ("close_reason", &[0]),
+        "a delay" => ("close_reason", &[4]),
+        "a record" => ("records", &[0, 0]),
+        "the first sealed record" | "the third sealed record" => ("records", &[0, 2]),
+        "the first sealed datagram" => ("datagrams", &[4, 200]),
+        _ => return None,
+    })
+}
+
+/// `FUZZ_SEEDS=1` writes those that are missing.
+#[test]
+fn every_fuzz_target_begins_with_examples() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus");
+    let mut seeds = Vec::new();
+    for (what, bytes) in all() {
+        if let Some((target, choices)) = target(what) {
+            let name = format!(
+                "{corpus}/{target}/{}-{}",
+                what.replace(' ', "-"),
+                bytes.len()
+            );
+            seeds.push((name, [choices, &bytes].concat()));
+        }
+    }
+    for (kind, frame) in (0u8..).zip([Frame::Hello(hello()), Frame::Lines(LINES), Frame::Ack(ACK)])
+    {
+        let bytes = encoded(&frame);
+        let mut body = &bytes[..];
+        // Behind type and length.
+        for _ in 0..2 {
+            varint::take(&mut body).expect("a frame has both");
+        }
+        seeds.push((
+            format!("{corpus}/bodies/body-{kind}"),
+            [&[kind], body].concat(),
+        ));
+    }
+    let (header, body) = headed();
+    let entries = [&[header.count as u8, 9][..], &body].concat();
+    seeds.push((format!("{corpus}/entries/headed"), entries));
+    let greeting = [
+        encoded(&Frame::Hello(hello())),
+        encoded(&Frame::Lines(LINES)),
+    ]
+    .concat();
+    seeds.push((
+        format!("{corpus}/control/greeting"),
+        [&[6][..], &greeting].concat(),
+    ));
+    for (path, bytes) in seeds {
+        if std::env::var_os("FUZZ_SEEDS").is_some() {
+            let written = std::fs::create_dir_all(std::path::Path::new(&path).with_file_name(""))
+                .and_then(|()| std::fs::write(&path, &bytes));
+            written.expect("the corpus is writable");
+        }
+        let found = std::fs::read(&path).expect("there is a file for each example");
+        assert_eq!(found, bytes, "{path}: FUZZ_SEEDS=1 writes it anew");
+    }
+}

@@ -7,6 +7,8 @@ pub(crate) mod entries;
 #[cfg(test)]
 pub(crate) mod examples;
 pub(crate) mod frame;
+#[cfg(feature = "fuzz-internals")]
+pub(crate) mod fuzzing;
 pub(crate) mod grease;
 pub(crate) mod greeting;
 pub(crate) mod hello;

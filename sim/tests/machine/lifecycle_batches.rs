@@ -72,6 +72,32 @@ fn a_fixed_batch_leaves_when_it_is_full_or_50_ms_after_its_first_message() {
 }
 
 #[test]
+fn a_batch_that_is_due_when_the_machine_first_sees_it_arms_no_deadline() {
+    // Without a delay it is due at once; with one, the driver may have slept past it.
+    for (delay, slept) in [(ms(0), ms(0)), (ms(50), ms(50)), (ms(50), ms(80))] {
+        let mut config = Config::default();
+        config.batch_delay_max = delay;
+        let (mut net, a, b) = connected_pair_with(Flush::Fixed, config);
+        let to = net.peer_id(b);
+        let due = net.with(a, |machine, now| {
+            machine.send(now, to, b"due").expect("there is room");
+            let later = now + slept;
+            machine.handle_timeout(later);
+            while machine.poll_action(later, &mut Vec::new()).is_some() {}
+            machine
+                .poll_timeout()
+                .map(|due| (due.at - later, due.reason))
+        });
+        let (ahead, reason) = due.expect("a connection has deadlines");
+        assert!(
+            ahead > ms(0),
+            "{reason:?} is due again, {delay:?} {slept:?}"
+        );
+        assert_eq!(batches(&net, a), 1, "it has left");
+    }
+}
+
+#[test]
 fn a_fixed_batch_leaves_when_its_bytes_are_full() {
     let (mut net, a, b) = connected_pair(Flush::Fixed);
     for _ in 0..3 {
@@ -112,7 +138,10 @@ fn a_message_larger_than_a_batch_travels_alone() {
 // Helpers
 
 fn connected_pair(flush: Flush) -> (Net, NodeId, NodeId) {
-    let mut config = Config::default();
+    connected_pair_with(flush, Config::default())
+}
+
+fn connected_pair_with(flush: Flush, mut config: Config) -> (Net, NodeId, NodeId) {
     config.flush = flush;
     let (mut net, a, b) = connected(Net::new(2).latency(ms(10)), config);
     net.advance(secs(1));

@@ -1,0 +1,4 @@
+//! libFuzzer's program for the target `control` of `fuzz/targets`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| (quicpool_fuzz_targets::named("control").run)(bytes));
