@@ -146,6 +146,19 @@ pub enum IdentityFileError {
         /// Its permission bits.
         mode: u32,
     },
+    /// Another user owns the file, who may know its secret and put another one in its place.
+    #[error(
+        "{} belongs to the user with id {owner}: it must belong to the user that the process runs as, or to root; if it \
+         is yours, run: chown $(id -u) {}",
+        path.display(),
+        path.display()
+    )]
+    WrongOwner {
+        /// The file.
+        path: PathBuf,
+        /// The user id of its owner.
+        owner: u32,
+    },
     /// What is in the file is not an identity.
     #[error("{} does not hold an identity: {damage}", path.display())]
     Damaged {
@@ -195,7 +208,7 @@ fn load(path: &Path) -> Result<Option<Identity>, IdentityFileError> {
             path: path.to_owned(),
         });
     }
-    check_mode(path, &metadata)?;
+    check_access(path, &metadata)?;
 
     // Of full size from the start: a buffer that grew would leave copies of the secret behind.
     let mut text = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize + 32));
@@ -331,16 +344,24 @@ fn create_new(path: &Path) -> io::Result<File> {
 }
 
 #[cfg(unix)]
-fn check_mode(path: &Path, metadata: &fs::Metadata) -> Result<(), IdentityFileError> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o077 == 0 {
-        return Ok(());
+fn check_access(path: &Path, metadata: &fs::Metadata) -> Result<(), IdentityFileError> {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let path = path.to_owned();
+    let owner = metadata.uid();
+    if !is_trusted(owner, rustix::process::geteuid().as_raw()) {
+        return Err(IdentityFileError::WrongOwner { path, owner });
     }
-    Err(IdentityFileError::TooOpen {
-        path: path.to_owned(),
-        mode,
-    })
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(IdentityFileError::TooOpen { path, mode });
+    }
+    Ok(())
+}
+
+/// Whether this user may own the file of a process that runs as `us`. Root reads and writes all files anyway.
+#[cfg(unix)]
+const fn is_trusted(owner: u32, us: u32) -> bool {
+    owner == us || owner == 0
 }
 
 #[cfg(not(unix))]
@@ -355,7 +376,7 @@ fn create_new(path: &Path) -> io::Result<File> {
 
 /// Elsewhere the access lists of the directory decide.
 #[cfg(not(unix))]
-fn check_mode(_: &Path, _: &fs::Metadata) -> Result<(), IdentityFileError> {
+fn check_access(_: &Path, _: &fs::Metadata) -> Result<(), IdentityFileError> {
     Ok(())
 }
 
@@ -460,6 +481,26 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    /// Failure 45.
+    #[test]
+    fn a_file_of_another_user_is_refused() {
+        assert!(is_trusted(1_000, 1_000) && is_trusted(0, 1_000));
+        assert!(!is_trusted(1_000, 0) && !is_trusted(1_001, 1_000));
+        let (_directory, path) = place();
+        write(&path, &valid());
+        // Only root can give a file away.
+        if std::os::unix::fs::chown(&path, Some(12_345), None).is_err() {
+            return;
+        }
+        let error = IdentityFile::load_or_create(&path).unwrap_err();
+        assert!(matches!(
+            error,
+            IdentityFileError::WrongOwner { owner: 12_345, .. }
+        ));
+        let text = error.to_string();
+        assert!(text.contains("12345") && text.contains("chown"), "{text}");
     }
 
     #[test]
