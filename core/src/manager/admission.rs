@@ -9,6 +9,7 @@ use super::{
         greeting, processes, rules,
     },
     peer::{Peer, Standing},
+    pressure,
     shared::Shared,
     slot_taking,
     timers::Timer,
@@ -125,6 +126,7 @@ pub(super) fn established(parts: &mut Parts<'_>, id: LinkId, found: Option<PeerI
 
 /// Decides whether a peer that has dialled us and proved its identity may come in.
 fn admit(parts: &mut Parts<'_>, found: Option<PeerId>) -> Result<PeerKey, Close> {
+    let is_tight = pressure::keeps_strangers_out(parts);
     let Parts {
         now, peers, shared, ..
     } = parts;
@@ -144,7 +146,8 @@ fn admit(parts: &mut Parts<'_>, found: Option<PeerId>) -> Result<PeerKey, Close>
     // Peers that the application waits for may come: an answer may be what it waits for.
     let is_ours = known.is_some_and(|peer| peer.standing == Standing::Added || peer.is_owed());
     let is_full = known.is_none() && peers.len() >= shared.config.peers_max;
-    if is_full || shared.budget.are_inboxes_overfull() && !is_ours {
+    let is_tight = is_tight || shared.budget.are_inboxes_overfull();
+    if is_full || is_tight && !is_ours {
         return Err(busy(id, shared));
     }
     let claim = Claim::Arrival {

@@ -21,6 +21,8 @@ pub(super) struct Shared {
     pub(super) closing: Closing,
     /// Handshakes of others in progress.
     pub(super) handshakes: usize,
+    /// Bytes of memory that the event loop and its handle hold for peers.
+    pub(super) handle_memory: usize,
     draws: Draws,
 }
 
@@ -42,6 +44,7 @@ impl Shared {
             work: Work::default(),
             closing: Closing::No,
             handshakes: 0,
+            handle_memory: 0,
             draws: Draws::new(draws),
             config,
         }

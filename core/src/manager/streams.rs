@@ -29,7 +29,7 @@ pub(super) fn handle_news(parts: &mut Parts<'_>, id: LinkId) {
     if parts.transport.link(id).is_some_and(has_ended) {
         return;
     }
-    while let Some(event) = parts.transport.poll_event(id) {
+    while let Some(event) = parts.transport.poll_event(parts.now, id) {
         match event {
             LinkEvent::Established { peer } => admission::established(parts, id, peer),
             LinkEvent::Ended(ending) => {

@@ -278,6 +278,11 @@ impl Slots {
         victim.map(|(_, key, row)| (key, row))
     }
 
+    /// The connected peer with nothing queued at either end that was used the longest ago.
+    pub(crate) fn least_recently_used(&self) -> Option<PeerKey> {
+        self.first(Holder::Idle).map(|place| place.key)
+    }
+
     /// The first of the holders of this kind.
     fn first(&self, holder: Holder) -> Option<Place> {
         let start = Place {

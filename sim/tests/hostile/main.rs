@@ -6,6 +6,7 @@ mod conduct;
 mod datagrams;
 mod flood;
 mod frames;
+mod hoards;
 mod liars;
 mod noise;
 mod older;

@@ -7,7 +7,8 @@ use quicpool_core::{Credentials, PeerAddr, PeerId};
 use quicpool_sim::{Checksum, Net, NodeId, ms};
 use quinn_proto::{
     ClientConfig, Connection, ConnectionError, ConnectionHandle, DatagramEvent, Dir, Endpoint,
-    EndpointConfig, Event, ServerConfig, StreamId, VarInt,
+    EndpointConfig, Event, ServerConfig, StreamId, TransportConfig, VarInt,
+    congestion::CubicConfig,
 };
 
 use crate::bytes::{HELLO, LINE, LINES, NO_LIMIT, Yours, frame, numbers, varint};
@@ -152,7 +153,8 @@ impl RawPeer {
     /// Begins a handshake.
     pub(crate) fn dial(&mut self, net: &mut Net, to: NodeId) {
         let peer = net.peer_id(to);
-        let config = ClientConfig::new(self.credentials.client_config(peer));
+        let mut config = ClientConfig::new(self.credentials.client_config(peer));
+        config.transport_config(Arc::new(unpaced()));
         let name = self.credentials.server_name(peer);
         let dialled = self
             .endpoint
@@ -267,6 +269,35 @@ impl RawPeer {
             );
             buf.clear();
         }
+    }
+
+    /// Builds packets that never arrive.
+    pub(crate) fn lose_packets(&mut self, net: &mut Net) {
+        let (_, connection) = self.connection.as_mut().expect("it has dialled");
+        let mut buf = Vec::new();
+        while connection
+            .poll_transmit(net.instant(), 1, &mut buf)
+            .is_some()
+        {
+            buf.clear();
+        }
+    }
+
+    /// Sends for so long, and neither hears an answer nor sends anything twice.
+    pub(crate) fn send_without_hearing(&mut self, net: &mut Net, time: Duration) {
+        let end = net.now() + time;
+        while net.now() < end {
+            self.send_packets(net);
+            net.advance(ms(1));
+            net.take_astray();
+        }
+    }
+
+    /// Writes on the second stream as much as its windows admit, and returns how much that is.
+    pub(crate) fn write_what_fits(&mut self, most: usize) -> usize {
+        let id = self.data();
+        let written = self.connection().send_stream(id).write(&vec![7; most]);
+        written.unwrap_or_default()
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -398,6 +429,15 @@ impl RawPeer {
         let [hello, lines] = hello.bodies(check);
         [frame(HELLO, &hello), frame(LINES, &lines)].concat()
     }
+}
+
+/// Settings of an end that sends all that it may at once.
+fn unpaced() -> TransportConfig {
+    let mut windows = CubicConfig::default();
+    windows.initial_window(1 << 30);
+    let mut config = TransportConfig::default();
+    config.congestion_controller_factory(Arc::new(windows));
+    config
 }
 
 /// Lets time pass in the net, in which these take part.
