@@ -65,10 +65,12 @@ pub struct Config {
     /// the newest one of each peer as much again.
     /// 4 KiB to 16 MiB, or 0 for no datagrams at all; default 64 KiB.
     pub datagram_queue_bytes_max: usize,
-    /// Bytes for queues and connections together. 1 MiB, and two largest records, to 1 TiB; default 256 MiB.
-    /// All outboxes together hold at most half of it; the less of it is free, the smaller a part of that may
-    /// each have. While all inboxes together hold a quarter of it no more is read but from peers of which
-    /// nothing waits, and while it is half no stranger comes in but those for which something waits.
+    /// Bytes of memory for everything that peers make this end hold. 1 MiB, and two largest records, to 1 TiB;
+    /// default 256 MiB. All outboxes together hold at most half of it; the less of it is free, the smaller a part of
+    /// that may each have. All inboxes together hold a quarter, a first credit of each connected peer and one record
+    /// apart, and tickets for resumption a sixteenth. From seven eighths on, or while inboxes hold half, no
+    /// stranger comes in but those for which something waits. Beyond it no credit is raised, and idle
+    /// connections are evicted, the least recently used first, until it is kept again.
     pub memory_max: usize,
     /// How long a connection may be idle before it leaves the pool. The specification calls it
     /// `pool_timeout`. 100 ms to 24 h; default 300 s.

@@ -7,6 +7,7 @@ use super::{
         greeting, processes, rules,
     },
     peer::{Peer, Standing},
+    pressure,
     shared::Shared,
     slot_taking,
     timers::Timer,
@@ -152,6 +153,7 @@ pub(super) fn established(parts: &mut Parts<'_>, id: LinkId, found: Option<PeerI
 
 /// Decides whether a peer that has dialled us and proved its identity may come in.
 fn admit(parts: &mut Parts<'_>, found: Option<PeerId>) -> Result<PeerKey, Close> {
+    let is_tight = pressure::keeps_strangers_out(parts);
     let Parts {
         now, peers, shared, ..
     } = parts;
@@ -175,7 +177,8 @@ fn admit(parts: &mut Parts<'_>, found: Option<PeerId>) -> Result<PeerKey, Close>
     // One stranger at least.
     let strangers_max = max - (max - 1) / 4;
     let is_full = known.is_none() && (peers.len() >= max || peers.strangers() >= strangers_max);
-    if is_full || shared.budget.are_inboxes_overfull() && !is_ours {
+    let is_tight = is_tight || shared.budget.are_inboxes_overfull();
+    if is_full || is_tight && !is_ours {
         return Err(busy(id, shared));
     }
     let claim = Claim::Arrival {

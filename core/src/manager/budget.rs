@@ -5,11 +5,15 @@
 //! hundredth. Callers that wait for room of other peers get `Writable` once there is enough: the smallest need
 //! first, the longest wait among equals, no more of them at a time than the room is for.
 //!
-//! Credit counts as held from when it is granted: the other end may use it at any time. Inboxes that are full
-//! together get no more credit, but for a first one that is reserved for each connected peer, so that no peer waits
-//! for another's reader.
+//! Credit counts as held from when it is granted: the other end may use it at any time. So does a record that has
+//! begun. Inboxes that are full together get no more credit, but for a first one that is reserved for each connected
+//! peer, so that no peer waits for another's reader. A record for which there is no room is completed all the same,
+//! one at a time of all peers: otherwise many that have begun could hold each other up.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::{Duration, Instant},
+};
 
 use super::{
     peer::{Peer, Place, Queued, Session, Wanted},
@@ -17,7 +21,7 @@ use super::{
 };
 use crate::{
     Config, Event,
-    peer::{PeerKey, credit::Room},
+    peer::{LinkId, PeerKey, credit::Room},
 };
 
 /// The limits, what is queued, and the peers that have met a limit.
@@ -34,6 +38,12 @@ pub(super) struct Budget {
     came: u64,
     /// Peers that get no credit until other inboxes hold less.
     held_back: VecDeque<PeerKey>,
+    /// The connection whose record is completed beyond the budget, and since when others were seen to wait.
+    overdraft: Option<(LinkId, Option<Instant>)>,
+    /// Peers whose records wait for that.
+    unfinished: BTreeSet<PeerKey>,
+    /// Whether more than `memory_max` is in use: nothing but a first credit is granted.
+    is_exceeded: bool,
     /// What is in the queues of all peers.
     queued: Queued,
     /// Bytes in the datagrams of all peers.
@@ -51,6 +61,9 @@ impl Budget {
             waiting: BTreeSet::new(),
             came: 0,
             held_back: VecDeque::new(),
+            overdraft: None,
+            unfinished: BTreeSet::new(),
+            is_exceeded: false,
             queued: Queued::default(),
             datagram_bytes: 0,
         }
@@ -193,20 +206,87 @@ impl Budget {
 
     // Inboxes
 
-    /// Bytes that a peer's inbox may hold beside those that it has, granted ones included; `None` if it may hold
-    /// no more. A first credit is reserved for each peer, so that none waits for another's reader.
-    pub(super) fn inbox_room(&self, peer: &Peer) -> Option<Room> {
+    /// Bytes that a peer's inbox may hold beside those that it has and `begun` of a record, granted ones included;
+    /// `None` if it may hold no more. A first credit is reserved for each peer, so that none waits for
+    /// another's reader.
+    pub(super) fn inbox_room(&self, peer: &Peer, begun: usize) -> Option<Room> {
         let Session { inbox, granted, .. } = &peer.session;
         let others = self.queued.inbox.saturating_sub(*granted as usize);
-        let free = self.inboxes_max.saturating_sub(others);
-        let reserved = self.first_credit.saturating_sub(inbox.held());
+        let free = match self.is_exceeded {
+            true => 0,
+            false => self.inboxes_max.saturating_sub(others + begun),
+        };
+        let reserved = self.first_credit.saturating_sub(inbox.held() + begun);
         let budget = reserved.max(free);
         let inbox = inbox.room().min(budget);
         (inbox > 0).then_some(Room { inbox, budget })
     }
 
+    /// The same for a connection whose record has begun and lacks `wanted` bytes: if there is no room for them, they
+    /// are beyond the budget for one connection at a time, and the others wait.
+    pub(super) fn room_for_record(
+        &mut self,
+        link: LinkId,
+        peer: &mut Peer,
+        begun: usize,
+        wanted: usize,
+    ) -> Option<Room> {
+        if begun == 0 {
+            self.finish_record(link);
+        }
+        let room = self.inbox_room(peer, begun);
+        let is_enough = room.is_some_and(|room| begun == 0 || room.budget >= wanted);
+        if is_enough {
+            return room;
+        }
+        if begun == 0 || !peer.session.inbox.has_room() {
+            self.hold_back(peer);
+            return room;
+        }
+        if self.may_overdraw(link) {
+            self.overdraft.get_or_insert((link, None));
+            let inbox = room.map_or(0, |room| room.inbox);
+            let budget = wanted;
+            return Some(Room { inbox, budget });
+        }
+        self.unfinished.insert(peer.key);
+        room
+    }
+
+    fn may_overdraw(&self, link: LinkId) -> bool {
+        match self.overdraft {
+            Some((holder, _)) => holder == link,
+            None => !self.is_exceeded,
+        }
+    }
+
+    /// A connection has no record that has begun, or is closed.
+    pub(super) fn finish_record(&mut self, link: LinkId) {
+        self.overdraft = self.overdraft.filter(|(holder, _)| *holder != link);
+    }
+
+    /// The connection that has completed no record beyond the budget for so long, if others wait.
+    pub(super) fn overdue(&mut self, now: Instant, patience: Duration) -> Option<LinkId> {
+        let (link, since) = self.overdraft.as_mut()?;
+        if self.unfinished.is_empty() {
+            *since = None;
+            return None;
+        }
+        let since = since.get_or_insert(now);
+        (now >= *since + patience).then_some(*link)
+    }
+
+    /// Notes whether more than `memory_max` is in use.
+    pub(super) const fn set_exceeded(&mut self, is_exceeded: bool) {
+        self.is_exceeded = is_exceeded;
+    }
+
     fn has_inbox_room(&self) -> bool {
-        self.queued.inbox < self.inboxes_max
+        !self.is_exceeded && self.queued.inbox < self.inboxes_max
+    }
+
+    fn has_overdraft_free(&self) -> bool {
+        self.overdraft.is_none() && !self.is_exceeded
     }
 
     /// Whether inboxes hold twice their part: unread messages of peers that have come and gone, more than
@@ -225,6 +305,15 @@ impl Budget {
     /// Whether a peer that was held back can get credit.
     pub(super) fn is_room_to_grant(&self) -> bool {
         !self.held_back.is_empty() && self.has_inbox_room()
+            || !self.unfinished.is_empty() && self.has_overdraft_free()
+    }
+
+    /// Takes a peer whose record waits, if it may be completed beyond the budget.
+    pub(super) fn next_unfinished(&mut self) -> Option<PeerKey> {
+        match self.has_overdraft_free() {
+            true => self.unfinished.pop_first(),
+            false => None,
+        }
     }
 
     /// Takes the peer that was held back first, if there is room again.

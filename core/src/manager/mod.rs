@@ -7,8 +7,8 @@
 //! - `driver`: what only an event loop asks for, on top of the verbs.
 //! - `verbs`: what the application asks for; `views`: what it may look at.
 //! - `streams`: what a connection delivers, and its end; `admission`: peers that dial us.
-//! - `slot_taking`: slots for dials and arrivals; `expiring`: connections and sessions whose time is up;
-//!   `ending`: the end of the machine and of peers; `packets`: what goes into packets; `room`: callers that
+//! - `pressure`: memory within its bound; `slot_taking`: slots for dials and arrivals; `expiring`: connections and
+//!   sessions whose time is up; `ending`: the end of the machine and of peers; `packets`: what goes into packets; `room`: callers that
 //!   wait for room.
 //! - `pairing`: the connections of one peer.
 //! - `deriving`: what follows from a peer's state.
@@ -31,6 +31,7 @@ mod liveness;
 mod packets;
 mod pairing;
 mod peer;
+mod pressure;
 mod receiving;
 mod report;
 mod room;
@@ -317,6 +318,7 @@ impl Manager {
         let parts = &mut self.parts(now);
         if let Some(link) = parts.transport.next_dirty() {
             streams::handle_news(parts, link);
+            parts.transport.settle(link);
             parts.transport.end_turn(link);
             while parts.transport.serve_past_deadline(now, link) {
                 streams::handle_news(parts, link);
@@ -327,10 +329,14 @@ impl Manager {
                 peer.is_held_back = false;
                 parts.transport.mark_all_dirty(peer.links.confirmed());
             }
+        } else if let Some(key) = parts.shared.budget.next_unfinished() {
+            if let Some(peer) = parts.peers.get_mut(key) {
+                parts.transport.mark_all_dirty(peer.links.confirmed());
+            }
         } else if let Some(link) = parts.shared.work.next_ended() {
             streams::handle_end(parts, link);
         } else {
-            return ending::go_on(parts);
+            return ending::go_on(parts) || pressure::relieve(parts);
         }
         true
     }

@@ -29,6 +29,8 @@ pub(super) struct Shared {
     pub(super) gate: Gate,
     /// Handshakes of others in progress, until their hello is there.
     pub(super) half_open: HalfOpen,
+    /// Bytes of memory that the event loop and its handle hold for peers.
+    pub(super) handle_memory: usize,
     draws: Draws,
 }
 
@@ -51,6 +53,7 @@ impl Shared {
             closing: Closing::No,
             gate: Gate::new(look_up_seed, now),
             half_open: HalfOpen::new(config.handshakes_max, look_up_seed, now),
+            handle_memory: 0,
             draws: Draws::new(draws),
             config,
         }

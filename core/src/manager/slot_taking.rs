@@ -39,11 +39,7 @@ pub(super) fn claim(
 /// Has a peer give up its slot. Its session stays.
 fn vacate(cx: &mut Context<'_>, taking: Taking) {
     match taking {
-        Taking::Evict => {
-            cx.shared.report.counters.evictions += 1;
-            dialling::stay_away(cx.now, cx.peer, cx.shared);
-            return rules::close_keeping_session(cx, CloseCode::Evicted, Reason::Evicted);
-        }
+        Taking::Evict => return evict(cx),
         Taking::CallOff => cx.peer.has_given_way = true,
     }
     // The dial has not failed: if it is wanted still, it waits for a slot again.
@@ -51,6 +47,13 @@ fn vacate(cx: &mut Context<'_>, taking: Taking) {
     let dial = dial.expect("invariant: a dial that gives way is under way");
     let called_off = Close::new(CloseCode::CalledOff, Reason::CalledOff);
     close::close(cx, dial, called_off);
+}
+
+/// Closes the connections of a peer. Its session stays.
+pub(super) fn evict(cx: &mut Context<'_>) {
+    cx.shared.report.counters.evictions += 1;
+    dialling::stay_away(cx.now, cx.peer, cx.shared);
+    rules::close_keeping_session(cx, CloseCode::Evicted, Reason::Evicted);
 }
 
 /// Begins the dials that wait, as far as slots and the dial rate allow.

@@ -30,7 +30,7 @@ pub(super) fn handle_news(parts: &mut Parts<'_>, id: LinkId) {
         return;
     }
     parts.transport.feed(id);
-    while let Some(event) = parts.transport.poll_event(id) {
+    while let Some(event) = parts.transport.poll_event(parts.now, id) {
         match event {
             LinkEvent::Established { peer } => admission::established(parts, id, peer),
             LinkEvent::Ended(ending) => {

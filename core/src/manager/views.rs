@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{
     Manager,
     peer::{Expiry, Peer, Redial, Standing},
+    pressure::Usage,
     timers::Timer,
 };
 use crate::{
@@ -56,14 +57,8 @@ impl Manager {
     /// Everything in numbers.
     pub fn metrics(&self, now: Instant) -> NetworkMetrics {
         let shared = &self.shared;
-        let queues = shared.budget.queued_memory()
-            + shared.report.memory()
-            + shared.work.memory()
-            + self.transport.buffers();
-        let known = self.peers.memory() + self.slots.memory() + shared.timers.memory();
-        let door = shared.gate.memory() + shared.half_open.memory();
-        let usage = queues + known + door + self.transport.quic_memory();
-        shared.report.metrics(now, queues, usage)
+        let Usage { queues, all } = Usage::of(&self.peers, &self.transport, &self.slots, shared);
+        shared.report.metrics(now, queues, all)
     }
 
     /// One peer in numbers; `None` if it is not known.

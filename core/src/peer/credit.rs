@@ -86,12 +86,12 @@ impl Grants {
 
     /// Raises both limits; there is no room while no more may come. The record that has begun, or the header of
     /// the next one, lacks `wanted` bytes: as many of these as the budget has are granted whatever the room in the
-    /// inbox, and a first credit of them always, so that each record gets through, piece by piece if need be.
+    /// inbox, so that each record gets through.
     pub(crate) fn raise(&mut self, room: Option<Room>, wanted: usize) {
         self.granted.passage = self.read + self.passage_ahead;
         if let Some(Room { inbox, budget }) = room {
             self.double(inbox as u64);
-            let piece = (budget as u64).max(self.first_credit).min(wanted as u64);
+            let piece = (budget as u64).min(wanted as u64);
             let ahead = self.credit_ahead.min(inbox as u64).max(piece);
             self.granted.credit = self.granted.credit.max(self.read + ahead);
         }
@@ -109,6 +109,11 @@ impl Grants {
     /// Bytes that were granted and not read: as many may arrive at any time.
     pub(crate) const fn outstanding(&self) -> usize {
         self.granted.credit.saturating_sub(self.read) as usize
+    }
+
+    /// The credit that the other end has, from the first byte of the connection on.
+    pub(crate) const fn stated(&self) -> u64 {
+        self.told.credit
     }
 
     /// Whether the other end needs the limits before the next acknowledgement that leaves for another reason: it

@@ -38,7 +38,8 @@ const GREETING_TIME: Duration = Duration::from_millis(100);
 /// push each other out for ever.
 const GREETING_TIME_AMONG_STRANGERS: Duration = Duration::from_secs(1);
 
-/// The part of the slots within which a stranger takes the slots of others that are idle.
+/// The part of the slots, one to so many, within which strangers take the slots of others that are idle, and beyond
+/// which they make way first.
 const STRANGERS_SHARE: usize = 4;
 
 /// The slots, their holders, and the dials that wait for one.
@@ -258,8 +259,12 @@ impl Slots {
         Ok(())
     }
 
+    /// Whether strangers hold their share of the slots, or more.
+    fn have_strangers_share(&self) -> bool {
+        self.strangers * STRANGERS_SHARE >= self.slots_max
+    }
+
     fn claimant(&self, now: Instant, claim: Claim, class: Class) -> Claimant {
-        let have_share = self.strangers * STRANGERS_SHARE >= self.slots_max;
         let is_overdue = |since: Instant| since + self.wait <= now;
         match claim {
             Claim::Dial {
@@ -273,7 +278,7 @@ impl Slots {
             Claim::Arrival { waits_since } if waits_since.is_some_and(is_overdue) => {
                 Claimant::OverdueArrival
             }
-            Claim::Arrival { .. } if class == Class::Stranger && have_share => {
+            Claim::Arrival { .. } if class == Class::Stranger && self.have_strangers_share() => {
                 Claimant::SurplusArrival
             }
             Claim::Arrival { .. } => Claimant::Arrival,
@@ -317,17 +322,32 @@ impl Slots {
             let dials = dials.into_iter().filter_map(first);
             dials.min_by_key(|(since, key, _)| (*since, *key))
         };
+        // What strangers hold beyond their share is borrowed; within it they are peers like others.
+        let idle = || {
+            let [stranger, known] = [Holder::IdleStranger, Holder::Idle].map(first);
+            match self.have_strangers_share() {
+                true => stranger.or(known),
+                false => stranger
+                    .into_iter()
+                    .chain(known)
+                    .min_by_key(|(since, key, _)| (*since, *key)),
+            }
+        };
         let victim = match full {
             // One dial more has to be one less elsewhere.
             Full::Dials => dial(),
             Full::Slots => first(Holder::SilentStranger)
-                .or_else(|| first(Holder::IdleStranger))
-                .or_else(|| first(Holder::Idle))
+                .or_else(idle)
                 .or_else(dial)
                 .or_else(|| first(Holder::BusyStranger))
                 .or_else(|| first(Holder::Busy)),
         };
         victim.map(|(_, key, row)| (key, row))
+    }
+
+    /// The connected peer with nothing queued at either end that was used the longest ago.
+    pub(crate) fn least_recently_used(&self) -> Option<PeerKey> {
+        self.first(Holder::Idle).map(|place| place.key)
     }
 
     /// The first of the holders of this kind.

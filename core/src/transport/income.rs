@@ -2,7 +2,10 @@
 
 use quinn_proto::{Connection, Dir, ReadError, ReadableError, Side, StreamId};
 
-use super::intake::{FRAME_WORK, Intake};
+use super::{
+    allowance::Allowance,
+    intake::{FRAME_WORK, Intake},
+};
 use crate::{
     peer::credit::Grants,
     wire::{
@@ -32,6 +35,24 @@ pub(super) struct Income {
     pub(super) has_opened: bool,
     dropped: u64,
     pub(super) grants: Grants,
+    allowance: Allowance,
+    /// Since the last turn.
+    read: Read,
+}
+
+/// What was read in a turn.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Read {
+    pub(super) bytes: usize,
+    /// Whether any of it is of a line.
+    pub(super) has_line_moved: bool,
+}
+
+impl Read {
+    const NOTHING: Self = Self {
+        bytes: 0,
+        has_line_moved: false,
+    };
 }
 
 /// A stream whose header is not whole, or whose type is not known.
@@ -49,7 +70,7 @@ enum End {
 }
 
 impl Income {
-    pub(super) const fn new(records: RecordReader, grants: Grants) -> Self {
+    pub(super) const fn new(records: RecordReader, grants: Grants, allowance: Allowance) -> Self {
         Self {
             frames: FrameReader::new(),
             records,
@@ -58,6 +79,8 @@ impl Income {
             has_opened: false,
             dropped: 0,
             grants,
+            allowance,
+            read: Read::NOTHING,
         }
     }
 
@@ -75,6 +98,33 @@ impl Income {
     /// The ordinal of line 0's stream among the streams of the other end.
     pub(super) fn ordinal(&self) -> Option<u32> {
         self.line.and_then(|ordinal| u32::try_from(ordinal).ok())
+    }
+
+    /// Returns what was read since the last call.
+    pub(super) const fn take_read(&mut self) -> Read {
+        std::mem::replace(&mut self.read, Read::NOTHING)
+    }
+
+    /// Drops what is being put together: the connection is closed, and nothing more is read.
+    pub(super) fn forget(&mut self) {
+        self.frames.forget();
+        self.records.forget();
+        self.others = Vec::new();
+    }
+
+    /// Bytes of the record that has begun.
+    pub(super) fn begun(&self) -> usize {
+        self.records.begun()
+    }
+
+    /// Lets the other end send what credit admits that was stated to it, with control frames beside.
+    pub(super) fn widen(&mut self, connection: &mut Connection) {
+        self.allowance.raise(self.grants.stated(), connection);
+    }
+
+    /// Bytes that the other end may send beyond what was read.
+    pub(super) const fn outstanding(&self) -> usize {
+        self.allowance.outstanding()
     }
 
     /// How many bytes the record that has begun, or the header of the next one, lacks.
@@ -104,6 +154,8 @@ impl Income {
                 frames.push(chunk);
                 Ok(())
             })?;
+            self.allowance.read(read, read);
+            self.read.bytes += read;
             if end == End::Ended {
                 return Err(CloseCode::UnexpectedStream);
             }
@@ -112,17 +164,17 @@ impl Income {
     }
 
     /// The next whole record of line 0: its header, and its body with the tag. The other end's greeting was
-    /// accepted. `read` counts what was read.
+    /// accepted.
     pub(super) fn read_record(
         &mut self,
         connection: &mut Connection,
-        read: &mut usize,
     ) -> Result<Option<(Header, Vec<u8>)>, CloseCode> {
         self.sort(connection)?;
         let Some(line) = self.line else {
             return Ok(None);
         };
         let id = StreamId::new(other(connection.side()), Dir::Uni, line);
+        self.records.expect_at_most(self.grants.outstanding());
         loop {
             if let Some(record) = self.records.take() {
                 return Ok(Some(record));
@@ -135,7 +187,9 @@ impl Income {
                 Ok(())
             })?;
             self.grants.read(part)?;
-            *read += part;
+            self.allowance.read(part, 0);
+            self.read.bytes += part;
+            self.read.has_line_moved |= part > 0;
             if end == End::Ended {
                 return Err(CloseCode::UnexpectedStream);
             }
@@ -158,12 +212,17 @@ impl Income {
         }
         let mut at = 0;
         while let Some(other) = self.others.get_mut(at) {
-            match other.read(connection)? {
+            let mut read = 0;
+            let news = other.read(connection, &mut read)?;
+            self.allowance.read(read, read);
+            self.read.bytes += read;
+            match news {
                 News::None => {
                     at += 1;
                     continue;
                 }
                 News::Over => self.dropped += 1,
+                // Its header counts for nothing but credit: the limit is higher by two bytes.
                 News::Entries { index, header_len } if index == LINE && self.line.is_none() => {
                     self.line = Some(other.id.index());
                     self.grants.read(header_len)?;
@@ -189,13 +248,15 @@ enum News {
 }
 
 impl Other {
-    fn read(&mut self, connection: &mut Connection) -> Result<News, CloseCode> {
+    /// `total` counts what was read.
+    fn read(&mut self, connection: &mut Connection, total: &mut usize) -> Result<News, CloseCode> {
         while let Some(reader) = &mut self.header {
             let mut header = None;
             let (read, end) = read_some(connection, self.id, 1, |byte| {
                 header = reader.push(byte).1;
                 Ok(())
             })?;
+            *total += read;
             match header {
                 Some(stream::Header::Entries(index)) => {
                     let header_len = reader.len();
@@ -209,6 +270,7 @@ impl Other {
         }
         loop {
             let (read, end) = read_some(connection, self.id, DROP_MAX, |_| Ok(()))?;
+            *total += read;
             match end {
                 End::Ended => return Ok(News::Over),
                 End::Open if read < DROP_MAX => return Ok(News::None),

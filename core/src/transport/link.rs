@@ -4,10 +4,12 @@ use bytes::Bytes;
 use quinn_proto::{
     Connection, ConnectionHandle, Dir, Transmit, VarInt, crypto::ExportKeyingMaterialError,
 };
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     Ending,
+    account::{Held, LINK_BYTES},
+    allowance::Allowance,
     income::Income,
     intake::Intake,
     lane::Lane,
@@ -15,13 +17,15 @@ use super::{
     prices::Prices,
     quirks::{PastDeadlines, window},
     settings,
+    stage::{Checks, Parameters, Stage},
+    unread::Unread,
 };
 use crate::{
     Incarnation, MeshKey, PeerId, Sealing,
     peer::{
         PeerKey,
         chooser::Dialler,
-        credit::{Ahead, Grants, Limits, Room},
+        credit::{Grants, Limits, Room},
         outbox::Outgoing,
     },
     wire::{
@@ -48,30 +52,9 @@ const CONTROL_PRIORITY: i32 = 1;
 /// of datagrams, and little enough that what gathers behind it goes out in large batches.
 const BACKLOG_MAX: usize = 256 * 1024;
 
-/// Bytes of a packet beside data: its header, that of a STREAM frame, and the tag.
-const PACKET_BYTES: usize = 40;
-
-/// QUIC keeps data that was not read in the packets in which they came: what those take beside the data
-/// is this part of them.
-const PIECES_SHARE: usize = 16;
-
-/// An entry in QUIC's list of such pieces, in bytes.
-const PIECE_BYTES: usize = 56;
-
-/// How far a connection has come.
-#[derive(Debug)]
-pub(crate) enum Stage {
-    /// TLS is not done.
-    Handshaking,
-    /// Our greeting is written, the other's has not come whole.
-    Greeted(Option<Box<Hello>>),
-    /// The other's greeting has come, and another process with its identity may be alive.
-    Waiting(Box<Greeting>),
-    /// The other's greeting was accepted.
-    Confirmed(Box<Greeting>),
-    /// Closed at this end or the other.
-    Closed,
-}
+/// How long a closed connection stays at most. RFC 9000 section 10.2 asks for three probe timeouts, to which the
+/// other end may add 16 s each: this is as long for a round trip of up to a third of a second.
+const CLOSING_MAX: Duration = Duration::from_secs(3);
 
 /// A connection, and what the machine knows about it.
 pub(crate) struct Link {
@@ -107,11 +90,11 @@ pub(crate) struct Link {
     /// STREAM frames sent when the backlog was last counted.
     stream_frames: u64,
     in_flight: InFlight,
-    /// Bytes of data that have arrived and were not read, or more: packets are longer than the data
-    /// in them.
-    unread: usize,
-    /// The most that this ever was: the list of pieces in QUIC only grows.
-    most_unread: usize,
+    unread: Unread,
+    /// When it was closed, by either end.
+    closed_at: Option<Instant>,
+    /// Whether it has sent all that it ever will.
+    pub(super) is_silent: bool,
     /// Its part in what [`Transport`](super::Transport) counts as held by all links.
     pub(super) counted: Held,
     pub(super) lane: Lane,
@@ -124,15 +107,6 @@ enum Probe {
     None,
     /// With the next packet, for which there is always room.
     Due,
-}
-
-/// What a connection holds, in bytes of memory.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Held {
-    /// In buffers of ours.
-    pub(super) buffers: usize,
-    /// In QUIC, roughly, beyond what an idle connection holds.
-    pub(super) quic: usize,
 }
 
 /// The keys of both directions.
@@ -158,23 +132,6 @@ impl Sealed {
         let new = || seal::Stream::new(half, LINE, ordinal);
         (&mut self.key, self.stream.get_or_insert_with(new))
     }
-}
-
-/// The check values of both directions; `None` where records are not sealed.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Checks {
-    /// In our hello.
-    pub(crate) ours: Option<[u8; CHECK_LEN]>,
-    /// That the other's hello must have.
-    pub(crate) theirs: Option<[u8; CHECK_LEN]>,
-}
-
-/// What a link is made for.
-pub(super) struct Parameters {
-    pub(super) sealing: Sealing,
-    pub(super) body_bytes_max: usize,
-    pub(super) message_bytes_max: usize,
-    pub(super) ahead: Ahead,
 }
 
 impl Link {
@@ -207,6 +164,7 @@ impl Link {
             income: Income::new(
                 RecordReader::new(parameters.body_bytes_max, tag_len),
                 Grants::new(parameters.ahead),
+                Allowance::new(parameters.control_reserve),
             ),
             intake: Intake::new(now),
             prices: Prices::new(now),
@@ -217,8 +175,9 @@ impl Link {
             backlog: 0,
             stream_frames: 0,
             in_flight: InFlight::default(),
-            unread: 0,
-            most_unread: 0,
+            unread: Unread::default(),
+            closed_at: None,
+            is_silent: false,
             counted: Held::default(),
             lane: Lane::new(parameters.sealing),
             message_bytes_max: parameters.message_bytes_max,
@@ -315,9 +274,10 @@ impl Link {
             .read_frame(&mut self.connection, &mut self.intake)
     }
 
-    /// Confirms the connection: the other end may open more streams.
+    /// Confirms the connection: the other end may open more streams, and use its credit.
     pub(crate) fn confirm(&mut self, greeting: Greeting) {
         self.stage = Stage::Confirmed(Box::new(greeting));
+        self.widen();
         self.write_grease();
         let streams = VarInt::from_u32(settings::STREAMS_MAX);
         self.connection
@@ -356,13 +316,10 @@ impl Link {
         &mut self,
         half: HalfId,
     ) -> Result<Option<(Header, Bytes)>, CloseCode> {
-        let mut read = 0;
-        let record = self.income.read_record(&mut self.connection, &mut read)?;
+        let record = self.income.read_record(&mut self.connection)?;
         let Some((header, body)) = record else {
-            self.unread = 0;
             return Ok(None);
         };
-        self.unread = self.unread.saturating_sub(read);
         self.spend_on_record(&header);
         self.open(half, header, body).map(Some)
     }
@@ -373,17 +330,39 @@ impl Link {
     pub(crate) fn grant(&mut self, room: Option<Room>) -> bool {
         let wanted = self.income.wanted();
         self.income.grants.raise(room, wanted);
+        // Control frames that were read make room for others.
+        self.widen();
         self.income.grants.are_due(wanted)
     }
 
-    /// Bytes that the other end may write and that were not read.
-    pub(crate) const fn outstanding_credit(&self) -> usize {
-        self.income.grants.outstanding()
+    /// Bytes of the record that has begun.
+    pub(crate) fn begun(&self) -> usize {
+        self.income.begun()
+    }
+
+    /// How many bytes the record that has begun, or the header of the next one, lacks.
+    pub(crate) fn wanted(&self) -> usize {
+        self.income.wanted()
+    }
+
+    /// Bytes that the other end may write and that were not read, and those of the record that has begun: its
+    /// inbox does not have them yet.
+    pub(crate) fn outstanding_credit(&self) -> usize {
+        self.income.grants.outstanding() + self.income.begun()
     }
 
     /// Returns the limits of the other end, for a frame that is about to be written.
-    pub(crate) const fn tell_limits(&mut self) -> Limits {
-        self.income.grants.tell()
+    pub(crate) fn tell_limits(&mut self) -> Limits {
+        let limits = self.income.grants.tell();
+        self.widen();
+        limits
+    }
+
+    /// Raises the window of QUIC to what was granted, once the other end has proved itself.
+    fn widen(&mut self) {
+        if matches!(self.stage, Stage::Confirmed(_)) {
+            self.income.widen(&mut self.connection);
+        }
     }
 
     /// Takes limits that the other end has set. Returns whether one was raised.
@@ -397,24 +376,32 @@ impl Link {
 
     /// A datagram of the connection has arrived.
     pub(super) const fn arrived(&mut self, datagram_len: usize) {
-        self.unread += datagram_len.saturating_sub(PACKET_BYTES);
-        if self.unread > self.most_unread {
-            self.most_unread = self.unread;
-        }
+        self.unread.arrived(datagram_len);
     }
 
-    /// What it holds at this moment; the other end is given a window of this length.
-    pub(super) fn held(&self, stream_window: usize) -> Held {
+    /// Everything that has arrived was read, as far as it may be: the rest is held by QUIC.
+    pub(super) fn settle(&mut self) {
+        let mut read = self.income.take_read();
+        // A turn that was spent leaves input behind, wherever the line has come to.
+        read.has_line_moved &= !self.intake.is_spent();
+        self.unread.settle(read, &self.connection);
+    }
+
+    /// What it holds at this moment.
+    pub(super) fn held(&self) -> Held {
         let sealed = match self.seals {
             Seals::Off | Seals::Pending => 0,
             Seals::On { .. } => self.backlog,
         };
-        let unread = self.unread.min(stream_window);
-        let most = self.most_unread.min(stream_window);
-        let pieces = (most / usize::from(self.connection.current_mtu())).next_power_of_two();
+        let mtu = self.connection.current_mtu().into();
+        let quic = sealed + self.unread.memory(self.income.outstanding(), mtu);
         Held {
             buffers: self.income.memory() + self.in_flight.memory(),
-            quic: sealed + unread + unread / PIECES_SHARE + pieces * PIECE_BYTES,
+            quic,
+            closing: match self.closed_at {
+                Some(_) => LINK_BYTES + quic,
+                None => 0,
+            },
         }
     }
 
@@ -571,14 +558,21 @@ impl Link {
     }
 
     pub(super) fn close(&mut self, now: Instant, code: CloseCode, reason: Bytes) {
-        self.forget_queues();
+        self.forget_queues(now);
         let code = VarInt::from_u64(code as u64).expect("invariant: codes are small");
         self.connection.close(now, code, reason);
     }
 
+    /// When it is to be forgotten, if it is closed.
+    pub(super) fn forgotten_at(&self) -> Option<Instant> {
+        self.closed_at.map(|at| at + CLOSING_MAX)
+    }
+
     /// Drops keys and queues as soon as they are of no more use; the connection drains without them. It sends
     /// nothing more but its close.
-    pub(super) fn forget_queues(&mut self) {
+    pub(super) fn forget_queues(&mut self, now: Instant) {
+        self.closed_at.get_or_insert(now);
+        self.income.forget();
         self.control = Outgo::closed();
         self.data = Outgo::closed();
         self.seals = match self.seals {

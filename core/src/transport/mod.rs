@@ -1,5 +1,7 @@
 //! The only room that knows quinn-proto: connections, and the endpoint that they share.
 
+mod account;
+mod allowance;
 mod arrival;
 #[cfg(all(test, any(feature = "ring", feature = "aws-lc-rs")))]
 pub(crate) mod bare;
@@ -14,7 +16,9 @@ mod outgo;
 mod prices;
 mod quirks;
 mod settings;
+mod stage;
 mod tokens;
+mod unread;
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Instant};
 
@@ -27,17 +31,19 @@ pub(crate) use ending::Ending;
 #[cfg(any(test, feature = "fuzz-internals"))]
 pub(crate) use ending::reason_of;
 pub(crate) use lane::Unwritten;
-pub(crate) use link::{Checks, Link, Stage};
+pub(crate) use link::Link;
+pub(crate) use stage::{Checks, Stage};
 
 use crate::{
-    Config, Credentials, Datagram, Incarnation, PeerId, Reason, Sealing, Transmit,
+    Config, Credentials, Datagram, Incarnation, PeerId, Reason, Transmit,
     peer::{LinkId, chooser::Dialler, credit::Ahead, round_robin::DeficitRoundRobin},
     rng::Rng,
     wire::{code::CloseCode, record},
 };
+use account::Held;
 use intake::Turns;
-use link::{Held, Parameters};
 use settings::Settings;
+use stage::Parameters;
 
 /// Replies without a connection that wait to be sent, at most: to each datagram that a driver takes in at a time, so
 /// that none is dropped for another's sake while the loop drains.
@@ -51,10 +57,6 @@ const BURST_BYTES_MAX: usize = 65_507;
 /// connection with packets to send: shorter ones would have bursts of the same length cost some
 /// connections more turns than others.
 const DATAGRAM_BYTES_MAX: usize = 1_452;
-
-/// Bytes that an idle connection holds, with TLS: between those of the dialling and of the answering end.
-/// `sim/tests/memory` measures it.
-const LINK_BYTES: usize = 23 * 1024;
 
 /// All connections.
 pub(crate) struct Transport {
@@ -78,8 +80,8 @@ pub(crate) struct Transport {
     ready: DeficitRoundRobin<LinkId>,
     replies: VecDeque<(Transmit, Vec<u8>)>,
     segments_max: usize,
-    /// What the other end of a connection may send before we read it, in bytes.
-    stream_window: usize,
+    /// Closed connections that have nothing more to send, in the order in which they became so.
+    silent: VecDeque<LinkId>,
     started: Instant,
 }
 
@@ -147,6 +149,7 @@ impl Transport {
                     credit: config.first_credit(),
                     credit_max: config.inbox_bytes_max,
                 },
+                control_reserve: config.tuning.control_reserve,
             },
             links: Vec::new(),
             count: 0,
@@ -160,7 +163,7 @@ impl Transport {
             ready: DeficitRoundRobin::new(DATAGRAM_BYTES_MAX),
             replies: VecDeque::new(),
             segments_max: 1,
-            stream_window: settings::stream_window(config),
+            silent: VecDeque::new(),
             started: now,
         }
     }
@@ -179,43 +182,6 @@ impl Transport {
     /// Connections, those that are closing included.
     pub(crate) const fn len(&self) -> usize {
         self.count
-    }
-
-    /// Bytes of memory in buffers of ours.
-    pub(crate) fn buffers(&self) -> usize {
-        self.held.buffers
-            + self.settings.memory()
-            + self.waiting
-            + (self.dirty.capacity() + self.later.capacity()) * size_of::<LinkId>()
-            + self.ready.memory()
-            + self.links.capacity() * size_of::<Slot>()
-            + self.replies.capacity() * size_of::<(Transmit, Vec<u8>)>()
-    }
-
-    /// An estimate of the bytes of memory in QUIC and TLS, tickets included.
-    pub(crate) fn quic_memory(&self) -> usize {
-        let unacknowledged = match self.parameters.sealing {
-            // What is not sealed is shared with the outbox.
-            Sealing::Off => 0,
-            Sealing::On => self.settings.in_flight.bytes(),
-        };
-        self.count * LINK_BYTES + self.held.quic + unacknowledged + self.credentials.memory()
-    }
-
-    /// Counts what a link holds anew.
-    fn count_held(&mut self, id: LinkId) {
-        let stream_window = self.stream_window;
-        let Some(link) = self
-            .links
-            .get_mut(id.index())
-            .and_then(|slot| slot.link_mut(id))
-        else {
-            return;
-        };
-        let after = link.held(stream_window);
-        let before = std::mem::replace(&mut link.counted, after);
-        self.held.buffers = self.held.buffers + after.buffers - before.buffers;
-        self.held.quic = self.held.quic + after.quic - before.quic;
     }
 
     pub(crate) fn replies(&self) -> usize {
@@ -282,7 +248,10 @@ impl Transport {
         // What has arrived may put the deadline off.
         self.feed(id);
         if let Some(link) = self.link_mut(id) {
-            link.connection.handle_timeout(now);
+            match link.forgotten_at() {
+                Some(at) if at <= now => quirks::abandon(now, &mut link.connection),
+                Some(_) | None => link.connection.handle_timeout(now),
+            }
             self.mark_dirty(id);
         }
     }
@@ -409,9 +378,9 @@ impl Transport {
     }
 
     /// What has happened to a connection.
-    pub(crate) fn poll_event(&mut self, id: LinkId) -> Option<LinkEvent> {
+    pub(crate) fn poll_event(&mut self, now: Instant, id: LinkId) -> Option<LinkEvent> {
         loop {
-            if let Some(event) = self.poll_connection(id) {
+            if let Some(event) = self.poll_connection(now, id) {
                 return Some(event);
             }
             // Last: a connection that has drained is gone after this (quirk "drained").
@@ -421,7 +390,7 @@ impl Transport {
         }
     }
 
-    fn poll_connection(&mut self, id: LinkId) -> Option<LinkEvent> {
+    fn poll_connection(&mut self, now: Instant, id: LinkId) -> Option<LinkEvent> {
         let link = self.links.get_mut(id.index())?.link_mut(id)?;
         loop {
             match link.connection.poll()? {
@@ -437,7 +406,7 @@ impl Transport {
                         | Stage::Confirmed(_)
                         | Stage::Closed => ending::Identity::Proved,
                     };
-                    link.forget_queues();
+                    link.forget_queues(now);
                     return Some(LinkEvent::Ended(ending::ending(reason, identity)));
                 }
                 Event::Stream(StreamEvent::Writable { .. }) => link.flush(),
@@ -483,8 +452,7 @@ impl Transport {
     fn remove(&mut self, id: LinkId) {
         let slot = &mut self.links[id.index()];
         if let Some(link) = slot.link.take() {
-            self.held.buffers -= link.counted.buffers;
-            self.held.quic -= link.counted.quic;
+            self.held.replace(link.counted, Held::default());
             self.waiting -= link.intake.waiting_bytes();
         }
         slot.generation = slot.generation.wrapping_add(1);
@@ -514,7 +482,10 @@ impl Transport {
     /// deadline in the past is put off. Amid a drain it is not served, since that may cause an event, and
     /// events come before packets.
     pub(crate) fn deadline(&mut self, now: Instant, id: LinkId) -> Option<Instant> {
-        quirks::later_than(now, &mut self.link_mut(id)?.connection)
+        let link = self.link_mut(id)?;
+        let deadline = quirks::later_than(now, &mut link.connection)?;
+        let forgotten = link.forgotten_at().filter(|at| *at > now);
+        Some(forgotten.map_or(deadline, |at| at.min(deadline)))
     }
 
     pub(crate) fn close(&mut self, now: Instant, id: LinkId, code: CloseCode, reason: Bytes) {
@@ -563,6 +534,7 @@ impl Transport {
         match &transmit {
             Some(transmit) => self.ready.spend(transmit.size),
             None => {
+                self.is_silent(id);
                 self.ready.leave();
                 if let Some(slot) = self.slot_mut(id) {
                     slot.ready = Queued::No;

@@ -14,6 +14,7 @@ use quinn_proto::{
 };
 
 use super::{
+    allowance::CONTROL_WINDOW,
     ids::Ids,
     lane,
     quirks::window::{InFlight, Windows},
@@ -127,7 +128,7 @@ fn transport(config: &Config, in_flight: InFlight) -> TransportConfig {
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(STREAMS))
         .stream_receive_window(varint(stream_window))
-        .receive_window(varint(receive_window(config)))
+        .receive_window(VarInt::from_u32(CONTROL_WINDOW))
         .send_window(send_window(config) as u64)
         // The default, written down since the order in packets depends on it. Without it a stream that was
         // begun goes on until it has no data, whatever its priority: under load the data stream always
@@ -143,18 +144,11 @@ fn transport(config: &Config, in_flight: InFlight) -> TransportConfig {
     transport
 }
 
-/// Room for one largest record beyond what the inbox admits: its header is read before its body
-/// has all arrived.
+/// The window of one stream, which quinn-proto cannot change later. It is never the one that binds: the connection's
+/// is [`CONTROL_WINDOW`] at first and follows credit then. Room for one largest record beyond what the inbox
+/// admits: its header is read before its body has all arrived.
 pub(super) fn stream_window(config: &Config) -> usize {
     config.inbox_bytes_max.max(config.record_bytes_max()) + config.record_bytes_max()
-}
-
-/// The connection's credit. Data can fill its own window and no more, so the rest is left for acknowledgements:
-/// `control_reserve` of them twice, and as much as has to be read before new credit is sent, which quinn-proto
-/// does once an eighth of the window is free. Without that, acknowledgements beside a full data stream would
-/// use up their credit and get no other.
-fn receive_window(config: &Config) -> usize {
-    (stream_window(config) + 2 * config.tuning.control_reserve) * 8 / 7
 }
 
 /// What may be written and unacknowledged: twice what [`data_in_flight_max`] lets data take, since
@@ -251,35 +245,22 @@ mod tests {
             assert!(data_in_flight_max(&config) >= 2 * record, "{config:?}");
             let send = send_window(&config);
             assert!(send >= data_in_flight_max(&config) + config.tuning.control_reserve);
-            // Beside a full data stream an eighth of the credit can be used up and renewed, and more
-            // is left meanwhile than one reserve.
-            let receive = receive_window(&config);
-            assert!(receive - stream >= receive.div_ceil(8) + config.tuning.control_reserve);
-            assert!(VarInt::try_from(receive as u64).is_ok());
+            assert!(VarInt::try_from(stream as u64).is_ok());
         }
     }
 
     #[test]
     fn default_windows_are_as_documented() {
         let document = include_str!("../../../docs/wire.md");
-        let grouped = |bytes: usize| {
-            let digits = bytes.to_string();
-            [&digits[..1], &digits[1..4], &digits[4..]].join(",")
-        };
-        let config = Config::default();
-        let (stream, connection) = (stream_window(&config), receive_window(&config));
+        let stream = stream_window(&Config::default()).to_string();
+        let stream = [&stream[..1], &stream[1..4], &stream[4..]].join(",");
+        let (thousands, rest) = (CONTROL_WINDOW / 1_000, CONTROL_WINDOW % 1_000);
         for expected in [
             format!(
                 "| `initial_max_streams_uni` | {STREAMS}; MAX_STREAMS raises it to {STREAMS_MAX} once"
             ),
-            format!(
-                "| `initial_max_stream_data_uni` | {} with the default limits |",
-                grouped(stream)
-            ),
-            format!(
-                "| `initial_max_data` | {} with the default limits |",
-                grouped(connection)
-            ),
+            format!("| `initial_max_stream_data_uni` | {stream} with the default limits |"),
+            format!("| `initial_max_data` | {thousands},{rest}; MAX_DATA raises it"),
         ] {
             assert!(document.contains(&expected), "docs/wire.md: {expected}");
         }

@@ -108,6 +108,11 @@ impl FrameReader {
         self.skipped
     }
 
+    /// Drops the frame that has begun.
+    pub(crate) fn forget(&mut self) {
+        self.buffer = Vec::new();
+    }
+
     /// Returns how many frames of unknown types were skipped since the last call.
     pub(crate) const fn take_skipped(&mut self) -> u64 {
         std::mem::replace(&mut self.skipped, 0)

@@ -152,6 +152,8 @@ impl Header {
 pub(crate) struct RecordReader {
     body_max: usize,
     tag_len: usize,
+    /// What is reserved for a record before its bytes have arrived, at most.
+    reserve_max: usize,
     state: State,
 }
 
@@ -183,6 +185,7 @@ impl RecordReader {
         Self {
             body_max,
             tag_len,
+            reserve_max: RESERVE_MAX,
             state: State::START,
         }
     }
@@ -193,6 +196,24 @@ impl RecordReader {
             State::Header { filled, length, .. } => length - filled,
             State::Body { header, bytes } => header.len as usize + self.tag_len - bytes.len(),
         }
+    }
+
+    /// The other end may send so many bytes: no more is reserved for a record of which less has arrived.
+    pub(crate) fn expect_at_most(&mut self, bytes: usize) {
+        self.reserve_max = bytes.min(RESERVE_MAX);
+    }
+
+    /// Bytes of the record that has begun, as far as they have come.
+    pub(crate) const fn begun(&self) -> usize {
+        match &self.state {
+            State::Header { filled, .. } => *filled,
+            State::Body { bytes, .. } => bytes.len(),
+        }
+    }
+
+    /// Drops the record that has begun.
+    pub(crate) fn forget(&mut self) {
+        self.state = State::START;
     }
 
     /// Bytes of memory for the record that is being put together.
@@ -226,7 +247,7 @@ impl RecordReader {
             let header = Header::decode(*bytes, self.body_max)?;
             self.state = State::Body {
                 header,
-                bytes: Vec::with_capacity(whole(&header).min(RESERVE_MAX)),
+                bytes: Vec::with_capacity(whole(&header).min(self.reserve_max)),
             };
         }
         let part = chunk.len().min(self.wanted());

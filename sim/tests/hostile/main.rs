@@ -8,6 +8,7 @@ mod datagrams;
 mod fair;
 mod flood;
 mod frames;
+mod hoards;
 mod liars;
 mod nat;
 mod noise;

@@ -18,7 +18,7 @@ const PER_SECOND: usize = 4;
 #[test]
 fn failure_44_a_connection_from_many_addresses_reflects_nothing() {
     let mut scene = Scene::new(Sealing::Off);
-    let mut peer = RawPeer::hasty_and_greeted(9, &mut scene.net, scene.victim);
+    let mut peer = RawPeer::greeted(9, &mut scene.net, scene.victim);
     let time = 5;
     let (mut met, mut bytes) = (BTreeSet::new(), 0);
     for number in 0..time * 100 {

@@ -70,7 +70,7 @@ fn streams_records_and_datagrams_that_bring_nothing_have_the_same_price() {
 #[test]
 fn what_is_within_the_limit_is_no_violation() {
     let mut scene = scene();
-    let mut peer = RawPeer::hasty_and_greeted(9, &mut scene.net, scene.victim);
+    let mut peer = RawPeer::greeted(9, &mut scene.net, scene.victim);
     peer.write_control(&ack(0, 0).repeat(BURST / 2));
     for _ in 0..30 {
         peer.write_control(&frame(RESERVED, &[]).repeat(PER_SECOND));
@@ -84,7 +84,7 @@ fn what_is_within_the_limit_is_no_violation() {
 #[test]
 fn what_news_pays_for_is_no_violation() {
     let mut scene = scene();
-    let mut peer = RawPeer::hasty_and_greeted(9, &mut scene.net, scene.victim);
+    let mut peer = RawPeer::greeted(9, &mut scene.net, scene.victim);
     // Far more than the limit in this time: each record comes twice.
     let (mut first, mut twice) = (0, Vec::new());
     for _ in 0..400 {
@@ -108,13 +108,15 @@ fn what_news_pays_for_is_no_violation() {
 fn scene() -> Scene {
     let mut config = Config::default();
     config.sealing = Sealing::Off;
+    // A flood arrives at once.
+    config.tuning.control_reserve = 1 << 20;
     Scene::with(config)
 }
 
 #[track_caller]
 fn assert_excessive(act: impl Fn(&mut RawPeer)) {
     let mut scene = scene();
-    let mut peer = RawPeer::hasty_and_greeted(9, &mut scene.net, scene.victim);
+    let mut peer = RawPeer::greeted(9, &mut scene.net, scene.victim);
     act(&mut peer);
     peer.run(&mut scene.net, ms(200));
     assert_eq!(peer.close_code, Some(EXCESSIVE), "{:?}", peer.lost);
@@ -127,7 +129,7 @@ fn assert_excessive(act: impl Fn(&mut RawPeer)) {
 #[track_caller]
 fn assert_accepted(act: impl Fn(&mut RawPeer)) {
     let mut scene = scene();
-    let mut peer = RawPeer::hasty_and_greeted(9, &mut scene.net, scene.victim);
+    let mut peer = RawPeer::greeted(9, &mut scene.net, scene.victim);
     act(&mut peer);
     peer.run(&mut scene.net, ms(200));
     assert_eq!(peer.lost, None);

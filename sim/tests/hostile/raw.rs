@@ -23,6 +23,8 @@ pub(crate) struct RawPeer {
     connection: Option<(ConnectionHandle, Connection)>,
     /// Our control stream and that of line 0.
     streams: Option<[StreamId; 2]>,
+    /// What is to be written on the control stream.
+    unwritten: Vec<u8>,
     /// Whether nothing is on the stream of line 0, nor its header.
     is_new: bool,
     /// Bytes that the header of the other end's stream of line 0 lacks.
@@ -137,26 +139,14 @@ impl RawPeer {
             addr: SocketAddr::from(([192, 0, 2, number], 4433)),
             endpoint: Endpoint::new(Arc::new(config), Some(Arc::new(server)), true, None),
             credentials,
-            transport: Arc::default(),
+            transport: Arc::new(unpaced()),
             connection: None,
             streams: None,
+            unwritten: Vec::new(),
             is_new: true,
             header_left: LINE.len(),
             close_code: None,
             lost: None,
-        }
-    }
-
-    /// One that knows no congestion, and sends at once all that the other end's windows admit.
-    pub(crate) fn hasty(number: u8) -> Self {
-        let mut reno = NewRenoConfig::default();
-        reno.initial_window(1 << 40);
-        let mut transport = TransportConfig::default();
-        transport.congestion_controller_factory(Arc::new(reno));
-        transport.send_window(1 << 30);
-        Self {
-            transport: Arc::new(transport),
-            ..Self::new(number)
         }
     }
 
@@ -183,16 +173,6 @@ impl RawPeer {
         peer.dial(net, to);
         peer.run(net, ms(100));
         assert!(peer.streams.is_some(), "the handshake fails; {net:?}");
-        peer
-    }
-
-    /// The same of one that knows no congestion.
-    pub(crate) fn hasty_and_greeted(number: u8, net: &mut Net, to: NodeId) -> Self {
-        let mut peer = Self::hasty(number);
-        peer.dial(net, to);
-        peer.run(net, ms(100));
-        peer.greet(&RawHello::default());
-        peer.run(net, ms(100));
         peer
     }
 
@@ -262,6 +242,7 @@ impl RawPeer {
                     let open = [streams.open(Dir::Uni), streams.open(Dir::Uni)];
                     self.streams = Some(open.map(|stream| stream.expect("two are allowed")));
                     self.is_new = true;
+                    self.unwritten.clear();
                     self.header_left = LINE.len();
                 }
                 Event::ConnectionLost { reason } => {
@@ -288,6 +269,7 @@ impl RawPeer {
     /// The packets that it has to send, and where they go.
     pub(crate) fn packets(&mut self, net: &Net) -> Vec<(SocketAddr, Vec<u8>)> {
         let mut packets = Vec::new();
+        self.write_on();
         let Some((_, connection)) = &mut self.connection else {
             return packets;
         };
@@ -297,6 +279,35 @@ impl RawPeer {
             buf.clear();
         }
         packets
+    }
+
+    /// Builds packets that never arrive.
+    pub(crate) fn lose_packets(&mut self, net: &mut Net) {
+        let (_, connection) = self.connection.as_mut().expect("it has dialled");
+        let mut buf = Vec::new();
+        while connection
+            .poll_transmit(net.instant(), 1, &mut buf)
+            .is_some()
+        {
+            buf.clear();
+        }
+    }
+
+    /// Sends for so long, and neither hears an answer nor sends anything twice.
+    pub(crate) fn send_without_hearing(&mut self, net: &mut Net, time: Duration) {
+        let end = net.now() + time;
+        while net.now() < end {
+            self.send_packets(net);
+            net.advance(ms(1));
+            net.take_astray();
+        }
+    }
+
+    /// Writes on the second stream as much as its windows admit, and returns how much that is.
+    pub(crate) fn write_what_fits(&mut self, most: usize) -> usize {
+        let id = self.data();
+        let written = self.connection().send_stream(id).write(&vec![7; most]);
+        written.unwrap_or_default()
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -321,10 +332,24 @@ impl RawPeer {
         self.streams.expect("it is connected")[1]
     }
 
+    /// Writes on the control stream: what its window has no room for follows as it opens.
     pub(crate) fn write_control(&mut self, bytes: &[u8]) {
-        let id = self.control();
-        let written = self.connection().send_stream(id).write(bytes);
-        assert_eq!(written, Ok(bytes.len()));
+        self.unwritten.extend_from_slice(bytes);
+        self.write_on();
+    }
+
+    fn write_on(&mut self) {
+        let Some([control, _]) = self.streams else {
+            return;
+        };
+        let Some((_, connection)) = &mut self.connection else {
+            return;
+        };
+        if !self.unwritten.is_empty() {
+            let written = connection.send_stream(control).write(&self.unwritten);
+            // Blocked, or the connection is over.
+            self.unwritten.drain(..written.unwrap_or_default());
+        }
     }
 
     /// Writes on the stream of line 0, after its header.
@@ -428,6 +453,16 @@ impl RawPeer {
         let [hello, lines] = hello.bodies(check);
         [frame(HELLO, &hello), frame(LINES, &lines)].concat()
     }
+}
+
+/// Settings of an end that knows no congestion, and sends at once all that the other end's windows admit.
+fn unpaced() -> TransportConfig {
+    let mut reno = NewRenoConfig::default();
+    reno.initial_window(1 << 40);
+    let mut transport = TransportConfig::default();
+    transport.congestion_controller_factory(Arc::new(reno));
+    transport.send_window(1 << 30);
+    transport
 }
 
 /// Lets time pass in the net, in which these take part.

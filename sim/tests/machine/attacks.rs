@@ -125,7 +125,9 @@ fn a_peer_whose_own_inbox_was_full_is_read_on_once_others_hold_less() {
     take(&mut net, hub, first, 20);
     let before = inbox(&net, hub, first);
     net.advance(secs(2));
-    assert_eq!(inbox(&net, hub, first), before, "all together are full");
+    // All together are full, but for the record that had begun.
+    let after = inbox(&net, hub, first);
+    assert!(after < before + 5 * MESSAGE, "{before} {after}");
     for other in &others {
         take(&mut net, hub, *other, 1);
     }

@@ -57,9 +57,10 @@ pub(crate) fn config() -> Config {
 pub(crate) fn visit(wire: &mut Wire, hub: usize, config: &Config) {
     wire.dismiss(hub + 1);
     let visitors: Vec<_> = (0..CONNECTED).map(|_| wire.node(config.clone())).collect();
-    // All can come again by themselves: no peer has to be visited.
+    // All can come again by themselves: no peer has to be visited. And none is a stranger.
     for other in &visitors {
         wire.introduce(*other, hub);
+        wire.add(hub, *other);
     }
     // The pool keeps a quarter of its slots for peers that dial.
     let (called, callers) = visitors.split_at(CONNECTED / 2);

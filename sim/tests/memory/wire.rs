@@ -146,6 +146,16 @@ impl Wire {
         });
     }
 
+    /// Has a node know another, and no address of it.
+    pub(crate) fn add(&mut self, node: usize, other: usize) {
+        let (id, now) = (self.id(other), self.now);
+        self.at(node, |manager| {
+            manager
+                .add_peer(now, id)
+                .expect("there is room for another peer");
+        });
+    }
+
     /// Does something with a machine, at its own expense.
     pub(crate) fn at<T>(&mut self, node: usize, work: impl FnOnce(&mut Manager) -> T) -> T {
         self.nodes[node].within(work)

@@ -73,6 +73,7 @@ pub(in crate::manager) fn close_unowned(
 pub(in crate::manager) fn closed(id: LinkId, transport: &mut Transport, shared: &mut Shared) {
     shared.timers.set(Timer::Handshake(id), None);
     datagrams::count_fates(id, transport, shared);
+    shared.budget.finish_record(id);
     if shared.half_open.release(id) {
         shared.report.counters.handshakes_failed += 1;
     }

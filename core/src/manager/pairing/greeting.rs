@@ -24,7 +24,7 @@ pub(in crate::manager) fn write(
     checks: Checks,
 ) {
     let grease = Grease::draw(&mut shared.stream(peer, "grease"));
-    let room = shared.budget.inbox_room(peer);
+    let room = shared.budget.inbox_room(peer, 0);
     let can_dial = !peer.addresses.is_empty();
     let session = &mut peer.session;
     session.held_reported = session.outbox.bytes() as u64;

@@ -15,11 +15,10 @@ pub(in crate::manager) fn raise(
     shared: &mut Shared,
 ) -> bool {
     count(peer, transport, shared);
-    let room = shared.budget.inbox_room(peer);
-    if room.is_none() {
-        shared.budget.hold_back(peer);
-    }
     let link = transport.owned(id);
+    let room = shared
+        .budget
+        .room_for_record(id, peer, link.begun(), link.wanted());
     let before = link.outstanding_credit();
     let is_due = link.grant(room);
     let more = link.outstanding_credit() - before;

@@ -34,9 +34,9 @@
 //!   path that is given up stays armed, which a debug assertion takes for a bug. Upstream: #2658, mended by
 //!   #2660, in no release. Without the assertion the timer fires for nothing. No test, as upstream has none:
 //!   the test of the version fails with each new one. Remove when a release has #2660: the profile.
-//! - **credit by eighths** (`settings::receive_window`). New credit of the connection is sent after an
-//!   eighth of the window was read, and not before. Upstream: as intended (#880 is the same of streams).
-//!   The window is larger by that; remove when the threshold can be set.
+//! - **a limit that stays raised** (`Allowance`). A window that is lowered leaves the limit of MAX_DATA where it is, and
+//!   what is read next raises it by so much less. Upstream: as intended (#1611). Raised and lowered at once
+//!   it sets the limit, for which there is no call. Remove when there is one.
 
 mod deadlines;
 mod ends;

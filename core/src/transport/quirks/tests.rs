@@ -232,26 +232,31 @@ fn the_version_is_the_one_that_the_entries_were_read_for() {
 }
 
 #[test]
-fn credit_by_eighths_is_renewed_after_an_eighth_and_not_before() {
-    const WINDOW: u32 = 80_000;
+fn a_limit_that_was_raised_stays_and_what_is_read_pays_for_it() {
+    const WINDOW: u32 = 16_000;
+    const MORE: u32 = 64_000;
     let mut config = TransportConfig::default();
     config.receive_window(VarInt::from_u32(WINDOW));
     let mut pair = Pair::new(config);
     let stream = open(pair.connection(DIALLER));
-    write(pair.connection(DIALLER), stream, WINDOW as usize);
+    let room = |pair: &mut Pair| {
+        let mut stream = pair.connection(DIALLER).send_stream(stream);
+        stream.write(&[7; 100_000]).unwrap_or_default()
+    };
+    assert_eq!(room(&mut pair), WINDOW as usize);
+    for window in [WINDOW + MORE, WINDOW] {
+        let window = VarInt::from_u32(window);
+        pair.connection(ACCEPTOR).set_receive_window(window);
+    }
     pair.run(secs(1));
-    let renewed = |pair: &mut Pair| pair.connection(ACCEPTOR).stats().frame_tx.max_data;
-    let before = renewed(&mut pair);
-    read(pair.connection(ACCEPTOR), stream, WINDOW as usize / 8 - 1);
-    pair.run(ms(100));
-    assert_eq!(
-        renewed(&mut pair),
-        before,
-        "needless: see \"credit by eighths\""
-    );
-    read(pair.connection(ACCEPTOR), stream, 1);
-    pair.run(ms(100));
-    assert_eq!(renewed(&mut pair), before + 1);
+    assert_eq!(room(&mut pair), MORE as usize);
+    pair.run(secs(1));
+    read(pair.connection(ACCEPTOR), stream, MORE as usize);
+    pair.run(secs(1));
+    assert_eq!(room(&mut pair), 0, "see \"a limit that stays raised\"");
+    read(pair.connection(ACCEPTOR), stream, WINDOW as usize);
+    pair.run(secs(1));
+    assert_eq!(room(&mut pair), WINDOW as usize);
 }
 
 /// Settings with the controller that [`window`] makes.
