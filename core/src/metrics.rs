@@ -5,6 +5,24 @@ use std::time::Duration;
 use crate::{ConnectionStatus, Health, Incarnation, PeerId};
 
 /// A manager's state in numbers. Counters run from its start.
+///
+/// # Memory
+///
+/// `memory_usage` has all of these, and [`Config::memory_max`](crate::Config::memory_max) bounds it:
+///
+/// | what is held | bounded by |
+/// |---|---|
+/// | messages to peers | `outbox_bytes_max` each, half of `memory_max` together |
+/// | messages of peers, granted credit, records in part | `inbox_bytes_max` each, a quarter of `memory_max` together, a first credit of each connected peer and one record apart |
+/// | datagrams | `datagram_queue_bytes_max` each, a sixteenth of `memory_max` together, the newest of each peer apart |
+/// | a connection | 22 KiB, and in QUIC what was granted and at most 32 KiB more; before its greeting 16 KiB |
+/// | connections | `connections_max`, up to 4 of each peer before their greeting, and `handshakes_max` |
+/// | closed connections | 3 s each, and less while memory is short |
+/// | certificates and tickets | 1 KiB each; a sixteenth of `memory_max` |
+/// | peers that are only known | about 1.2 KiB each, `peers_max` |
+///
+/// From seven eighths of `memory_max` on strangers are refused. While more is used than `memory_max`, idle connections
+/// are evicted, the least recently used first and protected ones never, and no credit is raised.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct NetworkMetrics {
@@ -21,8 +39,8 @@ pub struct NetworkMetrics {
     /// Bytes of memory behind queues and buffers, reserved ones included: of messages that were not
     /// taken, of records in part, of events. Counted, and within 2 % of the truth.
     pub memory_queues: usize,
-    /// `memory_queues`, what is known about peers, and an estimate of what connections hold in
-    /// QUIC. Within 25 % of the truth, and never more than 10 % under it.
+    /// `memory_queues`, what is known about peers, tickets for resumption, and an estimate of what connections
+    /// hold in QUIC and TLS. Within 25 % of the truth, and never more than 10 % under it.
     pub memory_usage: usize,
     /// Every counter.
     pub counters: Counters,

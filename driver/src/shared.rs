@@ -146,6 +146,14 @@ impl Shared {
         self.peers_count.load(Ordering::Relaxed)
     }
 
+    /// Bytes of memory for what is shared about peers: each has a place in the map, which is half empty at worst, and
+    /// two counts of its holders.
+    pub(crate) fn peers_memory(&self) -> usize {
+        let place = 2 * (size_of::<PeerId>() + size_of::<Arc<PeerShared>>() + 1);
+        let shared = size_of::<PeerShared>() + 2 * size_of::<usize>();
+        self.peers_count() * (shared + place)
+    }
+
     /// Every peer in the order of ids, for the rare work that concerns all: what follows from it
     /// must not depend on the order of a hash map.
     pub(crate) fn all_peers(&self) -> Vec<Arc<PeerShared>> {
@@ -356,6 +364,7 @@ mod tests {
         shared.peer(known);
         shared.peer(unused);
         assert_eq!(shared.peers_count(), 3);
+        assert!((800..1_200).contains(&shared.peers_memory()));
         shared.forget_unused(|id| id == known);
         assert_eq!(shared.peers_count(), 2);
         assert!(shared.known_peer(held).is_some());

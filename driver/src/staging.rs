@@ -37,8 +37,8 @@ pub(crate) struct PeerShared {
 #[derive(Debug)]
 struct Staging {
     limits: BatchLimits,
-    /// Messages since the last order.
-    open: OpenBatch,
+    /// Messages since the last order. Most of many peers have none at any moment.
+    open: Option<Box<OpenBatch>>,
     /// What came before `open`, in order.
     earlier: Vec<Entry>,
     /// Bytes of the messages in `earlier`.
@@ -52,26 +52,26 @@ struct Staging {
     /// The largest credit that a waiting caller needs; zero if none waits.
     wanted: usize,
     /// Why nothing is accepted.
-    verdict: Result<(), PeerError>,
+    verdict: Result<(), Box<PeerError>>,
     /// What was passed to the core about the peer, unless it may have forgotten that since.
     added: Added,
     /// Why the core refused to add the peer: it does not know the peer, and keeps no reason.
-    refused: Option<PeerError>,
+    refused: Option<Box<PeerError>>,
     /// Datagrams, which have no place among messages.
-    datagrams: DatagramQueue,
+    datagrams: Option<Box<DatagramQueue>>,
     /// Bytes of the longest datagram, as last reported by the core.
     datagram_max: Option<usize>,
     /// Whether the event loop is going to look at this peer.
     listed: Listed,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Added {
     Nothing,
     /// The peer was added.
     Peer,
     /// And this address of it last.
-    Address(SocketAddr),
+    Address(Box<SocketAddr>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,17 +154,17 @@ impl PeerShared {
     ) -> Self {
         let staging = Staging {
             limits,
-            open: OpenBatch::new(limits),
+            open: None,
             earlier: Vec::new(),
             earlier_bytes: 0,
             next: 0,
             first: 0,
             credit,
             wanted: 0,
-            verdict,
+            verdict: verdict.map_err(Box::new),
             added: Added::Nothing,
             refused: None,
-            datagrams: DatagramQueue::default(),
+            datagrams: None,
             datagram_max: None,
             listed: Listed::No,
         };
@@ -188,6 +188,13 @@ impl PeerShared {
     pub(crate) fn disconnected(&self, to: ConnectionStatus) {
         self.mirror.disconnected(to);
         self.set_datagram_max(None);
+    }
+
+    /// Gives back memory that nothing is in: there may be many peers that are at rest.
+    pub(crate) fn rest(&self) {
+        let mut staging = self.staging.lock();
+        staging.open = staging.open.take().filter(|open| !open.is_empty());
+        staging.datagrams = staging.datagrams.take().filter(|queue| !queue.is_empty());
     }
 
     /// Accepts only messages of at most so many bytes from this moment on.
@@ -260,7 +267,8 @@ impl PeerShared {
         match staging.datagram_max {
             Some(max) if payload.len() <= max => {
                 let payload = Bytes::copy_from_slice(payload);
-                staging.datagrams.push(payload, queue_bytes_max);
+                let datagrams = staging.datagrams.get_or_insert_default();
+                datagrams.push(payload, queue_bytes_max);
                 Ok(staging.list())
             }
             max => Err(max),
@@ -284,14 +292,12 @@ impl PeerShared {
     /// Puts an order behind what was staged before it, or gives it back if the manager has ended.
     pub(crate) fn post(&self, order: Order) -> Result<Listing, Order> {
         let mut staging = self.staging.lock();
-        if staging.verdict == Err(PeerError::Closed) {
+        if matches!(&staging.verdict, Err(error) if **error == PeerError::Closed) {
             return Err(order);
         }
         match order {
             // Callers that look a peer up for each message add the same address each time.
-            Order::AddAddress(addr) if staging.added == Added::Address(addr) => {
-                return Ok(Listing::Done);
-            }
+            Order::AddAddress(addr) if staging.has_added(addr) => return Ok(Listing::Done),
             Order::AddAddress(addr) => {
                 staging.expect_address(addr);
                 self.mirror.set_known();
@@ -338,9 +344,13 @@ impl PeerShared {
     pub(crate) fn take(&self, taken: &mut Taken) {
         debug_assert!(taken.earlier.is_empty() && taken.open.is_empty());
         let mut staging = self.staging.lock();
-        mem::swap(&mut staging.open, &mut taken.open);
+        if let Some(open) = &mut staging.open {
+            mem::swap(&mut **open, &mut taken.open);
+        }
         mem::swap(&mut staging.earlier, &mut taken.earlier);
-        mem::swap(&mut staging.datagrams, &mut taken.datagrams);
+        if let Some(datagrams) = &mut staging.datagrams {
+            mem::swap(&mut **datagrams, &mut taken.datagrams);
+        }
         taken.first = staging.first;
         staging.first = staging.next;
         staging.earlier_bytes = 0;
@@ -351,16 +361,17 @@ impl PeerShared {
     pub(crate) fn refuse(&self, error: PeerError) {
         let mut staging = self.staging.lock();
         staging.added = Added::Nothing;
-        staging.refused = Some(error);
+        staging.refused = Some(Box::new(error));
     }
 
     /// Lends the room that the core has beyond what is staged, and passes on its verdict. Returns
     /// how much room a waiting sender needs, if this is not enough.
     pub(crate) fn lend(&self, room: usize, verdict: Result<(), PeerError>) -> Option<usize> {
         let mut staging = self.staging.lock();
-        let staged = staging.open.bytes() + staging.earlier_bytes;
+        let open = staging.open.as_ref().map_or(0, |open| open.bytes());
+        let staged = open + staging.earlier_bytes;
         staging.credit = room.saturating_sub(staged);
-        staging.verdict = match (&staging.refused, verdict) {
+        let verdict = match (staging.refused.as_deref(), verdict) {
             (Some(PeerError::Closed), _) => Err(PeerError::Closed),
             // The core keeps no reason for a peer that it refused and does not know.
             (Some(refused), Err(PeerError::NoAddress(_) | PeerError::UnknownPeer(_))) => {
@@ -368,6 +379,7 @@ impl PeerShared {
             }
             (Some(_) | None, verdict) => verdict,
         };
+        staging.verdict = verdict.map_err(Box::new);
         if staging.wanted == 0 {
             return None;
         }
@@ -383,8 +395,8 @@ impl PeerShared {
     /// Accepts nothing from this moment on, and takes what was staged before.
     pub(crate) fn seal(&self, taken: &mut Taken) {
         let mut staging = self.staging.lock();
-        staging.verdict = Err(PeerError::Closed);
-        staging.refused = Some(PeerError::Closed);
+        staging.verdict = Err(Box::new(PeerError::Closed));
+        staging.refused = Some(Box::new(PeerError::Closed));
         staging.wanted = 0;
         drop(staging);
         self.room.notify(usize::MAX);
@@ -404,12 +416,16 @@ impl Staging {
         self.credit -= cost;
         // The clock costs more than all the rest. Messages that wait for the loop together share
         // the time of the first: none of them waits longer than it may.
-        let staged_at = self.open.first_queued_at();
+        let limits = self.limits;
+        let open = self
+            .open
+            .get_or_insert_with(|| Box::new(OpenBatch::new(limits)));
+        let staged_at = open.first_queued_at();
         let staged_at = staged_at.unwrap_or_else(|| clock.now());
-        self.open.append(staged_at, message);
+        open.append(staged_at, message);
         match urgency {
             Urgency::Batched => {}
-            Urgency::Express => self.open.express(),
+            Urgency::Express => open.express(),
         }
         let number = self.next;
         self.next += 1;
@@ -419,9 +435,9 @@ impl Staging {
     fn has_room(&mut self, clock: &Clock, cost: usize) -> Result<(), Refused> {
         if let Err(error) = &self.verdict {
             // A breaker's verdict ends by itself: the core takes the next message as its probe.
-            if !matches!(error, PeerError::CircuitOpen { retry_at, .. } if *retry_at <= clock.now())
+            if !matches!(**error, PeerError::CircuitOpen { retry_at, .. } if retry_at <= clock.now())
             {
-                return Err(Refused::Peer(error.clone()));
+                return Err(Refused::Peer((**error).clone()));
             }
             self.verdict = Ok(());
         }
@@ -434,23 +450,26 @@ impl Staging {
 
     /// The core is about to learn an address: messages need not wait until it has.
     fn expect_address(&mut self, addr: SocketAddr) {
-        self.added = Added::Address(addr);
+        self.added = Added::Address(Box::new(addr));
         self.refused = None;
-        if matches!(
-            self.verdict,
-            Err(PeerError::NoAddress(_) | PeerError::UnknownPeer(_))
-        ) {
+        let is_unknown = |error: &PeerError| {
+            matches!(error, PeerError::NoAddress(_) | PeerError::UnknownPeer(_))
+        };
+        if matches!(&self.verdict, Err(error) if is_unknown(error)) {
             self.verdict = Ok(());
         }
     }
 
+    fn has_added(&self, addr: SocketAddr) -> bool {
+        matches!(&self.added, Added::Address(added) if **added == addr)
+    }
+
     fn close_open(&mut self) {
-        if self.open.is_empty() {
+        let Some(open) = self.open.take_if(|open| !open.is_empty()) else {
             return;
-        }
-        self.earlier_bytes += self.open.bytes();
-        let open = mem::replace(&mut self.open, OpenBatch::new(self.limits));
-        self.earlier.push(Entry::Messages(open));
+        };
+        self.earlier_bytes += open.bytes();
+        self.earlier.push(Entry::Messages(*open));
     }
 
     fn list(&mut self) -> Listing {

@@ -226,6 +226,12 @@ impl Driver<'_> {
         }
     }
 
+    /// States the bytes of memory that the loop and its handle hold for peers. They count in
+    /// [`memory_usage`](crate::NetworkMetrics::memory_usage), and so towards `memory_max`.
+    pub fn set_handle_memory(&mut self, bytes: usize) {
+        self.machine.shared.handle_memory = bytes;
+    }
+
     /// Counts datagrams that the loop has received for the application and then dropped.
     pub fn note_datagrams_discarded(&mut self, count: u64) {
         let unreliable = &mut self.machine.shared.report.counters.unreliable;

@@ -210,18 +210,23 @@ pub(super) enum Expiry {
     LastDial,
 }
 
-/// An exponential average of delays.
+/// An exponential average of delays, in nanoseconds; 0 without a sample.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Average(Option<Duration>);
+pub(super) struct Average(u64);
 
 impl Average {
     /// Adds a sample with a weight of one eighth, as RFC 6298 does for round-trip times.
     pub(super) fn add(&mut self, sample: Duration) {
-        self.0 = Some(self.0.map_or(sample, |mean| (mean * 7 + sample) / 8));
+        // No delay of a process that runs is longer than 2^60 ns, which are 36 years.
+        let sample = u64::try_from(sample.as_nanos()).map_or(1 << 60, |nanos| nanos.min(1 << 60));
+        self.0 = match self.0 {
+            0 => sample,
+            mean => (mean * 7 + sample) / 8,
+        };
     }
 
     pub(super) fn get(self) -> Duration {
-        self.0.unwrap_or_default()
+        Duration::from_nanos(self.0)
     }
 }
 
@@ -238,7 +243,7 @@ impl Peer {
             key: PeerKey::new(0),
             id,
             standing,
-            addresses: Addresses::default(),
+            addresses: Addresses::new(),
             status: ConnectionStatus::New,
             links: Links::default(),
             processes: Processes::default(),

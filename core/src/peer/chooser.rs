@@ -5,7 +5,7 @@
 //! was confirmed earlier at that end. The other end closes nothing, and sends on the one that it
 //! confirmed last. So the ends never close different ones, and each sends on the one that stays.
 
-use super::LinkId;
+use super::{LinkId, on_demand::Few};
 use crate::PeerId;
 
 /// Which end began a connection.
@@ -29,7 +29,7 @@ pub(crate) struct Candidate {
 /// At most one per dialler, so two at a time.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Chooser {
-    confirmed: Vec<Candidate>,
+    confirmed: Few<Candidate>,
 }
 
 impl Chooser {
@@ -102,7 +102,7 @@ impl Chooser {
         mut name: impl FnMut(&mut LinkId),
         mut dial: impl FnMut(LinkId) -> u64,
     ) {
-        for candidate in &mut self.confirmed {
+        for candidate in self.confirmed.iter_mut() {
             name(&mut candidate.link);
             candidate.dial = dial(candidate.link);
         }

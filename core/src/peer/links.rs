@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use super::{
     LinkId,
     chooser::{Candidate, Chooser},
+    on_demand::Few,
     processes::Presence,
 };
 use crate::PeerId;
@@ -22,7 +23,7 @@ const ARRIVALS_MAX: usize = 4;
 pub(crate) struct Links {
     chooser: Chooser,
     /// Connections that the peer has begun, and that are not confirmed.
-    arrivals: Vec<LinkId>,
+    arrivals: Few<LinkId>,
     dialling: Dialling,
 }
 

@@ -13,7 +13,7 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use super::LinkId;
+use super::{LinkId, on_demand::Few};
 use crate::Incarnation;
 
 /// Processes of one peer whose place others have taken that are remembered. More than these within
@@ -31,7 +31,7 @@ pub(crate) struct Processes {
     )]
     past: Option<Box<VecDeque<Incarnation>>>,
     /// Those that wait for its place.
-    waiting: Vec<Waiting>,
+    waiting: Few<Waiting>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -129,7 +129,7 @@ impl Processes {
     }
 
     /// Whether any process waits.
-    pub(crate) const fn is_contested(&self) -> bool {
+    pub(crate) fn is_contested(&self) -> bool {
         !self.waiting.is_empty()
     }
 

@@ -154,3 +154,10 @@ fn a_sealed_peer_accepts_nothing_and_loses_nothing() {
     let (responder, _reply) = crate::reply::channel();
     assert!(peer.post(Order::Disconnect(responder)).is_err());
 }
+
+/// What the handle keeps for a peer that is only known, beside the machine's part.
+#[test]
+fn a_peer_with_nothing_staged_takes_less_than_a_quarter_of_a_kibibyte() {
+    let bytes = size_of::<PeerShared>();
+    assert!(bytes <= 232, "{bytes}");
+}

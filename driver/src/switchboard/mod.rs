@@ -277,6 +277,9 @@ impl Switchboard {
                     .hub
                     .publish(&event, || shared.mirror.set_status(to));
                 self.answer_connects(now, peer, to, reason);
+                if to != ConnectionStatus::Connected {
+                    shared.rest();
+                }
                 self.touched.push(shared);
             }
             Event::HealthChanged { peer, to, .. } => {
@@ -385,6 +388,8 @@ impl Switchboard {
             self.lend_to(now, &peer);
         }
         self.touched = touched;
+        let bytes = self.shared.peers_memory();
+        self.core.driver().set_handle_memory(bytes);
         if self.shared.peers_count() > self.sweep_at {
             self.sweep();
         }

@@ -15,7 +15,7 @@ pub(crate) const CONNECTED: usize = 100;
 pub(crate) const KNOWN: usize = 10_000;
 
 /// Bytes of memory for one session without a connection.
-const SESSION_BYTES_MAX: usize = 1_024;
+const SESSION_BYTES_MAX: usize = 960;
 
 #[test]
 fn a_session_without_a_connection_costs_less_than_a_kibibyte() {
