@@ -59,6 +59,8 @@ struct Queue {
     bytes: usize,
     /// Bytes of memory behind the records of `batches`.
     records_memory: usize,
+    /// Where the last part of a batch ends that did not go as one record.
+    part_end: Option<Place>,
     /// Numbers that have no message: in their batches they are empty ones.
     voids: Voids,
     /// The number after the last one that was written to a process of the peer that is gone.
@@ -74,11 +76,20 @@ impl Queue {
             batches: VecDeque::new(),
             bytes: 0,
             records_memory: 0,
+            part_end: None,
             voids: Voids::new(),
             written_before: 0,
             lifetimes: BTreeSet::new(),
         }
     }
+}
+
+/// Where a message begins.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    number: u64,
+    /// Bytes before it in the body of its batch.
+    at: usize,
 }
 
 /// What a queue that is not there looks like.
@@ -318,13 +329,18 @@ impl Outbox {
             let (header, record) = entries::voids(self.cursor, count, body_bytes_max);
             return Some(self.wrote(header, record.into(), queued_at));
         }
-        let (header, record) = match self.cursor - batch.header.first {
-            0 => (batch.header, batch.record.clone()),
-            skipped => cut(&batch.header, &batch.record, skipped),
-        };
         let queued_at = batch.queued_at;
-        let count = void.map_or(u64::MAX, |void| void.start - header.first);
-        let (header, record) = shorten(header, record, count, body_bytes_max);
+        let count_max = void.map_or(u64::MAX, |void| void.start - self.cursor);
+        let is_whole = self.cursor == batch.header.first
+            && u64::from(batch.header.count) <= count_max
+            && batch.header.len as usize <= body_bytes_max;
+        if is_whole {
+            return Some(self.wrote(batch.header, batch.record.clone(), queued_at));
+        }
+        let is_next = |end: &Place| end.number == self.cursor && end.number > batch.header.first;
+        let from = queue.part_end.filter(is_next);
+        let (header, record, end) = part(batch, self.cursor, from, count_max, body_bytes_max);
+        self.made().part_end = Some(end);
         Some(self.wrote(header, record, queued_at))
     }
 
@@ -486,9 +502,11 @@ impl Outbox {
             batches,
             bytes,
             records_memory,
+            part_end,
             voids,
             ..
         } = queue;
+        *part_end = None;
         voids.forget_before(number);
         while let Some(batch) = batches.front_mut()
             && batch.header.first < number
@@ -526,46 +544,55 @@ impl Outbox {
 
 /// The record without its first messages.
 fn cut(header: &Header, record: &Bytes, skipped: u64) -> (Header, Bytes) {
-    let mut rest = &record[HEADER_LEN..];
-    for _ in 0..skipped {
-        let (length, at) = varint::get(rest).expect("invariant: we framed it");
-        rest = &rest[at + length as usize..];
-    }
-    let header = Header::plain(
-        rest.len() as u32,
-        header.count - skipped as u32,
-        header.first + skipped,
-    );
+    let body = &record[HEADER_LEN..];
+    let rest = &body[end_of(body, 0, skipped)..];
+    let count = header.count - skipped as u32;
+    let header = Header::plain(rest.len() as u32, count, header.first + skipped);
     (header, framed(&header, rest))
 }
 
-/// The record with at most `count_max` of its messages, as many as fit into a body of this length, and one at
-/// least.
-fn shorten(
-    header: Header,
-    record: Bytes,
+/// A record of a batch's messages from a number on: at most `count_max`, as many as fit into a body of this length,
+/// and one at least. Returns where they end. A batch that goes in many parts is walked and copied once if
+/// each begins `from` the end of the one before.
+fn part(
+    batch: &Batch,
+    first: u64,
+    from: Option<Place>,
     count_max: u64,
     body_bytes_max: usize,
-) -> (Header, Bytes) {
-    let fits = u64::from(header.count) <= count_max;
-    if fits && header.len as usize <= body_bytes_max {
-        return (header, record);
-    }
-    let body = &record[HEADER_LEN..];
-    let (mut count, mut end) = (0, 0);
-    while count < header.count && u64::from(count) < count_max {
-        let (length, at) = varint::get(&body[end..]).expect("invariant: we framed it");
-        let next = end + at + length as usize;
-        if count > 0 && next > body_bytes_max {
+) -> (Header, Bytes, Place) {
+    let body = &batch.record[HEADER_LEN..];
+    let skipped = first - batch.header.first;
+    let start = from.map_or_else(|| end_of(body, 0, skipped), |place| place.at);
+    let left = (u64::from(batch.header.count) - skipped).min(count_max);
+    let (mut count, mut end) = (0, start);
+    while u64::from(count) < left {
+        let next = end_of(body, end, 1);
+        if count > 0 && next - start > body_bytes_max {
             break;
         }
         (count, end) = (count + 1, next);
     }
-    let header = Header::plain(end as u32, count, header.first);
-    (header, framed(&header, &body[..end]))
+    let header = Header::plain((end - start) as u32, count, first);
+    let place = Place {
+        number: header.next(),
+        at: end,
+    };
+    (header, framed(&header, &body[start..end]), place)
+}
+
+/// Where so many messages of a body end, of which the first one begins at `start`.
+fn end_of(body: &[u8], start: usize, count: u64) -> usize {
+    (0..count).fold(start, |at, _| {
+        let (length, prefix) = varint::get(&body[at..]).expect("invariant: we framed it");
+        at + prefix + length as usize
+    })
 }
 
 /// The record with this header and body.
 fn framed(header: &Header, body: &[u8]) -> Bytes {
     [&header.encode()[..header.length()], body].concat().into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,6 +63,7 @@ impl Outbox {
     fn void(&mut self, number: u64) {
         let numbered = self.numbered;
         let queue = self.made();
+        queue.part_end = None;
         queue.voids.add(number);
         if number >= numbered {
             queue.open.blank((number - numbered) as usize);
