@@ -164,5 +164,6 @@ fn triangle(outsiders: Vec<Outsider>) -> Scenario {
         links: LinkProfile::Delay(Delay::Constant(ms(20))),
         steps,
         outsiders,
+        strangers: Vec::new(),
     }
 }

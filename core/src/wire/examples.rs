@@ -296,6 +296,10 @@ fn target(what: &str) -> Option<(&'static str, &'static [u8])> {
 
 /// `FUZZ_SEEDS=1` writes those that are missing.
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test that writes files when it is asked to"
+)]
 fn every_fuzz_target_begins_with_examples() {
     let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus");
     let mut seeds = Vec::new();

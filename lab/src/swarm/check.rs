@@ -7,6 +7,7 @@ use quicpool_sim::OutOfRange;
 
 use super::{
     Condition, LinkProfile, Operation, Scenario, Step, Withdrawal, limits::MESSAGE_BYTES_MAX,
+    stranger::STRANGERS_MAX,
 };
 use crate::{Delay, duration::text, secs};
 
@@ -75,6 +76,14 @@ impl Scenario {
         within("the length of steps", self.steps.len(), STEPS)?;
         for (n, step) in self.steps.iter().enumerate() {
             self.check_step(&format!("steps[{n}]"), step)?;
+        }
+        within(
+            "the length of strangers",
+            self.strangers.len(),
+            0..=STRANGERS_MAX,
+        )?;
+        for stranger in &self.strangers {
+            self.check_node("strangers", stranger.dials)?;
         }
         self.check_outsiders()
     }

@@ -162,6 +162,7 @@ impl Scenario {
             links: part(Part::Links, nodes).links(),
             steps: (0..count).map(step).collect(),
             outsiders,
+            strangers: Vec::new(),
         }
     }
 }

@@ -30,6 +30,7 @@ mod repro;
 mod scenario;
 mod shrink;
 mod simplify;
+mod stranger;
 mod text;
 mod twice;
 mod watch;
@@ -47,6 +48,7 @@ pub use repro::{Failure, Repro, play_all};
 pub use scenario::{Condition, LinkProfile, Outsider, Scenario, Step};
 use serde::{Deserialize, Serialize};
 pub use shrink::{End, Shrink, Shrunk};
+pub use stranger::{Conduct, Stranger};
 pub use twice::Divergence;
 pub use watch::{Effect, Phase, Watch};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Limits, Operation, Outcome, OwnLimits, Watch, world::World};
+use super::{Limits, Operation, Outcome, OwnLimits, Stranger, Watch, world::World};
 use crate::{Crypto, Delay, Faults, Path, Recorder, duration};
 
 /// A world: its nodes, what they do, and what is done to them.
@@ -38,6 +38,10 @@ pub struct Scenario {
     pub steps: Vec<Step>,
     /// Nodes that are not well again after the storm. All others are: the core.
     pub outsiders: Vec<Outsider>,
+    /// Peers outside of the network that dial nodes and send what no machine would.
+    /// [`draw`](Self::draw) draws none, [`with_strangers`](Self::with_strangers) some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strangers: Vec<Stranger>,
 }
 
 /// One thing that happens, and how long nothing else does after it.

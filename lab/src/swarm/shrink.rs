@@ -184,6 +184,11 @@ where
     }
 
     fn drop_outsiders(&mut self) -> ControlFlow<()> {
+        for place in (0..self.best.strangers.len()).rev() {
+            let mut candidate = self.best.clone();
+            candidate.strangers.remove(place);
+            self.keeps(candidate)?;
+        }
         for place in (0..self.best.outsiders.len()).rev() {
             let mut candidate = self.best.clone();
             candidate.outsiders.remove(place);
@@ -330,7 +335,12 @@ fn without_node(world: &Scenario, node: usize) -> Scenario {
         .map(|outsider| &mut outsider.node);
     let own = world.own_limits.iter_mut().map(|own| &mut own.node);
     let hidden = world.hidden.iter_mut().chain(&mut world.driven);
-    let all = named.chain(ill).chain(own).chain(hidden);
+    world.strangers.retain(|stranger| stranger.dials != node);
+    let dialled = world
+        .strangers
+        .iter_mut()
+        .map(|stranger| &mut stranger.dials);
+    let all = named.chain(ill).chain(own).chain(hidden).chain(dialled);
     for other in all.filter(|other| **other > node) {
         *other -= 1;
     }

@@ -30,6 +30,9 @@ impl Display for Scenario {
         for own in &self.own_limits {
             writeln!(f, "{own}")?;
         }
+        for stranger in &self.strangers {
+            writeln!(f, "{stranger}")?;
+        }
         let mut at = Duration::ZERO;
         for step in &self.steps {
             writeln!(f, "{:>10.3} s  {}", at.as_secs_f64(), step.operation)?;

@@ -108,6 +108,9 @@ struct Options {
     /// What sessions are made of: checksum, or tls as in production
     #[arg(long, default_value_t)]
     crypto: Crypto,
+    /// Add peers that are no nodes to each world: raw QUIC, and any bytes in it
+    #[arg(long)]
+    strangers: bool,
     /// Run each world twice, and compare every byte that was sent
     #[arg(long)]
     check_twice: bool,

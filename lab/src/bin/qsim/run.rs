@@ -69,7 +69,10 @@ fn progress_bar(seeds: u64) -> ProgressBar {
 }
 
 fn work(seed: u64, options: &Options, report: &Mutex<Report>, bar: &ProgressBar) {
-    let scenario = Scenario::draw(seed).crypto(options.crypto);
+    let mut scenario = Scenario::draw(seed).crypto(options.crypto);
+    if options.strangers {
+        scenario = scenario.with_strangers();
+    }
     let mut played = play(&scenario, options.check_twice);
     if let Played {
         failed: Some(failed),

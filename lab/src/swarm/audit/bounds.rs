@@ -38,7 +38,8 @@ pub(super) fn settle(log: &mut Log, config: &Config, sample: &Sample) {
         "it holds {slots} slots of {max}"
     );
     let has_way = |peer: &&PeerSample| matches!(peer.status, Connecting | Connected);
-    let ways = sample.peers.iter().filter(has_way).count();
+    let visitors = sample.strangers.iter().map(|visitor| &visitor.now);
+    let ways = sample.peers.iter().chain(visitors).filter(has_way).count();
     always!(
         log,
         slots <= ways,
@@ -63,7 +64,8 @@ fn queues(log: &mut Log, config: &Config, sample: &Sample) {
     // Each of two connections may have credit, until one of them is closed.
     let inbox_max = 2 * config.inbox_bytes_max + record_max;
     let mut sum = 0;
-    for peer in &sample.peers {
+    let visitors = sample.strangers.iter().map(|visitor| &visitor.now);
+    for peer in sample.peers.iter().chain(visitors) {
         let (outbox, inbox) = (peer.outbox_bytes, peer.inbox_bytes);
         always!(
             log,

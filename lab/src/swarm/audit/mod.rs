@@ -76,6 +76,8 @@ use crate::{
 pub(super) struct Audit {
     log: Log,
     peers: Vec<PeerId>,
+    /// Peers that are no nodes.
+    strangers: Vec<PeerId>,
     nodes: Vec<NodeId>,
     processes: Vec<Process>,
     /// How long after it was handed out a message counts as taken, for each node.
@@ -98,6 +100,8 @@ pub(super) struct Places<'a> {
     pub(super) hidden: &'a [usize],
     /// Those that run in the event loop of the driver.
     pub(super) driven: &'a [usize],
+    /// Peers that are no nodes.
+    pub(super) strangers: &'a [PeerId],
 }
 
 /// Whether auditors can look into packets.
@@ -148,7 +152,11 @@ impl Audit {
     /// Auditors of these nodes, in the order in which they were added.
     pub(super) fn new(
         nodes: &[(NodeId, PeerId)],
-        Places { hidden, driven }: Places<'_>,
+        Places {
+            hidden,
+            driven,
+            strangers,
+        }: Places<'_>,
         packets: Packets,
     ) -> Self {
         let taken_delay = |place| match driven.contains(&place) {
@@ -158,6 +166,7 @@ impl Audit {
         Self {
             log: Log::new(),
             peers: nodes.iter().map(|(_, peer)| *peer).collect(),
+            strangers: strangers.to_vec(),
             nodes: nodes.iter().map(|(node, _)| *node).collect(),
             processes: nodes.iter().map(|_| Process::default()).collect(),
             taken_delay: (0..nodes.len()).map(taken_delay).collect(),
@@ -401,7 +410,7 @@ impl Audit {
         self.steady[place] &= !scene.is_held_up;
         let (log, process) = (&mut self.log, &mut self.processes[place]);
         let expirations = process.sample.counters.expirations;
-        if !process.sample.take(scene, &self.peers) {
+        if !process.sample.take(scene, &self.peers, &self.strangers) {
             return;
         }
         let Process {
@@ -441,6 +450,8 @@ impl Audit {
                 .settle(log, config, numbers, is_own, held_for[peer]);
             // A process that could not be reached again keeps its connections.
             match self.hidden.contains(&place) {
+                // Which connection has expired is not known where one of a stranger may have.
+                true if !self.strangers.is_empty() => {}
                 true => pair.expiry.keep(log, expired),
                 false => pair.expiry.pass(log, config, is_clear),
             }

@@ -21,6 +21,26 @@ pub(super) struct Sample {
     pub(super) continued_dials: u64,
     /// By the place of the peer in its world. A peer that is not known counts as new.
     pub(super) peers: Vec<PeerSample>,
+    pub(super) strangers: Vec<Visitor>,
+}
+
+/// A peer that is no node. It is forgotten once nothing of it is left, and comes again.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Visitor {
+    pub(super) now: PeerSample,
+    /// What was counted of it before it was last forgotten.
+    before: PeerSample,
+}
+
+impl Visitor {
+    fn see(&mut self, now: PeerSample) {
+        let last = self.now;
+        // Counts that fall are those of another entry.
+        if now.connections < last.connections || now.received < last.received {
+            self.before.add(&last);
+        }
+        self.now = now;
+    }
 }
 
 /// Its metrics of one peer.
@@ -65,7 +85,12 @@ impl Default for PeerSample {
 
 impl Sample {
     /// Asks the machine of a scene; false if there is none.
-    pub(super) fn take(&mut self, scene: &Scene<'_>, peers: &[PeerId]) -> bool {
+    pub(super) fn take(
+        &mut self,
+        scene: &Scene<'_>,
+        peers: &[PeerId],
+        strangers: &[PeerId],
+    ) -> bool {
         let Some(machine) = scene.machine else {
             return false;
         };
@@ -85,6 +110,11 @@ impl Sample {
         self.peers.extend(peers.map(|metrics| {
             metrics.map_or_else(PeerSample::default, |metrics| PeerSample::of(&metrics))
         }));
+        self.strangers.resize(strangers.len(), Visitor::default());
+        for (visitor, peer) in self.strangers.iter_mut().zip(strangers) {
+            let metrics = machine.peer_metrics(*peer);
+            visitor.see(metrics.map_or_else(PeerSample::default, |m| PeerSample::of(&m)));
+        }
         self.continued_dials = self
             .continued_dials_so_far()
             .saturating_sub(continued_before);
@@ -100,11 +130,25 @@ impl Sample {
 
     /// A number of all peers together.
     pub(super) fn sum(&self, of: impl Fn(&PeerSample) -> u64) -> u64 {
-        self.peers.iter().map(of).sum()
+        let visitors = self.strangers.iter();
+        let visitors = visitors.flat_map(|visitor| [&visitor.now, &visitor.before]);
+        self.peers.iter().chain(visitors).map(of).sum()
     }
 }
 
 impl PeerSample {
+    /// Adds what was counted. What was held is gone.
+    const fn add(&mut self, other: &Self) {
+        self.accepted += other.accepted;
+        self.delivered += other.delivered;
+        self.received += other.received;
+        self.taken += other.taken;
+        self.dials += other.dials;
+        self.connections += other.connections;
+        self.failures += other.failures;
+        self.uses += other.uses;
+    }
+
     const fn of(metrics: &PeerMetrics) -> Self {
         Self {
             status: metrics.status,

