@@ -67,7 +67,7 @@ impl Shared {
     /// an acknowledgement costs.
     pub(super) const fn is_turn_to_weigh(&mut self) -> bool {
         self.turns = self.turns.wrapping_add(1);
-        self.turns % WEIGH_EVERY == 0
+        self.turns.is_multiple_of(WEIGH_EVERY)
     }
 
     // Randomness
