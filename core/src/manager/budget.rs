@@ -276,6 +276,12 @@ impl Budget {
         (now >= *since + patience).then_some(*link)
     }
 
+    /// Whether the memory in use is to be watched in each turn: there is too much of it, or a record is completed beyond
+    /// the budget.
+    pub(super) const fn is_pressed(&self) -> bool {
+        self.is_exceeded || self.overdraft.is_some()
+    }
+
     /// Notes whether more than `memory_max` is in use.
     pub(super) const fn set_exceeded(&mut self, is_exceeded: bool) {
         self.is_exceeded = is_exceeded;

@@ -49,6 +49,9 @@ pub(super) fn keeps_strangers_out(parts: &Parts<'_>) -> bool {
 /// Gives memory back while more than `memory_max` is in use: one connection at a time. Returns whether there was
 /// one.
 pub(super) fn relieve(parts: &mut Parts<'_>) -> bool {
+    if !parts.shared.budget.is_pressed() && !parts.shared.is_turn_to_weigh() {
+        return false;
+    }
     let max = parts.shared.config.memory_max;
     let used = Usage::of_parts(parts).all;
     parts.shared.budget.set_exceeded(used > max);

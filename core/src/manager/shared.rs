@@ -14,6 +14,9 @@ use crate::{
     wire::hello::HalfId,
 };
 
+/// Turns of the loop of which one adds up the memory in use.
+const WEIGH_EVERY: u8 = 8;
+
 /// Configuration, deadlines, events and counters, memory shared by all peers, and the work list.
 pub(super) struct Shared {
     pub(super) config: Config,
@@ -31,6 +34,8 @@ pub(super) struct Shared {
     pub(super) half_open: HalfOpen,
     /// Bytes of memory that the event loop and its handle hold for peers.
     pub(super) handle_memory: usize,
+    /// Turns of the loop, of which each eighth adds up the memory in use.
+    turns: u8,
     draws: Draws,
 }
 
@@ -54,6 +59,7 @@ impl Shared {
             gate: Gate::new(look_up_seed, now),
             half_open: HalfOpen::new(config.handshakes_max, look_up_seed, now),
             handle_memory: 0,
+            turns: 0,
             draws: Draws::new(draws),
             config,
         }
@@ -64,6 +70,13 @@ impl Shared {
     pub(super) fn changed(&mut self, peer: &mut Peer) {
         self.budget.count(peer);
         self.work.mark_stale(peer);
+    }
+
+    /// Whether the memory in use is to be added up in this turn of the loop: in each one it would be a part of what
+    /// an acknowledgement costs.
+    pub(super) const fn is_turn_to_weigh(&mut self) -> bool {
+        self.turns = self.turns.wrapping_add(1);
+        self.turns.is_multiple_of(WEIGH_EVERY)
     }
 
     // Randomness
