@@ -13,8 +13,8 @@ use crate::{
 /// How long a token of ours is good. A peer that stays away for longer needs a Retry under load.
 pub(super) const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Servers whose token is kept, and tokens of ours whose use is remembered.
-const COUNT_MAX: usize = 16 * 1024;
+/// Tokens of ours whose use is remembered.
+const USED_MAX: usize = 16 * 1024;
 
 /// The longest token of another end that is kept, in bytes: ours have 60 or so.
 const TOKEN_BYTES_MAX: usize = 256;
@@ -30,8 +30,10 @@ pub(super) struct OurTokens(Store<String, Vec<u8>>);
 pub(super) struct UsedTokens(Store<u64, ()>);
 
 impl OurTokens {
+    /// Room for as many as may be connected at a time.
     pub(super) fn new(config: &Config) -> Self {
-        Self(Store::new(COUNT_MAX, config.memory_max / MEMORY_PART))
+        let bytes_max = config.memory_max / MEMORY_PART;
+        Self(Store::new(config.connections_max, bytes_max))
     }
 
     /// Bytes of memory.
@@ -59,7 +61,7 @@ impl TokenStore for OurTokens {
 
 impl UsedTokens {
     pub(super) fn new(config: &Config) -> Self {
-        Self(Store::new(COUNT_MAX, config.memory_max / MEMORY_PART))
+        Self(Store::new(USED_MAX, config.memory_max / MEMORY_PART))
     }
 
     /// Bytes of memory.
