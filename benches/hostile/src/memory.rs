@@ -22,10 +22,12 @@ const AFTERWARDS: Duration = Duration::from_secs(2);
 /// The bar with `memory_max` of 32 MiB; other sizes have the same share.
 const RESIDENT_PER_MEMORY_MAX: u64 = 3;
 
-/// `memory_usage` may differ by so much from the growth of resident memory: a quarter, or what an
-/// allocator and the first use of code take in any case.
+/// `memory_usage` may differ by so much from the growth of resident memory: a quarter, or what the buffers of the socket,
+/// the first use of code and an allocator that keeps what was freed take in any case: 8 to 9 MiB after 600 handshakes
+/// with large certificates, of which nothing is held, and no more after 4,200. `sim/tests/memory/hoards.rs` compares
+/// `memory_usage` with the heap to a quarter.
 const USAGE_SHARE: u64 = 4;
-const USAGE_BYTES: u64 = 4 << 20;
+const USAGE_BYTES: u64 = 10 << 20;
 
 /// Echoes before the attack, after which code and allocator are in use.
 const WARM_UP_MESSAGES: usize = 2_000;
