@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Admits so many things a second, and a burst of them. It is full at first.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Bucket {
     spacing: Duration,
     burst: Duration,

@@ -90,7 +90,7 @@ pub struct Counters {
     pub handshakes_refused: u64,
     /// Handshakes of others that failed or timed out.
     pub handshakes_failed: u64,
-    /// First packets of handshakes that were dropped unread: there were more than 2,000 a second, and their source
+    /// First packets of handshakes that were dropped unread: there were more than 1,000 a second, and their source
     /// had sent several lately. Their senders send them again.
     pub first_packets_dropped: u64,
     /// Datagrams that belong to no connection and begin none.

@@ -148,6 +148,8 @@ fn a_peer_is_known_from_its_introduction_until_it_is_forgotten() {
         let mut machine = machine(now);
         assert_eq!(introduce(&mut machine, now, id), Ok(()), "{name}");
         assert!(machine.status(id).is_some(), "{name}");
+        // One that is blocked stays so, and known as such.
+        assert_eq!(machine.unblock(id), Ok(()), "{name}");
         assert_eq!(machine.forget(now, id), Ok(()), "{name}");
         assert_eq!(machine.status(id), None, "{name}");
     }

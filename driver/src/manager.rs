@@ -56,7 +56,7 @@ use crate::{
 /// | `abort`; drop of the last handle | the manager, at once | `Undelivered` with `Closed` | as `disconnect` | with a new manager |
 /// | `abandon`; drop of the machine | the manager, at once, as by a crash | lost without an event | `Unresponsive` after `liveness_timeout` | with a new manager, for the peers a `PeerRestarted` |
 ///
-/// Messages of the peer that have arrived can be received after `disconnect` and `block`; `forget` drops them.
+/// Messages of the peer that have arrived can be received after `disconnect` and `block`; `forget` drops them. A peer that is blocked stays blocked when it is forgotten.
 /// The handle has [`abandon`](Self::abandon) and is dropped; `abort` is a call of the machine.
 ///
 /// # Example

@@ -2,6 +2,7 @@
 //! send in bulk.
 
 use std::{
+    net::Ipv4Addr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -62,10 +63,10 @@ struct Dialler {
 /// - `bulk`, `rest`: begins and ends to send in bulk.
 pub async fn run(server: PeerAddr, loops: usize, dials: usize) -> Result<()> {
     let mut honest = Honest {
-        loops: group(server, loops).await?,
-        back: group(server, dials).await?,
-        added: group(server, dials).await?,
-        bulk: Dialler::new(server).await?,
+        loops: group(server, loops, 1).await?,
+        back: group(server, dials, 51).await?,
+        added: group(server, dials, 101).await?,
+        bulk: Dialler::new(server, 151).await?,
         echoes: Arc::default(),
         sending: None,
     };
@@ -91,20 +92,21 @@ pub async fn run(server: PeerAddr, loops: usize, dials: usize) -> Result<()> {
 }
 
 impl Dialler {
-    async fn new(server: PeerAddr) -> Result<Self> {
+    async fn new(server: PeerAddr, place: u8) -> Result<Self> {
         let config = Config::default();
         let identity = Identity::generate();
-        let manager =
-            ConnectionManager::bind(TokioRuntime, "127.0.0.1:0", identity, config).await?;
+        let addr = (Ipv4Addr::new(127, 0, 1, place), 0);
+        let manager = ConnectionManager::bind(TokioRuntime, addr, identity, config).await?;
         let server = manager.peer(server)?;
         Ok(Self { manager, server })
     }
 }
 
-async fn group(server: PeerAddr, count: usize) -> Result<Vec<Dialler>> {
+/// Peers with an address each, as hosts have them that do not share a NAT, from this one on.
+async fn group(server: PeerAddr, count: usize, first: u8) -> Result<Vec<Dialler>> {
     let mut group = Vec::new();
-    for _ in 0..count {
-        group.push(Dialler::new(server).await?);
+    for place in (first..).take(count) {
+        group.push(Dialler::new(server, place).await?);
     }
     Ok(group)
 }
