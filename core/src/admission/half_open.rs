@@ -12,8 +12,12 @@ use crate::{index::LookUp, peer::LinkId};
 /// take less within a continent.
 const PROGRESS_TIME: Duration = Duration::from_millis(100);
 
-/// Sources that are looked at for one that makes way, those with the most places first.
-const SOURCES_SEEN: usize = 8;
+/// One that has not come further for this long makes way for any source with fewer places: a reply that was lost is sent
+/// again after a second (RFC 9002 section 6.2.2), and is answered within another on any path on Earth.
+const STANDSTILL: Duration = Duration::from_secs(2);
+
+/// Sources, and handshakes that stand still, that are looked at for one that makes way.
+const SEEN: usize = 8;
 
 /// The places that are taken, by source.
 #[derive(Debug)]
@@ -24,6 +28,8 @@ pub(crate) struct HalfOpen {
     places: LookUp<LinkId, Place>,
     /// By source, then by how long it has made no progress.
     order: BTreeSet<(Source, Instant, LinkId)>,
+    /// By how long they have made no progress.
+    ages: BTreeSet<(Instant, LinkId)>,
     counts: LookUp<Source, usize>,
     /// Sources by their number of places.
     ranks: BTreeSet<(usize, Source)>,
@@ -42,6 +48,7 @@ impl HalfOpen {
             start: now,
             places: LookUp::new(seed),
             order: BTreeSet::new(),
+            ages: BTreeSet::new(),
             counts: LookUp::new(seed),
             ranks: BTreeSet::new(),
         }
@@ -65,6 +72,7 @@ impl HalfOpen {
     /// Bytes of memory, roughly: places in a tree are two thirds full.
     pub(crate) fn memory(&self) -> usize {
         let in_trees = self.order.len() * size_of::<(Source, Instant, LinkId)>()
+            + self.ages.len() * size_of::<(Instant, LinkId)>()
             + self.ranks.len() * size_of::<(usize, Source)>();
         in_trees * 3 / 2 + self.places.memory() + self.counts.memory()
     }
@@ -74,6 +82,7 @@ impl HalfOpen {
         let progress = now;
         self.places.insert(id, Place { source, progress });
         self.order.insert((source, progress, id));
+        self.ages.insert((progress, id));
         let count = self.count(source);
         self.set_count(source, count + 1);
     }
@@ -85,6 +94,8 @@ impl HalfOpen {
         };
         self.order.remove(&(place.source, place.progress, id));
         self.order.insert((place.source, now, id));
+        self.ages.remove(&(place.progress, id));
+        self.ages.insert((now, id));
         let progress = now;
         self.places.insert(id, Place { progress, ..place });
     }
@@ -95,23 +106,39 @@ impl HalfOpen {
             return false;
         };
         self.order.remove(&(place.source, place.progress, id));
+        self.ages.remove(&(place.progress, id));
         let count = self.count(place.source);
         self.set_count(place.source, count - 1);
         true
     }
 
-    /// Finds the handshake that makes way for one of this source: of the source with the most places, and at least two
-    /// more than this one has, that which has made no progress for the longest time. So no source takes places of
-    /// others beyond an equal share; one that has them all, as many hosts behind one address may, does not call off its
-    /// own handshakes; and where each has one, however slow their paths are, none calls off another's.
+    /// Finds the handshake that makes way for one of this source.
+    ///
+    /// It is of the source with the most places, and at least two more than this one has, and has made no progress for
+    /// the longest time. So no source takes places of others beyond an equal share, and one that has them all, as many
+    /// hosts behind one address may, does not call off its own handshakes. Where each has its share, only a
+    /// handshake that stands still makes way: peers behind slow paths do not call off each other's, and as many
+    /// strangers as there are places keep no peer out.
     pub(crate) fn makes_way(&self, now: Instant, source: Source) -> Option<LinkId> {
         let own = self.count(source);
-        let ranks = self.ranks.iter().rev().take(SOURCES_SEEN);
+        let ranks = self.ranks.iter().rev().take(SEEN);
         let others = ranks.take_while(|(count, _)| *count > own + 1);
         others
             .filter_map(|(_, source)| self.slowest(*source))
             .find(|(progress, _)| *progress + PROGRESS_TIME <= now)
             .map(|(_, id)| id)
+            .or_else(|| self.stands_still(now, own))
+    }
+
+    /// The handshake that stands still for the longest time, of sources that have more places than so many.
+    fn stands_still(&self, now: Instant, own: usize) -> Option<LinkId> {
+        let still = self.ages.iter().take(SEEN);
+        let still = still.take_while(|(progress, _)| *progress + STANDSTILL <= now);
+        let has_more = |id: &LinkId| {
+            let place = self.places.get(id);
+            place.is_some_and(|place| self.count(place.source) > own)
+        };
+        still.map(|(_, id)| *id).find(has_more)
     }
 
     /// The handshake of a source that has made no progress for the longest time.
@@ -189,11 +216,27 @@ mod tests {
         );
     }
 
+    #[test]
+    fn as_many_sources_as_there_are_places_keep_no_other_out() {
+        let mut table = HalfOpen::new(2, 1, epoch());
+        table.take(epoch(), link(0), source(1));
+        table.take(epoch() + PROGRESS_TIME, link(1), source(2));
+        let still = epoch() + STANDSTILL;
+        let before = still - Duration::from_millis(1);
+        assert_eq!(table.makes_way(before, source(9)), None, "one each is fair");
+        assert_eq!(table.makes_way(still, source(9)), Some(link(0)));
+        assert_eq!(table.makes_way(still, source(2)), None, "it has its share");
+        table.progress(still, link(0));
+        assert_eq!(table.makes_way(still, source(9)), None, "it came further");
+        let later = still + PROGRESS_TIME;
+        assert_eq!(table.makes_way(later, source(9)), Some(link(1)));
+    }
+
     proptest! {
         /// Against a list that is looked through.
         #[test]
         fn it_is_as_a_list_would_be(
-            steps in prop::collection::vec((0..4u8, 0..12usize, 0..5u8, 0..80u64), 1..200),
+            steps in prop::collection::vec((0..4u8, 0..12usize, 0..5u8, 0..400u64), 1..200),
         ) {
             let mut now = epoch();
             let mut table = HalfOpen::new(8, 1, now);
@@ -230,9 +273,19 @@ mod tests {
                     .filter(|(_, other, since)| waits(since) && count(*other) > count(from) + 1)
                     .map(|(_, other, _)| count(*other))
                     .max();
-                let found = table.makes_way(now, from);
-                let found = found.map(|id| list.iter().find(|(other, ..)| *other == id));
-                match found {
+                let mut oldest = list.clone();
+                oldest.sort_by_key(|(id, _, since)| (*since, *id));
+                let mut still = oldest
+                    .into_iter()
+                    .take(SEEN)
+                    .filter(|(_, other, since)| *since + STANDSTILL <= now && count(*other) > count(from))
+                    .map(|(id, ..)| id);
+                let id = table.makes_way(now, from);
+                match id.map(|id| list.iter().find(|(other, ..)| *other == id)) {
+                    found if most.is_none() => {
+                        prop_assert_eq!(id, still.next());
+                        prop_assert_eq!(found.is_some(), id.is_some());
+                    }
                     None => prop_assert_eq!(most, None),
                     Some(found) => {
                         let (_, other, since) = found.expect("it has a place");
@@ -244,7 +297,7 @@ mod tests {
                 }
             }
             list.into_iter().for_each(|(id, ..)| assert!(table.release(id)));
-            prop_assert!(table.order.is_empty() && table.ranks.is_empty());
+            prop_assert!(table.order.is_empty() && table.ranks.is_empty() && table.ages.is_empty());
             prop_assert_eq!((table.len(), table.counts.len()), (0, 0));
         }
     }

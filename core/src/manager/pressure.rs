@@ -1,5 +1,5 @@
 //! Keeps memory within `memory_max`. While more is in use, closed connections are forgotten early, idle ones are
-//! evicted, the least recently used first, no credit is raised, and strangers are refused.
+//! evicted, those of strangers first and then the least recently used, no credit is raised, and strangers are refused.
 
 use super::{
     context::{Context, Parts},
@@ -65,7 +65,7 @@ pub(super) fn relieve(parts: &mut Parts<'_>) -> bool {
     if used - parts.transport.closing_memory() <= max {
         return false;
     }
-    match parts.slots.least_recently_used() {
+    match parts.slots.least_recently_used(parts.now) {
         Some(victim) => {
             slot_taking::evict(&mut parts.at(victim));
             true

@@ -345,9 +345,16 @@ impl Slots {
         victim.map(|(_, key, row)| (key, row))
     }
 
-    /// The connected peer with nothing queued at either end that was used the longest ago.
-    pub(crate) fn least_recently_used(&self) -> Option<PeerKey> {
-        self.first(Holder::Idle).map(|place| place.key)
+    /// The holder that gives way while memory is short: a stranger whose greeting has not come in its time, then the
+    /// idle stranger that was used the longest ago, then the idle peer of which that is true.
+    pub(crate) fn least_recently_used(&self, now: Instant) -> Option<PeerKey> {
+        let silent = self.first(Holder::SilentStranger);
+        let silent = silent.filter(|place| place.since + GREETING_TIME <= now);
+        let idle = || {
+            let idle = [Holder::IdleStranger, Holder::Idle];
+            idle.into_iter().find_map(|holder| self.first(holder))
+        };
+        silent.or_else(idle).map(|place| place.key)
     }
 
     /// The first of the holders of this kind.

@@ -4,6 +4,9 @@
 //! sources; then `qsim run` has a minute of worlds to find it, and `qsim shrink` makes the world
 //! that failed small. A bug that is not found, or in a large world only, fails the program.
 //!
+//! An entry may name what finds it: `"by": "strangers"` has strangers in the worlds, and
+//! `"by": {"test": ["-p", "quicpool-core", "--lib", "name"]}` runs that test in place of worlds.
+//!
 //! Exits with 0 if all are found, 1 if not, or if something is in the way.
 
 use std::{
@@ -57,6 +60,20 @@ struct Mutant {
     /// Occurs exactly once in the file.
     find: String,
     replace: String,
+    #[serde(default)]
+    by: Finder,
+}
+
+/// What finds a bug.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Finder {
+    #[default]
+    Worlds,
+    /// Worlds with strangers.
+    Strangers,
+    /// A test, as `cargo test` is given it.
+    Test(Vec<String>),
 }
 
 /// The fate of a mutant.
@@ -66,6 +83,7 @@ enum Verdict {
         failure: String,
         operations: usize,
     },
+    FoundByTest,
     /// It does not compile: what it is to replace has changed.
     NotBuilt,
     Missed,
@@ -166,36 +184,71 @@ impl Tree {
         }
         let mutated = sound.replace(&mutant.find, &mutant.replace);
         write_if_changed(&file, mutated.as_bytes())?;
-        let verdict = match self.build() {
-            Ok(()) => self.look(budget),
-            Err(error) => {
-                eprintln!("{error}");
-                Ok(Verdict::NotBuilt)
-            }
+        let verdict = match &mutant.by {
+            Finder::Test(test) => self.test(test),
+            Finder::Worlds => self.build_and_look(budget, &[]),
+            Finder::Strangers => self.build_and_look(budget, &["--strangers"]),
         };
         write_if_changed(&file, sound.as_bytes())?;
         verdict
     }
 
-    fn build(&self) -> Result<(), String> {
+    fn cargo(&self, arguments: &[&str]) -> Command {
         let mut cargo = Command::new("cargo");
-        cargo.args(["build", "--quiet", "--locked", "--release"]);
-        cargo.args(["-p", "quicpool-lab", "--bin", "qsim"]);
+        cargo.args(arguments).args(["--quiet", "--locked"]);
         cargo.args(["--target-dir", "../target"]);
         // A mutant may leave something unused.
         cargo.env("RUSTFLAGS", "-Awarnings");
+        cargo.current_dir(&self.dir);
+        cargo
+    }
+
+    /// Whether a test fails.
+    fn test(&self, test: &[String]) -> Result<Verdict, String> {
+        let Some((name, target)) = test.split_last() else {
+            return Err("a test has no name".to_owned());
+        };
+        let mut cargo = self.cargo(&["test"]);
+        cargo.args(target);
+        if run(cargo.arg("--no-run")).is_err() {
+            return Ok(Verdict::NotBuilt);
+        }
+        let mut cargo = self.cargo(&["test"]);
+        cargo.args(target).args([name, "--", "--exact"]);
+        cargo.stdout(Stdio::null()).stderr(Stdio::null());
+        let ran = cargo.status();
+        let ran = ran.map_err(|error| format!("cargo cannot be run: {error}"))?;
+        Ok(match ran.success() {
+            true => Verdict::Missed,
+            false => Verdict::FoundByTest,
+        })
+    }
+
+    fn build_and_look(&self, budget: u32, worlds: &[&str]) -> Result<Verdict, String> {
+        match self.build() {
+            Ok(()) => self.look(budget, worlds),
+            Err(error) => {
+                eprintln!("{error}");
+                Ok(Verdict::NotBuilt)
+            }
+        }
+    }
+
+    fn build(&self) -> Result<(), String> {
+        let mut cargo = self.cargo(&["build", "--release"]);
+        cargo.args(["-p", "quicpool-lab", "--bin", "qsim"]);
         // What is built for a minute should not take two.
         cargo.env("CARGO_PROFILE_RELEASE_LTO", "off");
         cargo.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
         cargo.env("CARGO_PROFILE_RELEASE_INCREMENTAL", "true");
-        run(cargo.current_dir(&self.dir)).map(drop)
+        run(&mut cargo).map(drop)
     }
 
-    fn look(&self, budget: u32) -> Result<Verdict, String> {
+    fn look(&self, budget: u32, worlds: &[&str]) -> Result<Verdict, String> {
         let repros = self.dir.join("../repros");
         // What an earlier mutant has left would be taken for this one's.
         let _ = fs::remove_dir_all(&repros);
-        let worlds = [
+        let run = [
             "run",
             "--seeds",
             WORLDS,
@@ -203,6 +256,7 @@ impl Tree {
             "--out",
             "../repros",
         ];
+        let worlds = [&run, worlds].concat();
         // One that hangs may have found something on another core before.
         let ran = self.qsim(&worlds, budget)?;
         match ran {
@@ -255,7 +309,11 @@ impl Tree {
 
 impl Verdict {
     fn is_good(&self) -> bool {
-        matches!(self, Self::Found { operations, .. } if *operations <= OPERATIONS_MAX)
+        match self {
+            Self::Found { operations, .. } => *operations <= OPERATIONS_MAX,
+            Self::FoundByTest => true,
+            Self::NotBuilt | Self::Missed | Self::Aborts | Self::Hangs => false,
+        }
     }
 }
 
@@ -264,6 +322,7 @@ impl fmt::Display for Verdict {
         match self {
             Self::NotBuilt => write!(f, "NOT BUILT"),
             Self::Missed => write!(f, "NOT FOUND"),
+            Self::FoundByTest => write!(f, "found by its test"),
             Self::Aborts => write!(f, "found, and ABORTS before it is written"),
             Self::Hangs => write!(f, "found, and HANGS when it is made smaller"),
             Self::Found {

@@ -58,8 +58,8 @@ impl Conduct {
 }
 
 impl Scenario {
-    /// The same world with one to four strangers, and with slots for them. A world with the TLS of production has
-    /// none: their handshakes are of checksums.
+    /// The same world with one to four strangers, for which it has no more slots than without them. A world with the
+    /// TLS of production has none: their handshakes are of checksums.
     ///
     /// ```
     /// use quicpool_lab::swarm::Scenario;
@@ -76,11 +76,6 @@ impl Scenario {
         }
         let mut draw = Draw::new(self.seed, Domain::Scenario, ENTITY);
         let count = draw.between((1, 4));
-        // Strangers may hold slots for as long as they like.
-        self.limits.connections_max += 4;
-        for own in &mut self.own_limits {
-            own.connections_max = own.connections_max.map(|max| max + 4);
-        }
         self.strangers = (0..count)
             .map(|_| Stranger {
                 dials: draw.below(self.nodes as u64) as usize,

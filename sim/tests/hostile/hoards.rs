@@ -1,7 +1,7 @@
 //! Peers that make us hold what they send: no more than was granted to them.
 
 use quicpool_core::{Config, Sealing};
-use quicpool_sim::{Net, ms, secs};
+use quicpool_sim::{Net, NodeId, ms, secs};
 
 use crate::{
     bytes::{Heard, LINE, record},
@@ -146,6 +146,40 @@ fn failure_39_idle_connections_make_way_while_memory_is_exceeded() {
     assert!(metrics.connections > 20, "{metrics:?}");
     assert!(net.are_connected(hub, others[59]), "the last one to come");
     assert!(!net.are_connected(hub, others[0]), "the first one to go");
+}
+
+#[test]
+fn idle_strangers_make_way_before_known_peers_while_memory_is_exceeded() {
+    let mut net = Net::new(1);
+    let hub = net.node(least());
+    let [known, strangers, newcomers] = [15, 10, 30].map(|count| net.nodes(count, &least()));
+    let meet = |net: &mut Net, node, other| {
+        net.introduce_one_way(node, other);
+        net.connect(node, other);
+        net.advance(ms(100));
+    };
+    let count = |net: &Net, others: &[NodeId]| {
+        let connected = others
+            .iter()
+            .filter(|other| net.are_connected(hub, **other));
+        connected.count()
+    };
+    for peer in &known {
+        meet(&mut net, hub, *peer);
+    }
+    for stranger in &strangers {
+        meet(&mut net, *stranger, hub);
+    }
+    assert_eq!((count(&net, &known), count(&net, &strangers)), (15, 10));
+    for newcomer in &newcomers {
+        meet(&mut net, hub, *newcomer);
+        let left = count(&net, &strangers);
+        assert!(
+            left == 0 || count(&net, &known) == 15,
+            "{left} strangers stay"
+        );
+    }
+    assert_eq!(count(&net, &strangers), 0);
 }
 
 // Helpers

@@ -104,8 +104,9 @@ impl Tally {
         if *from == Connected {
             self.lost += u64::from(*to == Failed);
             self.expired += u64::from(*reason == Reason::Idle);
-            self.evicted += u64::from(*reason == Reason::Evicted);
         }
+        // A stranger whose greeting has not come was not connected.
+        self.evicted += u64::from(*reason == Reason::Evicted);
         notice_reason(log, reason);
     }
 

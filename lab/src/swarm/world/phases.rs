@@ -141,6 +141,12 @@ impl World<'_> {
                 self.net.forget(self.nodes[a], self.nodes[b]);
             }
         }
+        if self.strangers.acts > 0 {
+            // No node forgets strangers: what they have sent is kept until it is read.
+            for place in 0..self.nodes.len() {
+                self.resume(place);
+            }
+        }
         // A node that dialled before it forgot the other is a stranger there until its session ends.
         self.pass(SESSION_TIMEOUT + secs(60));
         for place in 0..self.nodes.len() {
