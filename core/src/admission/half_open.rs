@@ -28,7 +28,7 @@ pub(crate) struct HalfOpen {
     places: LookUp<LinkId, Place>,
     /// By source, then by how long it has made no progress.
     order: BTreeSet<(Source, Instant, LinkId)>,
-    /// By how long they have made no progress.
+    /// By how long they have stood still.
     ages: BTreeSet<(Instant, LinkId)>,
     counts: LookUp<Source, usize>,
     /// Sources by their number of places.
@@ -39,6 +39,8 @@ pub(crate) struct HalfOpen {
 struct Place {
     source: Source,
     progress: Instant,
+    /// From when on its standstill is counted.
+    since: Instant,
 }
 
 impl HalfOpen {
@@ -79,25 +81,35 @@ impl HalfOpen {
 
     /// Takes a place.
     pub(crate) fn take(&mut self, now: Instant, id: LinkId, source: Source) {
-        let progress = now;
-        self.places.insert(id, Place { source, progress });
-        self.order.insert((source, progress, id));
-        self.ages.insert((progress, id));
+        let place = Place {
+            source,
+            progress: now,
+            since: now,
+        };
+        self.places.insert(id, place);
+        self.order.insert((source, now, id));
+        self.ages.insert((now, id));
         let count = self.count(source);
         self.set_count(source, count + 1);
     }
 
-    /// Notes that the handshake has come further.
+    /// Notes that TLS is done. The greeting follows at once: an end that says nothing then stands still soon.
     pub(crate) fn progress(&mut self, now: Instant, id: LinkId) {
         let Some(place) = self.places.get(&id) else {
             return;
         };
         self.order.remove(&(place.source, place.progress, id));
         self.order.insert((place.source, now, id));
-        self.ages.remove(&(place.progress, id));
-        self.ages.insert((now, id));
-        let progress = now;
-        self.places.insert(id, Place { progress, ..place });
+        self.ages.remove(&(place.since, id));
+        let since = now.checked_sub(STANDSTILL - PROGRESS_TIME);
+        let since = since.map_or(self.start, |since| since.max(self.start));
+        self.ages.insert((since, id));
+        let place = Place {
+            progress: now,
+            since,
+            ..place
+        };
+        self.places.insert(id, place);
     }
 
     /// Gives a place back. Returns whether the handshake had one.
@@ -106,7 +118,7 @@ impl HalfOpen {
             return false;
         };
         self.order.remove(&(place.source, place.progress, id));
-        self.ages.remove(&(place.progress, id));
+        self.ages.remove(&(place.since, id));
         let count = self.count(place.source);
         self.set_count(place.source, count - 1);
         true
@@ -232,15 +244,45 @@ mod tests {
         assert_eq!(table.makes_way(later, source(9)), Some(link(1)));
     }
 
+    #[test]
+    fn an_end_that_does_not_greet_after_tls_makes_way_soon_however_many_sources_there_are() {
+        let start = epoch();
+        let mut table = HalfOpen::new(8, 1, start);
+        let begun = start + 2 * STANDSTILL;
+        for number in 0..8 {
+            table.take(begun, link(number), source(number as u8));
+        }
+        table.progress(begun, link(3));
+        let later = begun + PROGRESS_TIME;
+        assert_eq!(
+            table.makes_way(later - Duration::from_millis(1), source(9)),
+            None
+        );
+        assert_eq!(table.makes_way(later, source(9)), Some(link(3)));
+        assert_eq!(
+            table.makes_way(later, source(5)),
+            None,
+            "no more than an equal share"
+        );
+        table.release(link(3));
+        assert_eq!(
+            table.makes_way(later, source(9)),
+            None,
+            "their TLS may go on"
+        );
+        assert!(table.makes_way(begun + STANDSTILL, source(9)).is_some());
+    }
+
     proptest! {
         /// Against a list that is looked through.
         #[test]
         fn it_is_as_a_list_would_be(
             steps in prop::collection::vec((0..4u8, 0..12usize, 0..5u8, 0..400u64), 1..200),
         ) {
-            let mut now = epoch();
-            let mut table = HalfOpen::new(8, 1, now);
-            let mut list: Vec<(LinkId, Source, Instant)> = Vec::new();
+            let mut table = HalfOpen::new(8, 1, epoch());
+            let mut now = epoch() + 2 * STANDSTILL;
+            // With when it came further, and when it is to stand still.
+            let mut list: Vec<(LinkId, Source, Instant, Instant)> = Vec::new();
             for (what, number, from, wait) in steps {
                 now += Duration::from_millis(wait);
                 let (id, from) = (link(number), source(from));
@@ -248,12 +290,13 @@ mod tests {
                 match (what, at) {
                     (0 | 1, None) => {
                         table.take(now, id, from);
-                        list.push((id, from, now));
+                        list.push((id, from, now, now + STANDSTILL));
                     }
                     (2, _) => {
                         table.progress(now, id);
                         if let Some(at) = at {
                             list[at].2 = now;
+                            list[at].3 = now + PROGRESS_TIME;
                         }
                     }
                     (3, _) => {
@@ -265,20 +308,20 @@ mod tests {
                     (_, Some(_)) => {}
                     _ => unreachable!("four kinds of steps"),
                 }
-                let count = |source| list.iter().filter(|(_, other, _)| *other == source).count();
+                let count = |source| list.iter().filter(|(_, other, ..)| *other == source).count();
                 prop_assert_eq!(table.len(), list.len());
                 let waits = |since: &Instant| *since + PROGRESS_TIME <= now;
                 let most = list
                     .iter()
-                    .filter(|(_, other, since)| waits(since) && count(*other) > count(from) + 1)
-                    .map(|(_, other, _)| count(*other))
+                    .filter(|(_, other, since, _)| waits(since) && count(*other) > count(from) + 1)
+                    .map(|(_, other, ..)| count(*other))
                     .max();
                 let mut oldest = list.clone();
-                oldest.sort_by_key(|(id, _, since)| (*since, *id));
+                oldest.sort_by_key(|(id, _, _, still)| (*still, *id));
                 let mut still = oldest
                     .into_iter()
                     .take(SEEN)
-                    .filter(|(_, other, since)| *since + STANDSTILL <= now && count(*other) > count(from))
+                    .filter(|(_, other, _, still)| *still <= now && count(*other) > count(from))
                     .map(|(id, ..)| id);
                 let id = table.makes_way(now, from);
                 match id.map(|id| list.iter().find(|(other, ..)| *other == id)) {
@@ -288,11 +331,11 @@ mod tests {
                     }
                     None => prop_assert_eq!(most, None),
                     Some(found) => {
-                        let (_, other, since) = found.expect("it has a place");
+                        let (_, other, since, _) = found.expect("it has a place");
                         prop_assert_eq!(Some(count(*other)), most);
                         prop_assert!(waits(since));
-                        let of_source = list.iter().filter(|(_, source, _)| source == other);
-                        prop_assert!(of_source.into_iter().all(|(_, _, at)| at >= since));
+                        let of_source = list.iter().filter(|(_, source, ..)| source == other);
+                        prop_assert!(of_source.into_iter().all(|(_, _, at, _)| at >= since));
                     }
                 }
             }

@@ -21,8 +21,11 @@ use super::{
 };
 use crate::{
     Config, Event,
-    peer::{LinkId, PeerKey, credit::Room},
+    peer::{LinkId, PeerKey, credit::Room, inbox::HANDED_BYTES},
 };
+
+/// Messages of each peer that may be read and not taken, whatever other peers have.
+const HANDED_LEAST: usize = 16;
 
 /// The limits, what is queued, and the peers that have met a limit.
 pub(super) struct Budget {
@@ -285,6 +288,16 @@ impl Budget {
     /// Notes whether more than `memory_max` is in use.
     pub(super) const fn set_exceeded(&mut self, is_exceeded: bool) {
         self.is_exceeded = is_exceeded;
+    }
+
+    /// Messages that may be read of a peer beyond those that were and are not taken: half of what the part of inboxes
+    /// has room for, and a few of each peer in any case, so that none waits for another's reader. A message that
+    /// was read takes more memory than its bytes in a record.
+    pub(super) fn handed_room(&self, peer: &Peer) -> usize {
+        let all = self.inboxes_max / HANDED_BYTES;
+        let free = all.saturating_sub(self.queued.handed);
+        let least = HANDED_LEAST.saturating_sub(peer.session.inbox.handed_out());
+        least.max(free / 2)
     }
 
     fn has_inbox_room(&self) -> bool {

@@ -94,6 +94,8 @@ pub(super) struct Queued {
     pub(super) outbox: usize,
     /// Bytes that inboxes hold, with what records cost, and those that peers may send at any time.
     pub(super) inbox: usize,
+    /// Messages that were read and are not taken.
+    pub(super) handed: usize,
 }
 
 /// Room in an outbox that a caller waits for.
@@ -119,6 +121,7 @@ impl Queued {
         self.memory = self.memory + after.memory - before.memory;
         self.outbox = self.outbox + after.outbox - before.outbox;
         self.inbox = self.inbox + after.inbox - before.inbox;
+        self.handed = self.handed + after.handed - before.handed;
     }
 }
 
@@ -421,6 +424,7 @@ impl Peer {
             bytes: outbox.bytes() + inbox.bytes(),
             outbox: outbox.held(),
             inbox: inbox.held() + self.session.granted as usize,
+            handed: inbox.handed_out(),
             memory: outbox.memory() + inbox.memory() + beside,
         }
     }

@@ -18,7 +18,7 @@ use crate::{
 
 /// What a message that was read and not taken occupies beside its bytes, here and where it was read
 /// to. Until it is read it lies in its record, where an empty one has a single byte.
-const HANDED_BYTES: usize = size_of::<Handed>() + size_of::<Message>();
+pub(crate) const HANDED_BYTES: usize = size_of::<Handed>() + size_of::<Message>();
 
 /// What a record costs beside its messages when room is counted, until all of it is taken: a million
 /// records of one byte must not fit, either.
@@ -264,7 +264,10 @@ impl Inbox {
 
     /// Bytes held, with what records cost beside their messages.
     pub(crate) fn held(&self) -> usize {
-        self.content().bytes + self.content().records * RECORD_BYTES
+        let held = self.content();
+        // A record that voids have cut into pieces.
+        let pieces = held.queue.len().saturating_sub(held.records);
+        held.bytes + held.records * RECORD_BYTES + pieces * size_of::<Waiting>()
     }
 
     /// Bytes that may be added.
@@ -284,7 +287,13 @@ impl Inbox {
             + held.queue.capacity() * size_of::<Waiting>()
             + held.handed.capacity() * size_of::<Handed>()
             + held.former.capacity() * size_of::<(HalfId, Handed)>()
+            + held.handed_out() * size_of::<Message>()
             + held.records_memory
+    }
+
+    /// Messages that were read and are not taken.
+    pub(crate) fn handed_out(&self) -> usize {
+        self.content().handed_out()
     }
 
     /// Gives back memory that nothing is in.

@@ -38,6 +38,11 @@ pub(super) const STREAMS_MAX: u32 = 8;
 /// least 8 bytes, unpredictable.
 const INITIAL_CID_LEN: usize = 20;
 
+/// The shortest time between two stateless resets (RFC 9000 section 10.3): 5,000 a second are less than a hundredth of
+/// a core. A process that has restarted answers all peers of its predecessor within moments, and packets of no
+/// connection have to be many to keep it from that.
+const RESET_INTERVAL: Duration = Duration::from_micros(200);
+
 /// What first flights of handshakes that we have not looked at may hold.
 const INCOMING_BYTES_MAX: u64 = 64 * 1024;
 
@@ -65,6 +70,7 @@ impl Settings {
         let salt = incarnation.random.to_be_bytes();
         let mut endpoint = EndpointConfig::new(credentials.reset_key());
         endpoint
+            .min_reset_interval(RESET_INTERVAL)
             .rng_seed(Some(rng::derive(seed, "endpoint", &salt)))
             .supported_versions(vec![QUIC_V1]);
         let id_seed = rng::derive(seed, "connection ids", &salt);

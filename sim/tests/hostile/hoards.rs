@@ -182,6 +182,70 @@ fn idle_strangers_make_way_before_known_peers_while_memory_is_exceeded() {
     assert_eq!(count(&net, &strangers), 0);
 }
 
+/// Memory of a message that was read, with what the machine keeps for it.
+const HANDED_BYTES: usize = 112;
+
+/// An empty message is one byte in its record, and a hundred once it was read.
+#[test]
+fn failure_39_tiny_messages_that_no_application_takes_stay_within_the_budget() {
+    let mut scene = Scene::with(tight());
+    let victim = scene.victim;
+    scene.net.pause_reader(victim);
+    let mut peers: Vec<_> = (20..120).map(RawPeer::new).collect();
+    let count = 3_000;
+    // No more at a time than there are places for handshakes.
+    for peers in peers.chunks_mut(50) {
+        let mut peers: Vec<_> = peers.iter_mut().collect();
+        for peer in &mut peers {
+            peer.dial(&mut scene.net, victim);
+        }
+        run_all(&mut peers, &mut scene.net, ms(300));
+        for peer in &mut peers {
+            peer.greet(&RawHello::default());
+        }
+        run_all(&mut peers, &mut scene.net, ms(300));
+        for peer in &mut peers {
+            peer.write_data(&record(count, count, 0, &vec![0; count as usize]));
+        }
+        run_all(&mut peers, &mut scene.net, ms(300));
+    }
+    let read = |scene: &mut Scene| {
+        let ids = peers.iter().map(|peer| peer.id);
+        scene.net.with(victim, |machine, now| {
+            let mut out = Vec::new();
+            for id in ids {
+                machine
+                    .receive_held(now, id, usize::MAX, &mut out)
+                    .expect("it is connected");
+            }
+            out
+        })
+    };
+    let mut held = read(&mut scene);
+    let most = MEMORY_MAX / 4 + peers.len() * 16 * HANDED_BYTES;
+    assert!(
+        held.len() * HANDED_BYTES <= most,
+        "{} were read",
+        held.len()
+    );
+    assert!(held.len() > MEMORY_MAX / 8 / HANDED_BYTES, "{}", held.len());
+    assert!(usage(&scene) < MEMORY_MAX, "{}", usage(&scene));
+
+    // Each peer's go on as its own are taken, and none is lost.
+    let mut taken = 0;
+    while !held.is_empty() {
+        scene.net.with(victim, |machine, now| {
+            for message in &held {
+                let key = message.key().expect("it is no datagram");
+                machine.done(now, key).expect("it was read");
+            }
+        });
+        taken += held.len();
+        held = read(&mut scene);
+    }
+    assert_eq!(taken, peers.len() * count as usize);
+}
+
 // Helpers
 
 const MIB: usize = 1 << 20;

@@ -17,9 +17,11 @@ pub(in crate::manager) fn read(
     max: usize,
     out: &mut Vec<Message>,
 ) -> usize {
+    let room = shared.budget.handed_room(peer);
     let inbox = &mut peer.session.inbox;
-    let count = inbox.read(peer.id, max, out);
-    peer.is_readable_reported &= inbox.is_readable();
+    let count = inbox.read(peer.id, max.min(room), out);
+    // What there was no room for is reported again once some of it is taken.
+    peer.is_readable_reported &= inbox.is_readable() && room > count;
     shared.budget.count(peer);
     count
 }
