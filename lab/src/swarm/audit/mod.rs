@@ -429,6 +429,7 @@ impl Audit {
         }
         let company = std::mem::take(&mut process.company);
         let is_alone = company == Company::Alone && !was_held_up && !scene.is_held_up;
+        let idle_ends = process.tally.idle_ends();
         process.tally.settle(
             log,
             &process.lifecycle,
@@ -438,7 +439,9 @@ impl Audit {
         );
         let expired = sample.counters.expirations - expirations;
         let ended = pairs.iter().filter(|pair| pair.expiry.has_expired());
-        let is_own = expired > 0 && expired == ended.count() as u64;
+        // With those of strangers.
+        let ended = idle_ends.max(ended.count() as u64);
+        let is_own = expired > 0 && expired == ended;
         for (peer, pair) in pairs.iter_mut().enumerate().filter(|(at, _)| *at != place) {
             let numbers = sample.peers[peer];
             if !self.hidden.contains(&peer) {

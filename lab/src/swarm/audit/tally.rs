@@ -110,6 +110,11 @@ impl Tally {
         notice_reason(log, reason);
     }
 
+    /// Connections that have ended in this instant for being idle, whichever end has closed them.
+    pub(super) const fn idle_ends(&self) -> u64 {
+        self.expired
+    }
+
     /// The machine has nothing more to do. With `is_alone` no datagram has reached it since it last
     /// had nothing to do; `dials` is how many connections were seen to begin.
     pub(super) fn settle(

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The time between two looks at what has reached strangers.
-const SLICE: Duration = ms(5);
+const SLICE: Duration = ms(20);
 
 /// Between two acts of a stranger, at least and at most, in milliseconds.
 const PAUSE_MS: (u64, u64) = (20, 400);
