@@ -30,7 +30,7 @@ const OPERATIONS_MAX: usize = 10;
 
 #[derive(Parser)]
 #[command(
-    about = "Plants bugs in the core and the driver, and shows that the simulator finds each of them"
+    about = "Plants bugs in the core and the driver, and shows that worlds or a test find each of them"
 )]
 struct Options {
     /// Only mutants whose name contains this
