@@ -118,6 +118,11 @@ impl Inbox {
         }
     }
 
+    /// Bytes of memory for messages that wait, beside their own bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.queue.lock().messages.memory()
+    }
+
     /// Moves messages in, and wakes callers that wait.
     pub(crate) fn push(&self, messages: &mut Vec<Message>) {
         let count = messages.len();

@@ -60,6 +60,11 @@ impl Mailboxes {
         self.len == 0
     }
 
+    /// Bytes of memory, but for those of the messages.
+    pub(crate) const fn memory(&self) -> usize {
+        self.len * MESSAGE_BYTES
+    }
+
     /// Moves messages in, which should be of one peer: it is looked up again where it changes.
     pub(crate) fn extend(&mut self, messages: &mut Vec<Message>) {
         self.len += messages.len();

@@ -132,9 +132,9 @@ pub(super) struct Counts {
     pub(super) messages_delivered: u64,
     pub(super) messages_received: u64,
     pub(super) messages_taken: u64,
-    pub(super) dials: u64,
-    pub(super) connections: u64,
-    pub(super) failures: u64,
+    pub(super) dials: u32,
+    pub(super) connections: u32,
+    pub(super) failures: u32,
     pub(super) pool_hits: u64,
     pub(super) pool_misses: u64,
 }

@@ -51,8 +51,7 @@ fn vacate(cx: &mut Context<'_>, taking: Taking) {
 
 /// Closes the connections of a peer. Its session stays.
 pub(super) fn evict(cx: &mut Context<'_>) {
-    // A stranger without a greeting counts as a handshake that has failed.
-    cx.shared.report.counters.evictions += u64::from(cx.peer.is_live());
+    cx.shared.report.counters.evictions += 1;
     dialling::stay_away(cx.now, cx.peer, cx.shared);
     rules::close_keeping_session(cx, CloseCode::Evicted, Reason::Evicted);
 }

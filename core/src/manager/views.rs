@@ -79,9 +79,9 @@ impl Manager {
             messages_delivered: counts.messages_delivered,
             messages_received: counts.messages_received,
             messages_taken: counts.messages_taken,
-            dials: counts.dials,
-            connections: counts.connections,
-            failures: counts.failures,
+            dials: counts.dials.into(),
+            connections: counts.connections.into(),
+            failures: counts.failures.into(),
             pool_hits: counts.pool_hits,
             pool_misses: counts.pool_misses,
         })

@@ -287,7 +287,6 @@ impl Inbox {
             + held.queue.capacity() * size_of::<Waiting>()
             + held.handed.capacity() * size_of::<Handed>()
             + held.former.capacity() * size_of::<(HalfId, Handed)>()
-            + held.handed_out() * size_of::<Message>()
             + held.records_memory
     }
 

@@ -141,6 +141,11 @@ impl Intake {
         self.waiting_bytes
     }
 
+    /// Bytes of memory for datagrams that may wait, beside those that do.
+    pub(super) fn memory(&self) -> usize {
+        (self.waiting.capacity() - self.waiting.len()) * size_of::<Waiting>()
+    }
+
     fn push(&mut self, waiting: Waiting) {
         self.waiting_bytes += waiting.bytes();
         self.waiting.push_back(waiting);

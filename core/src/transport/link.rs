@@ -396,7 +396,7 @@ impl Link {
         let mtu = self.connection.current_mtu().into();
         let quic = sealed + self.unread.memory(self.income.outstanding(), mtu);
         Held {
-            buffers: self.income.memory() + self.in_flight.memory(),
+            buffers: self.income.memory() + self.in_flight.memory() + self.intake.memory(),
             quic,
             closing: match self.closed_at {
                 Some(_) => LINK_BYTES + quic,

@@ -388,7 +388,7 @@ impl Switchboard {
             self.lend_to(now, &peer);
         }
         self.touched = touched;
-        let bytes = self.shared.peers_memory();
+        let bytes = self.shared.peers_memory() + self.shared.inbox.memory();
         self.core.driver().set_handle_memory(bytes);
         if self.shared.peers_count() > self.sweep_at {
             self.sweep();
