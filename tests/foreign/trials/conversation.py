@@ -166,11 +166,20 @@ async def equal_dials(t):
     await stays(new)
 
 
+@trial("conversation: cheap frames without end are EXCESSIVE")
+async def without_end(t):
+    _, _, link = await t.connected("--mode", "echo")
+    for _ in range(40):
+        link.send_control(codec.frame(0x21, b"") * 5_000)
+    await refused(link, Code.EXCESSIVE)
+
+
 @trial("conversation: a flood of cheap frames and streams is read")
 async def flood(t):
     node, peer, link = await t.connected("--mode", "echo")
-    for _ in range(20):
-        link.send_control(codec.frame(0x21, b"") * 5_000)
-        link.send_control(codec.frame(codec.ACK, codec.varints(0, 0)) * 1_000)
+    # Fewer than the least that an implementation reads at once.
+    for _ in range(3):
+        link.send_control(codec.frame(0x21, b"") * 4_500)
+        link.send_control(codec.frame(codec.ACK, codec.varints(0, 0)) * 500)
     await echo(peer, node)
     await stays(link, 0.2)
