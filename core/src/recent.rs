@@ -101,6 +101,7 @@ impl<K: Ord + Clone + Memory, V: Default + Memory> Recent<K, V> {
         }
     }
 
+    #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
     pub(crate) fn set_bytes_max(&mut self, bytes_max: usize) {
         self.bytes_max = bytes_max;
         self.evict();
@@ -114,6 +115,7 @@ impl<K: Ord + Clone + Memory, V: Default + Memory> Recent<K, V> {
     }
 
     /// Changes the value of a key, if it has one, to take no more memory than before.
+    #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
     pub(crate) fn lessen<T>(&mut self, key: &str, change: impl FnOnce(&mut V) -> T) -> Option<T>
     where
         K: Borrow<str>,
