@@ -27,6 +27,11 @@ const BURST: u32 = 2_048;
 /// First packets with a token, a second. They are worth more: most of them are honest.
 const TOKENS_RATE: u32 = 8_000;
 
+/// First packets that name our ids, a second, and at once: each handshake has some, and QUIC drops those that it does not
+/// know for 3 us each.
+const OURS_RATE: u32 = 16_000;
+const OURS_BURST: u32 = 8_192;
+
 /// First packets of a source within one or two windows, up to which it has a bucket beside, and its rate: the first one,
 /// those of a flight of two packets that is repeated, and those of some hosts behind one address. While a flood from
 /// 10,000 sources begins, each of them is new once: the first rate is 4 % of a core, and has room for others after
@@ -49,6 +54,8 @@ enum Opening {
     Unproved,
     /// A handshake with a token, good or not.
     Token,
+    /// It names an id that this end has chosen, of a connection or of a Retry, or one that was seen on the way.
+    Ours,
 }
 
 /// The buckets, and the sketch while it is needed.
@@ -57,6 +64,8 @@ pub(crate) struct Gate {
     seed: u64,
     all: Bucket,
     tokens: Bucket,
+    /// Of packets that name our ids: an id that was seen can be repeated.
+    ours: Bucket,
     /// Of sources that have sent few first packets lately, by how many.
     newcomers: [Bucket; NEWCOMERS.len()],
     flood: Option<Box<Flood>>,
@@ -69,6 +78,7 @@ impl Gate {
             seed,
             all: Bucket::new(now, RATE, BURST),
             tokens: Bucket::new(now, TOKENS_RATE, BURST),
+            ours: Bucket::new(now, OURS_RATE, OURS_BURST),
             newcomers: NEWCOMERS.map(|(_, rate)| Bucket::new(now, rate, NEWCOMERS_BURST)),
             flood: None,
         }
@@ -94,6 +104,7 @@ impl Gate {
         let bucket = match opening {
             Opening::Unproved => &mut self.all,
             Opening::Token => &mut self.tokens,
+            Opening::Ours => &mut self.ours,
         };
         let has_token = bucket.take(now, 1);
         if !has_token && self.flood.is_none() {
@@ -108,7 +119,7 @@ impl Gate {
         // Peers that have a token do not use up what their address has for others.
         let count = match opening {
             Opening::Unproved => flood.count(now, self.seed, source),
-            Opening::Token => u8::MAX,
+            Opening::Token | Opening::Ours => u8::MAX,
         };
         if flood.is_over(now) {
             self.flood = None;
@@ -190,7 +201,7 @@ fn opening(datagram: &[u8], is_ours: impl FnOnce(&[u8]) -> bool) -> Option<Openi
     let (destination, rest) = id(rest)?;
     let (_, rest) = id(rest)?;
     if is_ours(destination) {
-        return None;
+        return Some(Opening::Ours);
     }
     match rest.first()? {
         0 => Some(Opening::Unproved),
@@ -235,7 +246,7 @@ mod tests {
             Some(Opening::Unproved)
         );
         assert_eq!(kind(&initial(b"a client's own", 60)), Some(Opening::Token));
-        assert_eq!(kind(&initial(b"ours-id.", 0)), None, "of a connection");
+        assert_eq!(kind(&initial(b"ours-id.", 0)), Some(Opening::Ours));
         let mut other = initial(b"a client's own", 0);
         other[4] = 9;
         assert_eq!(kind(&other), Some(Opening::Unproved), "it is answered");
@@ -300,6 +311,17 @@ mod tests {
             .map(|(_, rate)| rate + NEWCOMERS_BURST)
             .sum();
         assert!(passed <= RATE + rates + 60, "{passed}");
+    }
+
+    #[test]
+    fn an_id_of_ours_that_was_seen_opens_the_gate_for_no_flood() {
+        let mut gate = Gate::new(1, epoch());
+        let packet = initial(b"ours-id.", 0);
+        let start = epoch();
+        let passed = (0..100_000u32)
+            .filter(|number| gate.admits(start, source(*number), &packet, |_| true))
+            .count();
+        assert_eq!(passed, OURS_BURST as usize);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Connection ids: random, and marked so that this end knows its own without a look at a table.
 //!
 //! Packets of a connection that exists pass the gate for first packets. The mark keeps senders that have seen none of
-//! our packets from making ids that pass. Whoever has seen one can repeat it, and then QUIC finds the connection.
+//! our packets from making ids that pass. An id that was seen can be repeated: such packets have a rate of their own.
 
 use std::{
     hash::{DefaultHasher, Hasher},
